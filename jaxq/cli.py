@@ -1,0 +1,132 @@
+"""Command lines of the experiments: flags from the configuration, errors in words.
+
+Nothing here imports jax before the flags are parsed and the configuration is checked.
+"""
+
+import dataclasses
+import os
+import pathlib
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+from jaxq.config import Config, ConfigError, validate
+
+if TYPE_CHECKING:
+    from jaxq.run import Result
+
+BAD_INPUT, ALL_DIVERGED, INTERRUPTED = 2, 5, 130
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Where and how, without effect on any number."""
+
+    output: pathlib.Path = pathlib.Path("results/runs")
+    """Directory of results; a run makes its own below it."""
+    platform: Literal["auto", "cpu", "gpu", "tpu"] = "auto"
+    """Where to compute; auto takes an accelerator if there is one."""
+    cpu_devices: int = 0
+    """CPU cores to spread seeds over; 0 takes all of them."""
+    progress: bool = True
+    """Print progress."""
+    plot: bool = True
+    """Draw the learning curve."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Command:
+    config: tyro.conf.OmitArgPrefixes[Config]
+    options: tyro.conf.OmitArgPrefixes[Options]
+
+
+def parse(
+    presets: Mapping[str, Config], description: str, args: list[str]
+) -> tuple[Config, Options]:
+    """Read flags; the defaults are those of `--preset NAME`, or of the first preset."""
+    args, name = _take_preset(list(args), presets)
+    text = (
+        f"{description.strip()}\n\n--preset NAME sets the defaults shown below: "
+        f"{', '.join(presets)}. Shown: {name}."
+    )
+    default = _Command(presets[name], Options())
+    command = tyro.cli(
+        _Command,
+        default=default,
+        args=args,
+        description=text,
+        config=(tyro.conf.FlagConversionOff,),
+    )
+    return command.config, command.options
+
+
+def _take_preset(
+    args: list[str], presets: Mapping[str, Config]
+) -> tuple[list[str], str]:
+    name = next(iter(presets))
+    for i, word in enumerate(args):
+        if word == "--preset" and i + 1 < len(args):
+            name = args[i + 1]
+            del args[i : i + 2]
+            break
+        if word.startswith("--preset="):
+            name = word.partition("=")[2]
+            del args[i]
+            break
+    if name not in presets:
+        raise ConfigError(f"preset = {name!r}: choose one of {', '.join(presets)}.")
+    return args, name
+
+
+def set_up_jax(options: Options) -> None:
+    """Choose the platform, and expose CPU cores as devices, before jax starts.
+
+    A second core is worth more as a second block of seeds than as a second thread of
+    XLA's.
+    """
+    if options.cpu_devices < 0:
+        raise ConfigError(
+            f"cpu_devices = {options.cpu_devices} is outside [0, cores]; 0 takes all."
+        )
+    import jax
+
+    if options.platform != "auto":
+        jax.config.update("jax_platforms", options.platform.replace("gpu", "cuda"))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    jax.config.update("jax_num_cpu_devices", options.cpu_devices or cores)
+
+
+def main(
+    presets: Mapping[str, Config],
+    description: str | None,
+    args: list[str] | None = None,
+) -> "Result":
+    """Run an experiment from the command line; exits with a code on failure.
+
+    Exit codes: 2 bad input, 5 every seed diverged, 130 interrupted.
+    """
+    args = sys.argv[1:] if args is None else args
+    try:
+        config, options = parse(presets, description or "", args)
+        validate(config)
+        set_up_jax(options)
+        from jaxq import run
+
+        result = run.run(
+            config,
+            output=options.output,
+            show_progress=options.progress,
+            plot=options.plot,
+        )
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        print("interrupted; what was measured is saved", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    if run.all_diverged(result):
+        print("error: every seed diverged; lower learning_rate", file=sys.stderr)
+        sys.exit(ALL_DIVERGED)
+    return result

@@ -1,0 +1,348 @@
+"""The configuration of an experiment: every field, its unit, range and meaning.
+
+A field marked *traced* is an input of the compiled program: it can be changed, or swept
+with `jax.vmap`, without compiling again. Every other field is *static*: it sets a
+shape, a loop length or which function is called.
+
+This module imports nothing heavier than the standard library, so that `--help` and
+every refusal of a bad value come before jax is loaded.
+"""
+
+import dataclasses
+import math
+import typing
+from fractions import Fraction
+from typing import Annotated, Any, Literal, NamedTuple
+
+MAX_INT32 = 2**31 - 1
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run; the message says what to change."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """The interval of a number; `open_low` excludes the lower end."""
+
+    low: float
+    high: float = math.inf
+    open_low: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.open_low else value >= self.low
+        return above and value <= self.high
+
+    def __str__(self) -> str:
+        left = "(" if self.open_low else "["
+        right = ")" if self.high == math.inf else "]"
+        return f"{left}{self.low:g}, {self.high:g}{right}"
+
+
+TRACED = "traced"
+Count = Annotated[int, Range(1, MAX_INT32)]
+Probability = Annotated[float, Range(0, 1), TRACED]
+Positive = Annotated[float, Range(0, open_low=True), TRACED]
+Decay = Annotated[float, Range(0, 0.9999999), TRACED]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything that decides the numbers of a run."""
+
+    # -- what is run ------------------------------------------------------------------
+    algorithm: str = "dqn"
+    """Name of the algorithm, a key of `jaxq.algorithms.ALGORITHMS`."""
+    environment: str = "CartPole-v1"
+    """Name of a gymnax environment."""
+    environment_args: tuple[str, ...] = ()
+    """Constructor arguments or parameters of the environment, as name=value words
+    (for example `size=10` for DeepSea or `is_slippery=false` for FrozenLake)."""
+    time_limit: Annotated[int, Range(1, MAX_INT32)] | None = None
+    """Steps after which an episode is truncated; None keeps the environment's own."""
+    timeout_is_terminal: bool = False
+    """Treat a truncation as a termination, as many published curves do. By default the
+    agent bootstraps through a time limit."""
+    sticky_actions: Annotated[float, Range(0, 1)] = 0.0
+    """Probability that the environment repeats the previous action."""
+    full_action_set: bool = False
+    """MinAtar: all six actions instead of the minimal set."""
+    num_seeds: Count = 10
+    """Independent runs, in parallel."""
+    first_seed: Annotated[int, Range(0, 2**32 - 1)] = 0
+    """The seeds are first_seed, first_seed + 1, ..."""
+    seed_block: Annotated[int, Range(0, MAX_INT32)] = 0
+    """Seeds vectorised together on one device; 0 chooses. A seed's numbers are the same
+    bit for bit beside any neighbours as long as this width is the same."""
+    total_steps: Count = 500_000
+    """Environment steps per seed, warm-up included; rounded up to whole points."""
+    num_envs: Count = 1
+    """Environments per seed, stepped together."""
+
+    # -- replay -----------------------------------------------------------------------
+    buffer_size: Count = 10_000
+    """Transitions kept for replay; rounded up to whole rollouts."""
+    batch_size: Count = 128
+    """Transitions in a minibatch."""
+    warmup_steps: Count = 10_000
+    """Environment steps with uniformly random actions before learning starts; rounded
+    up to whole rollouts, and at least n_step + 1 steps of every environment."""
+    update_steps: Count = 10
+    """Environment steps, over all environments, between rounds of gradient steps. The
+    replay ratio num_updates / update_steps is kept exactly for any num_envs."""
+    num_updates: Count = 1
+    """Gradient steps in a round."""
+    n_step: Annotated[int, Range(1, 100)] = 1
+    """Rewards summed before bootstrapping."""
+
+    # -- learning ---------------------------------------------------------------------
+    discount: Probability = 0.99
+    """Discount factor gamma, per environment step."""
+    learning_rate: Positive = 2.5e-4
+    """Step size of the optimizer."""
+    learning_rate_schedule: Literal["constant", "linear", "inverse"] = "constant"
+    """Decay of the step size over gradient steps: linear falls to zero after
+    learning_rate_updates; inverse is learning_rate / (1 + updates / that)."""
+    learning_rate_updates: Positive = 50_000.0
+    """Time scale of the step size's decay [gradient steps]."""
+    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
+    """Rule that turns a gradient into a direction."""
+    adam_b1: Decay = 0.9
+    """Adam: decay of the first moment."""
+    adam_b2: Decay = 0.999
+    """Adam: decay of the second moment."""
+    rmsprop_decay: Decay = 0.95
+    """RMSprop: decay of the moments."""
+    rmsprop_centered: bool = False
+    """RMSprop: subtract the square of the mean gradient."""
+    rmsprop_eps_in_root: bool = False
+    """RMSprop: epsilon inside the root (TensorFlow) or added to it (PyTorch)."""
+    optimizer_eps: Positive = 1e-8
+    """Epsilon in the optimizer's denominator."""
+    max_grad_norm: Positive | None = None
+    """Clip the gradient to this global norm; None does not clip."""
+    loss: Literal["squared", "huber"] = "squared"
+    """Loss of a TD error: half its square, or Huber's."""
+    huber_delta: Positive = 1.0
+    """TD error at which Huber's loss turns linear."""
+    loss_reduction: Literal["mean", "sum"] = "mean"
+    """Mean over the minibatch, or sum: with sgd and the sum, every transition moves its
+    own entry of a table by learning_rate times its TD error."""
+    double_q: bool = False
+    """Select the next action with the online parameters (Double DQN)."""
+    target_period: Annotated[int, Range(1, MAX_INT32), TRACED] = 50
+    """Gradient steps between refreshes of the target parameters."""
+    target_tau: Annotated[float, Range(0, 1, open_low=True), TRACED] = 1.0
+    """Weight of the online parameters in a refresh; 1 copies, less is Polyak's mean."""
+
+    # -- network ----------------------------------------------------------------------
+    network: Literal["auto", "mlp", "minatar", "table"] = "auto"
+    """Torso; auto takes minatar for 10 x 10 grids of channels and mlp otherwise."""
+    hidden_sizes: tuple[Count, ...] = (120, 84)
+    """Widths of the mlp's hidden layers."""
+    channels: Count = 16
+    """minatar: 3 x 3 filters of the convolution."""
+    dense_size: Count = 128
+    """minatar: width of the dense layer."""
+    torch_init: bool = False
+    """Uniform fan-in initialisation of weights and biases, as PyTorch's default."""
+    initial_value: Annotated[float, Range(-1e9, 1e9), TRACED] = 0.0
+    """table: initial value of every entry; optimistic above the best return."""
+
+    # -- exploration ------------------------------------------------------------------
+    epsilon_schedule: Literal["linear", "exponential", "episodic"] = "linear"
+    """Decay of epsilon: linear or exponential in environment steps, or a decrement
+    after every finished episode (classic Q-learning)."""
+    epsilon_start: Probability = 1.0
+    """Probability of a random action at step 0."""
+    epsilon_end: Probability = 0.05
+    """Probability of a random action in the end."""
+    epsilon_steps: Positive = 250_000.0
+    """linear: environment steps until epsilon_end; exponential: the time constant."""
+    epsilon_decrement: Annotated[float, Range(0, 1), TRACED] = 0.001
+    """episodic: what every finished episode takes off epsilon."""
+
+    # -- evaluation and reporting -----------------------------------------------------
+    eval_points: Count = 100
+    """Points of the learning curve, equally spaced in environment steps."""
+    eval_episodes: Count = 16
+    """Environments of an evaluation; the first episode of each counts."""
+    eval_epsilon: Probability = 0.0
+    """Probability of a random action during evaluation."""
+    eval_max_steps: Annotated[int, Range(1, 10**7)] = 27_000
+    """Steps after which an unfinished evaluation episode is cut off."""
+    chunk_iterations: Annotated[int, Range(0, MAX_INT32)] = 0
+    """Iterations compiled into one call, between looks at the host; 0 chooses."""
+
+
+class Plan(NamedTuple):
+    """The loop lengths that follow from a configuration; see `plan`."""
+
+    rollout_length: int  # steps of every environment in an iteration (T)
+    num_updates: int  # gradient steps in an iteration (U)
+    buffer_rows: int  # steps of every environment kept for replay
+    warmup_rollouts: int  # rollouts with random actions
+    chunk_iterations: int  # iterations in one compiled call
+    point_chunks: int  # compiled calls between points of the curve
+    num_points: int  # points of the curve
+    warmup_steps: int  # environment steps of the warm-up
+    point_steps: int  # environment steps between points of the curve
+    total_steps: int  # environment steps of the whole run
+
+
+def plan(config: Config) -> Plan:
+    """Exact integer loop lengths, for any number of environments.
+
+    With E environments, T steps and then U updates an iteration, U / (T E) must equal
+    num_updates / update_steps; T and U are the smallest such numbers.
+    """
+    ratio = Fraction(config.num_envs * config.num_updates, config.update_steps)
+    num_updates, length = ratio.numerator, ratio.denominator
+    iteration_steps = length * config.num_envs
+    least_rows = config.n_step + 1
+    warmup = max(
+        -(-config.warmup_steps // iteration_steps), -(-least_rows // length)
+    )
+    warmup_steps = warmup * iteration_steps
+    iterations = max(1, -(-(config.total_steps - warmup_steps) // iteration_steps))
+    point = -(-iterations // config.eval_points)
+    chunks = -(-point // (config.chunk_iterations or 2_000))
+    chunk = -(-point // chunks)
+    num_points = -(-iterations // (chunk * chunks))
+    point_steps = chunk * chunks * iteration_steps
+    return Plan(
+        rollout_length=length,
+        num_updates=num_updates,
+        buffer_rows=-(-config.buffer_size // iteration_steps) * length,
+        warmup_rollouts=warmup,
+        chunk_iterations=chunk,
+        point_chunks=chunks,
+        num_points=num_points,
+        warmup_steps=warmup_steps,
+        point_steps=point_steps,
+        total_steps=warmup_steps + num_points * point_steps,
+    )
+
+
+def _annotation(field: str) -> tuple[type, tuple[Any, ...], bool]:
+    """Type, metadata and optionality of a field, read from its annotation."""
+    hint = typing.get_type_hints(Config, include_extras=True)[field]
+    optional = type(None) in typing.get_args(hint)
+    if optional:
+        hint = next(arg for arg in typing.get_args(hint) if arg is not type(None))
+    if typing.get_origin(hint) is tuple:
+        hint = typing.get_args(hint)[0]
+    if typing.get_origin(hint) is Annotated:
+        return typing.get_args(hint)[0], hint.__metadata__, optional
+    return hint, (), optional
+
+
+def traced_fields() -> tuple[str, ...]:
+    """Names of the fields that are inputs of the compiled program."""
+    names = [field.name for field in dataclasses.fields(Config)]
+    return tuple(name for name in names if TRACED in _annotation(name)[1])
+
+
+def static_fields() -> tuple[str, ...]:
+    """Names of the fields that are compiled into the program."""
+    traced = traced_fields()
+    names = [field.name for field in dataclasses.fields(Config)]
+    return tuple(name for name in names if name not in traced)
+
+
+def _check_field(name: str, value: Any, default: Any) -> None:
+    kind, metadata, optional = _annotation(name)
+    if value is None and optional:
+        return
+    if isinstance(default, tuple):
+        if not isinstance(value, tuple):
+            raise ConfigError(f"{name} = {value!r} must be a tuple, e.g. {default!r}.")
+        values = value
+    else:
+        values = (value,)
+    if typing.get_origin(kind) is Literal:
+        choices = typing.get_args(kind)
+        if value not in choices:
+            raise ConfigError(f"{name} = {value!r}: choose one of {', '.join(choices)}.")
+        return
+    for item in values:
+        is_number = isinstance(item, int | float) and not isinstance(item, bool)
+        fits = is_number if kind is float else type(item) is kind
+        if not fits:
+            raise ConfigError(
+                f"{name} = {value!r} must be of type {kind.__name__}; "
+                f"the default is {default!r}."
+            )
+        bounds = next((m for m in metadata if isinstance(m, Range)), None)
+        if kind is float and not math.isfinite(item):
+            raise ConfigError(f"{name} = {item!r} must be finite; try {default!r}.")
+        if bounds is not None and item not in bounds:
+            raise ConfigError(
+                f"{name} = {item!r} is outside {bounds}; the default is {default!r}."
+            )
+
+
+def validate(config: Config) -> None:
+    """Refuse a configuration that cannot run, before anything is compiled.
+
+    Raises:
+        ConfigError: names the field, its value, the range and the way out.
+    """
+    for field in dataclasses.fields(Config):
+        _check_field(field.name, getattr(config, field.name), field.default)
+    loop = plan(config)
+    if config.first_seed + config.num_seeds > 2**32:
+        raise ConfigError(
+            f"first_seed = {config.first_seed} leaves no room for num_seeds = "
+            f"{config.num_seeds}: seeds end at 2**32 - 1. Lower first_seed."
+        )
+    if config.total_steps <= loop.warmup_steps:
+        raise ConfigError(
+            f"total_steps = {config.total_steps} is not more than the warm-up's "
+            f"{loop.warmup_steps} environment steps: nothing would be learned. Raise "
+            "total_steps or lower warmup_steps."
+        )
+    if loop.total_steps > MAX_INT32:
+        raise ConfigError(
+            f"total_steps = {config.total_steps} rounds up to {loop.total_steps}, more "
+            f"than the {MAX_INT32} that a step counter holds. Lower it, or lower "
+            "eval_points so that points divide it."
+        )
+    if loop.buffer_rows <= config.n_step:
+        least = (config.n_step + 1) * config.num_envs
+        raise ConfigError(
+            f"buffer_size = {config.buffer_size} keeps {loop.buffer_rows} steps of each "
+            f"of {config.num_envs} environments; n_step = {config.n_step} needs more. "
+            f"Set buffer_size to {least} or more."
+        )
+    if config.buffer_size > MAX_INT32 // 2:
+        raise ConfigError(
+            f"buffer_size = {config.buffer_size} is more than {MAX_INT32 // 2}, what an "
+            "index can address. Lower it."
+        )
+    if config.batch_size > config.buffer_size:
+        raise ConfigError(
+            f"batch_size = {config.batch_size} exceeds buffer_size = "
+            f"{config.buffer_size}. Lower batch_size or raise buffer_size."
+        )
+    if config.epsilon_end > config.epsilon_start:
+        raise ConfigError(
+            f"epsilon_end = {config.epsilon_end} is above epsilon_start = "
+            f"{config.epsilon_start}; epsilon decays. Swap them."
+        )
+    if not config.timeout_is_terminal and config.time_limit is not None:
+        check_time_limit(config, config.time_limit)
+
+
+def check_time_limit(config: Config, time_limit: int) -> None:
+    """Refuse a limit so short that no window ends before it.
+
+    The last step of a truncated episode has no stored successor, so an episode of one
+    step would leave nothing to learn from.
+    """
+    if time_limit < 2:
+        raise ConfigError(
+            f"time_limit = {time_limit}: every step would be truncated, and a truncated "
+            "step cannot be replayed because its successor is not stored. Use a longer "
+            "limit, or timeout_is_terminal."
+        )

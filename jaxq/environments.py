@@ -1,0 +1,295 @@
+"""The adapter between gymnax's environments and the training loop."""
+
+import difflib
+import functools
+import importlib.metadata
+import json
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxq import catalogue
+from jaxq.config import Config, ConfigError
+from jaxq.types import Array, EnvSpec, Key, PyTree, Step
+
+
+class EnvState(NamedTuple):
+    """State of one environment."""
+
+    inner: PyTree  # the environment's own
+    observation: Array  # [...] what the next action is chosen on
+
+
+class Environment(NamedTuple):
+    """An environment as two pure functions, for one environment.
+
+    reset: (key) -> EnvState
+    step: (key, EnvState, action[]) -> (EnvState, Step); resets by itself after an end
+    """
+
+    spec: EnvSpec
+    reset: Callable[[Key], EnvState]
+    step: Callable[[Key, EnvState, Array], tuple[EnvState, Step]]
+    time_limit: float = math.inf  # steps
+    optimal_return: float = math.nan
+
+
+def make(
+    name: str,
+    args: tuple[str, ...] = (),
+    *,
+    time_limit: int | None = None,
+    timeout_is_terminal: bool = False,
+    sticky_actions: float = 0.0,
+    full_action_set: bool = False,
+) -> Environment:
+    """Build a registered gymnax environment.
+
+    Args:
+        name: one of `gymnax.registered_envs`.
+        args: name=value words: constructor arguments or parameters.
+        time_limit: steps after which an episode is truncated; None keeps the default.
+        timeout_is_terminal: report a truncation as a termination.
+        sticky_actions: probability of repeating the previous action.
+        full_action_set: MinAtar with all six actions.
+
+    Raises:
+        ConfigError: for an unknown name or argument, a continuous action space, an
+            environment that must fetch data, or an installation that is broken.
+    """
+    gymnax = _import_gymnax()
+    if name not in gymnax.registered_envs:
+        near = difflib.get_close_matches(name, gymnax.registered_envs, 3, 0.4)
+        hint = f"Did you mean {' or '.join(near)}?" if near else ""
+        known = ", ".join(sorted(gymnax.registered_envs))
+        raise ConfigError(f"environment = {name!r} is unknown. {hint} Known: {known}.")
+    if name in catalogue.DOWNLOADS:
+        raise ConfigError(
+            f"environment = {name!r} fetches its data set from the network when it is "
+            "built, which jaxq does not do. Build it yourself and pass the object."
+        )
+    values = _parse_args(args)
+    if full_action_set:
+        if not name.endswith("-MinAtar"):
+            raise ConfigError(f"full_action_set: {name} is not a MinAtar environment.")
+        values["use_minimal_action_set"] = False
+    _, params = gymnax.make(name)
+    changes = {key: values.pop(key) for key in list(values) if hasattr(params, key)}
+    try:
+        env, params = gymnax.make(name, **values)
+    except TypeError as error:
+        raise ConfigError(
+            f"environment_args: {name} does not take {', '.join(values)} ({error}). "
+            f"Its parameters are {', '.join(vars(params))}."
+        ) from None
+    if changes:
+        params = params.replace(**changes)
+    if time_limit is not None:
+        params = _limit(params, time_limit, name)
+    if sticky_actions:
+        env = gymnax.wrappers.StickyActionWrapper(env, sticky_actions)
+    changed = bool(values or changes or time_limit or sticky_actions)
+    return adapt(env, params, name, changed, timeout_is_terminal)
+
+
+def from_config(config: Config) -> Environment:
+    """The environment a configuration names; the same object for the same fields.
+
+    The compiled functions are kept for as long as the object is the same.
+    """
+    return _cached_make(
+        config.environment,
+        config.environment_args,
+        time_limit=config.time_limit,
+        timeout_is_terminal=config.timeout_is_terminal,
+        sticky_actions=config.sticky_actions,
+        full_action_set=config.full_action_set,
+    )
+
+
+_cached_make = functools.lru_cache(maxsize=64)(make)
+
+
+def adapt(
+    env: Any,
+    params: Any = None,
+    name: str = "",
+    changed: bool = False,
+    timeout_is_terminal: bool = False,
+    table: catalogue.TableIndex | None = None,
+) -> Environment:
+    """Adapt any object with gymnax's interface.
+
+    Args:
+        env: has `reset(key, params)`, a `step(key, state, action, params)` of six
+            values, `action_space(params)` and `default_params`.
+        params: its parameters; None takes the default.
+        name: shown to people; None takes the object's own.
+        changed: whether arguments differ from the registered environment's.
+        timeout_is_terminal: report a truncation as a termination.
+        table: numbering of its states, for a table of values.
+
+    Raises:
+        ConfigError: if the object does not keep to the interface.
+    """
+    params = env.default_params if params is None else params
+    name = name or getattr(env, "name", type(env).__name__)
+    num_actions = _num_actions(env, params, name)
+    reset_shape, step_shape = _check_contract(env, params, name)
+    observed = reset_shape[0]
+    dtype = _observation_dtype(name, observed.dtype)
+    categories = None
+    if observed.shape == () and dtype == jnp.int32:
+        categories = getattr(env.observation_space(params), "n", None)
+    table = table or catalogue.table_index(name, env, params)
+    if table is None and categories is not None:
+        table = catalogue.TableIndex(categories, lambda observation: observation)
+    limit = float(getattr(params, "max_steps_in_episode", math.inf))
+    optimum = catalogue.optimal_return(name, changed)
+    if name == "CartPole-v1":
+        optimum = limit
+    spec = EnvSpec(
+        name=name,
+        observation=jax.ShapeDtypeStruct(observed.shape, dtype),
+        num_actions=num_actions,
+        num_categories=categories,
+        num_states=table.num_states if table else None,
+        state_index=table.index if table else None,
+    )
+
+    def cast(observation: Array) -> Array:
+        return observation != 0 if dtype == bool else observation.astype(dtype)
+
+    def cast_state(inner: PyTree) -> PyTree:
+        # A fresh state may hold Python numbers where a stepped one holds arrays.
+        return jax.tree.map(
+            lambda leaf, like: jnp.asarray(leaf, like.dtype), inner, step_shape[1]
+        )
+
+    def reset(key: Key) -> EnvState:
+        observation, inner = env.reset(key, params)
+        return EnvState(cast_state(inner), cast(observation))
+
+    def step(key: Key, state: EnvState, action: Array) -> tuple[EnvState, Step]:
+        observation, inner, reward, terminated, truncated, info = env.step(
+            key, state.inner, action, params
+        )
+        terminated, truncated = jnp.bool_(terminated), jnp.bool_(truncated)
+        if timeout_is_terminal:
+            terminated = terminated | truncated
+        said = Step(
+            observation=state.observation,
+            action=action,
+            reward=jnp.asarray(reward, jnp.float32),
+            terminated=terminated,
+            truncated=truncated & ~terminated,
+            next_observation=cast(info["final_observation"]),
+        )
+        return EnvState(cast_state(inner), cast(observation)), said
+
+    return Environment(spec, reset, step, limit, optimum)
+
+
+def _import_gymnax() -> Any:
+    try:
+        import gymnax
+        import gymnax.wrappers
+    except ImportError as error:
+        raise ConfigError(f"gymnax cannot be imported ({error}). {_CURE}") from error
+    if not hasattr(gymnax, "registered_envs") or not hasattr(
+        gymnax.wrappers, "StickyActionWrapper"
+    ):
+        raise ConfigError(f"the gymnax that is installed is not gymnax 1. {_CURE}")
+    return gymnax
+
+
+_CURE = (
+    "jaxq needs gymnax 1.0.1 or newer. Other packages can overwrite its files while its "
+    "metadata stays (stable-gymnax, which popgym-arcade installs, does). Repair it with "
+    "`pip install --force-reinstall --no-deps 'gymnax>=1.0.1,<2'` in an environment "
+    "without them."
+)
+
+
+def _parse_args(args: tuple[str, ...]) -> dict[str, Any]:
+    """name=value words as a dictionary; values are JSON, or else text."""
+    values: dict[str, Any] = {}
+    for word in args:
+        key, equals, text = word.partition("=")
+        if not equals or not key.isidentifier():
+            raise ConfigError(
+                f"environment_args = {word!r} is not of the form name=value."
+            )
+        try:
+            values[key] = json.loads(text)
+        except json.JSONDecodeError:
+            values[key] = text
+    return values
+
+
+def _limit(params: Any, time_limit: int, name: str) -> Any:
+    if not hasattr(params, "max_steps_in_episode"):
+        raise ConfigError(f"time_limit = {time_limit}: {name} has no time limit to set.")
+    return params.replace(max_steps_in_episode=time_limit)
+
+
+def _num_actions(env: Any, params: Any, name: str) -> int:
+    space = env.action_space(params)
+    if not hasattr(space, "n"):
+        raise ConfigError(
+            f"environment = {name!r} has the action space {space}, which is not a "
+            "finite set of actions; value-based agents take the maximum over actions. "
+            "Choose one with discrete actions, such as CartPole-v1 or Breakout-MinAtar."
+        )
+    return int(space.n)
+
+
+def _observation_dtype(name: str, dtype: Any) -> Any:
+    """Narrowest type that holds every observation exactly."""
+    if name in catalogue.BINARY or dtype == bool:
+        return jnp.dtype(bool)
+    if jnp.issubdtype(dtype, jnp.integer):
+        return jnp.dtype(dtype if dtype == jnp.uint8 else jnp.int32)
+    return jnp.dtype(jnp.float32)
+
+
+def _check_contract(env: Any, params: Any, name: str) -> tuple[Any, Any]:
+    """Shapes of reset and step, after an abstract run that compiles nothing."""
+
+    def fail(what: str) -> ConfigError:
+        try:
+            version = importlib.metadata.version("gymnax")
+        except importlib.metadata.PackageNotFoundError:
+            version = "none"
+        return ConfigError(
+            f"environment = {name!r} {what} (gymnax {version} according to its "
+            f"metadata). {_CURE}"
+        )
+
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    reset = jax.eval_shape(env.reset, key, params)
+    if len(reset) != 2:
+        raise fail(f"returns {len(reset)} values from reset instead of 2")
+    action = jax.ShapeDtypeStruct((), jnp.int32)
+    step = jax.eval_shape(env.step, key, reset[1], action, params)
+    if len(step) != 6:
+        raise fail(f"returns {len(step)} values from step instead of 6")
+    observation, _, reward, terminated, truncated, info = step
+    if "final_observation" not in info:
+        raise fail("gives no final_observation in the info of its step")
+    if len(jax.tree.leaves(reset[0])) != 1 or not hasattr(reset[0], "shape"):
+        raise fail("observes a structure of arrays; jaxq needs a single array")
+    for what, leaf in (("reward", reward), ("terminated", terminated)):
+        if leaf.shape != ():
+            raise fail(f"returns a {what} of shape {leaf.shape} instead of a scalar")
+    if truncated.shape != ():
+        raise fail(f"returns truncated of shape {truncated.shape} instead of a scalar")
+    for leaf in (observation, info["final_observation"]):
+        if leaf.shape != reset[0].shape:
+            raise fail(
+                f"observes {reset[0].shape} at reset but {leaf.shape} after a step"
+            )
+    return reset, step

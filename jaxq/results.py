@@ -1,0 +1,234 @@
+"""What a run leaves on disk: plain files, written atomically, never overwritten."""
+
+import csv
+import dataclasses
+import datetime
+import hashlib
+import io
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from typing import IO, Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxq import statistics
+from jaxq.config import Config
+
+SCHEMA = "jaxq-run/1"
+
+
+class Curve(NamedTuple):
+    """The measurements of every seed at every point; [S, P] unless said otherwise."""
+
+    steps: np.ndarray  # [P] environment steps per seed
+    epsilon: np.ndarray  # probability of a random action
+    train_return: np.ndarray  # mean over episodes finished since the last point, or nan
+    train_length: np.ndarray
+    train_episodes: np.ndarray  # how many those are
+    eval_return: np.ndarray  # mean over the evaluation's episodes
+    eval_length: np.ndarray
+    eval_unfinished: np.ndarray  # share of its episodes that were cut off
+    loss: np.ndarray  # means over gradient steps since the last point
+    td_error: np.ndarray
+    q_value: np.ndarray
+    grad_norm: np.ndarray
+    diverged: np.ndarray  # bool: frozen by then
+
+
+def config_hash(config: Config) -> str:
+    """Six hexadecimal digits that stand for a configuration."""
+    text = json.dumps(dataclasses.asdict(config), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+def make_directory(root: pathlib.Path, config: Config) -> pathlib.Path:
+    """A new directory root/algorithm/environment/time-hash; an old one is never used."""
+    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    parent = root / config.algorithm / _file_name(config.environment)
+    parent.mkdir(parents=True, exist_ok=True)
+    for number in range(1, 1_000):
+        suffix = "" if number == 1 else f"-{number}"
+        directory = parent / f"{now}-{config_hash(config)}{suffix}"
+        try:
+            directory.mkdir()
+        except FileExistsError:
+            continue
+        return directory
+    raise FileExistsError(f"no free name for a run in {parent}")
+
+
+def _file_name(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in text).lstrip(".")
+
+
+def write(path: pathlib.Path, save: Callable[[IO[bytes]], Any]) -> None:
+    """Write a file whole or not at all: to a temporary name, then renamed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            save(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
+    """Write a dictionary as JSON; a number that is not finite becomes null."""
+    text = json.dumps(_plain(content), indent=2, allow_nan=False) + "\n"
+    write(path, lambda file: file.write(text.encode()))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays as an npz file."""
+    write(path, lambda file: np.savez(file, **arrays))
+
+
+def write_config(directory: pathlib.Path, config: Config) -> None:
+    """Write every field of the configuration."""
+    content = {"schema": SCHEMA, **dataclasses.asdict(config)}
+    write_json(directory / "config.json", content)
+
+
+def write_curve(
+    directory: pathlib.Path, config: Config, curve: Curve, eval_returns: np.ndarray
+) -> None:
+    """Write metrics.csv, one row a seed and point, and metrics.npz.
+
+    Args:
+        directory: of the run.
+        config: names the seeds.
+        curve: the measurements.
+        eval_returns: [S, P, K] return of every evaluation episode.
+    """
+    seeds = config.first_seed + np.arange(config.num_seeds)
+    arrays = {"seed": seeds, "eval_returns": eval_returns, **curve._asdict()}
+    write_arrays(directory / "metrics.npz", arrays)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = [name for name in curve._fields if name != "steps"]
+    writer.writerow(["seed", "step", *columns])
+    for i, seed in enumerate(seeds):
+        for p, step in enumerate(curve.steps):
+            row = [getattr(curve, name)[i, p] for name in columns]
+            writer.writerow([seed, step, *(_cell(value) for value in row)])
+    content = text.getvalue().encode()
+    write(directory / "metrics.csv", lambda file: file.write(content))
+
+
+def _cell(value: np.generic) -> str:
+    return str(int(value)) if value.dtype.kind in "bi" else f"{value:.6g}"
+
+
+def summarize(
+    config: Config, curve: Curve, levels: Mapping[str, float], timing: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The statistics of a run.
+
+    A seed that diverged counts, with the policy it was frozen with.
+
+    Args:
+        config: names the seeds.
+        curve: the measurements.
+        levels: reference returns, such as the random policy's.
+        timing: seconds and steps per second.
+    """
+    final = statistics.bootstrap_iqm(curve.eval_return[:, -1:])
+    seeds = config.first_seed + np.arange(config.num_seeds)
+    diverged = curve.diverged[:, -1]
+    return {
+        "schema": SCHEMA,
+        "steps_per_seed": int(curve.steps[-1]),
+        "final_eval_return": {
+            "iqm": float(final.value[0]),
+            "confidence_95": [float(final.low[0]), float(final.high[0])],
+            "mean": float(curve.eval_return[:, -1].mean()),
+            "median": float(np.median(curve.eval_return[:, -1])),
+            "std_over_seeds": float(curve.eval_return[:, -1].std()),
+            "per_seed": curve.eval_return[:, -1],
+        },
+        "final_eval_length": {"mean": float(curve.eval_length[:, -1].mean())},
+        "final_train_return": {
+            "iqm": float(statistics.iqm(curve.train_return[:, -1])),
+            "per_seed": curve.train_return[:, -1],
+        },
+        "mean_eval_return_over_steps": statistics.area_under_curve(
+            curve.steps, curve.eval_return
+        ),
+        "levels": dict(levels),
+        "num_seeds": config.num_seeds,
+        "diverged_seeds": seeds[diverged],
+        **timing,
+    }
+
+
+def manifest(devices: list[jax.Device], seed_block: int) -> dict[str, Any]:
+    """What a result depends on besides its configuration."""
+    names = ("jax", "jaxlib", "flax", "optax", "chex", "gymnax", "numpy", "scipy")
+    root = pathlib.Path(__file__).resolve().parent.parent
+    return {
+        "schema": SCHEMA,
+        "command": [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]],
+        "commit": _git(root, "rev-parse", "HEAD"),
+        "uncommitted_changes": bool(
+            _git(root, "status", "--porcelain", "--untracked-files=no")
+        ),
+        "versions": {"jaxq": _version("jaxq")} | {n: _version(n) for n in names},
+        "python": sys.version.split()[0],
+        "platform": devices[0].platform,
+        "devices": [device.device_kind for device in devices],
+        "cpu_count": os.cpu_count(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "seed_block": seed_block,
+        "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "status": "running",
+    }
+
+
+def _version(package: str) -> str | None:
+    import importlib.metadata
+
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git(root: pathlib.Path, *args: str) -> str | None:
+    """Output of a git command about the source, or None outside a repository."""
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", *args], cwd=root, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def flatten_params(params: Any) -> dict[str, np.ndarray]:
+    """Parameters by the path of their leaf; leading axis [S]."""
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
+        for path, leaf in leaves
+    }

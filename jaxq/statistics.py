@@ -1,0 +1,67 @@
+"""Statistics over seeds."""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.stats
+
+
+class Interval(NamedTuple):
+    """A statistic with its confidence interval; leading axes as the input's points."""
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def iqm(scores: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Interquartile mean: the mean without the lowest and highest quarter.
+
+    Args:
+        scores: [seeds, ...].
+        axis: that of the seeds.
+
+    Reference: Agarwal et al., arXiv:2108.13264, section 4.2.
+    """
+    return scipy.stats.trim_mean(scores, 0.25, axis=axis)
+
+
+def bootstrap_iqm(
+    scores: np.ndarray, confidence: float = 0.95, resamples: int = 2_000
+) -> Interval:
+    """IQM over seeds with a percentile bootstrap interval.
+
+    Seeds are drawn with replacement, the same draw for every point of a curve. The
+    draws are fixed, so the same scores give the same interval.
+
+    Args:
+        scores: [seeds, ...], finite.
+        confidence: mass of the interval.
+        resamples: bootstrap samples.
+
+    Raises:
+        ValueError: without any seed.
+    """
+    if scores.shape[0] == 0:
+        raise ValueError("a statistic over seeds needs at least one seed")
+    generator = np.random.default_rng(0)
+    draws = generator.integers(scores.shape[0], size=(resamples, scores.shape[0]))
+    flat = scores.reshape(scores.shape[0], -1)
+    # One point at a time: all at once would hold resamples x seeds x points numbers.
+    samples = np.stack([iqm(column[draws], axis=1) for column in flat.T], axis=-1)
+    tail = 100 * (1 - confidence) / 2
+    low, high = np.percentile(samples, [tail, 100 - tail], axis=0)
+    shape = scores.shape[1:]
+    return Interval(iqm(scores), low.reshape(shape), high.reshape(shape))
+
+
+def area_under_curve(steps: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Mean height of a curve: its integral over steps, divided by their range.
+
+    Args:
+        steps: [points].
+        scores: [..., points].
+    """
+    if steps.size < 2:
+        return scores[..., -1]
+    return np.trapezoid(scores, steps, axis=-1) / (steps[-1] - steps[0])

@@ -1,0 +1,206 @@
+"""The training loop: one page, any agent, any environment.
+
+Every function here is for one seed. The edge (`jaxq.run`) adds the seeds with `vmap`.
+Randomness is a function of the seed's key and the clock, so a run that is resumed, or
+cut into other chunks, draws the same numbers.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxq import algorithms, exploration
+from jaxq.config import Config, plan, static_fields, traced_fields
+from jaxq.environments import Environment, EnvState
+from jaxq.types import Agent, Array, Counter, Key, Step, UpdateMetrics, counter
+
+jax.tree_util.register_dataclass(Config, traced_fields(), static_fields())
+
+# (environment steps, finished episodes) -> epsilon
+Schedule = Callable[[Array, Array], Array]
+
+
+class Episodes(NamedTuple):
+    """Episodes that end, and what was gathered of those that go on."""
+
+    reward: Array  # [E] float32: return so far
+    length: Array  # [E] int32: steps so far
+    finished: Array  # [] int32: episodes finished since the start
+
+
+class Tally(NamedTuple):
+    """Running means since the last point of the learning curve."""
+
+    episodes: Array  # [] int32
+    episode_return: Array  # [] float32: mean over those episodes
+    episode_length: Array  # [] float32
+    updates: Array  # [] int32
+    update: UpdateMetrics  # means over gradient steps
+
+
+class RunState(NamedTuple):
+    """Everything that decides the rest of a run, besides its configuration and key."""
+
+    agent: Any
+    env: EnvState  # leading axis [E]
+    episodes: Episodes
+    tally: Tally
+    steps: Counter  # steps taken by every environment
+
+
+def epsilon_schedule(config: Config) -> Schedule:
+    """The schedule a configuration names."""
+    start, end = config.epsilon_start, config.epsilon_end
+    if config.epsilon_schedule == "episodic":
+        decrement = config.epsilon_decrement
+        return lambda steps, episodes: exploration.episodic_schedule(
+            episodes, start, end, decrement
+        )
+    kind = {
+        "linear": exploration.linear_schedule,
+        "exponential": exploration.exponential_schedule,
+    }[config.epsilon_schedule]
+    return lambda steps, episodes: kind(steps, start, end, config.epsilon_steps)
+
+
+def empty_tally() -> Tally:
+    """Nothing counted yet."""
+    zero, none = jnp.zeros(()), jnp.zeros((), jnp.int32)
+    return Tally(none, zero, zero, none, UpdateMetrics(zero, zero, zero, zero))
+
+
+def collect(
+    key: Key,
+    agent: Agent,
+    env: Environment,
+    state: RunState,
+    epsilon: Schedule,
+    length: int,
+) -> tuple[RunState, Step]:
+    """Let the agent act in every environment.
+
+    Args:
+        key: split over time and environments.
+        agent, env: whose functions are composed.
+        state: where the environments stand.
+        epsilon: schedule of random actions.
+        length: steps T.
+
+    Returns:
+        The state after T steps, not yet observed by the agent, and Step[T, E].
+    """
+    num_envs = state.episodes.reward.size
+
+    def step(state: RunState, key: Key) -> tuple[RunState, Step]:
+        act_key, env_key = jax.random.split(key)
+        steps = state.steps.value * num_envs
+        chance = jnp.full(num_envs, epsilon(steps, state.episodes.finished))
+        action = agent.act(act_key, state.agent, state.env.observation, chance)
+        env_keys = jax.random.split(env_key, num_envs)
+        env_state, said = jax.vmap(env.step)(env_keys, state.env, action)
+        episodes, tally = count_episodes(state.episodes, state.tally, said)
+        steps = Counter(state.steps.value + 1)
+        return RunState(state.agent, env_state, episodes, tally, steps), said
+
+    return jax.lax.scan(step, state, jax.random.split(key, length))
+
+
+def count_episodes(
+    episodes: Episodes, tally: Tally, said: Step
+) -> tuple[Episodes, Tally]:
+    """Add one step of every environment to the returns; said: Step[E]."""
+    done = said.terminated | said.truncated
+    reward = episodes.reward + said.reward
+    length = episodes.length + 1
+    ended = jnp.sum(done, dtype=jnp.int32)
+    count = tally.episodes + ended
+
+    def running_mean(mean: Array, values: Array) -> Array:
+        surplus = jnp.sum(jnp.where(done, values - mean, 0.0))
+        return mean + surplus / jnp.maximum(count, 1)
+
+    tally = tally._replace(
+        episodes=count,
+        episode_return=running_mean(tally.episode_return, reward),
+        episode_length=running_mean(tally.episode_length, length),
+    )
+    going = Episodes(
+        reward=jnp.where(done, 0.0, reward),
+        length=jnp.where(done, 0, length),
+        finished=episodes.finished + ended,
+    )
+    return going, tally
+
+
+def init(key: Key, agent: Agent, env: Environment, num_envs: int) -> RunState:
+    """A fresh agent and environments."""
+    agent_key, env_key = jax.random.split(key)
+    env_state = jax.vmap(env.reset)(jax.random.split(env_key, num_envs))
+    return RunState(
+        agent=agent.init(agent_key, env.spec.example()),
+        env=env_state,
+        episodes=Episodes(
+            reward=jnp.zeros(num_envs),
+            length=jnp.zeros(num_envs, jnp.int32),
+            finished=jnp.zeros((), jnp.int32),
+        ),
+        tally=empty_tally(),
+        steps=counter(),
+    )
+
+
+def start(config: Config, env: Environment, seed_key: Key) -> RunState:
+    """Initialise one seed and fill its replay buffer with random actions."""
+    agent = algorithms.make(config, env.spec)
+    loop = plan(config)
+    init_key, warmup_key = jax.random.split(jax.random.fold_in(seed_key, _START))
+    state = init(init_key, agent, env, config.num_envs)
+
+    def rollout(state: RunState, key: Key) -> tuple[RunState, None]:
+        always = lambda steps, episodes: jnp.ones(())  # noqa: E731
+        state, steps = collect(
+            key, agent, env, state, always, loop.rollout_length
+        )
+        return state._replace(agent=agent.observe(state.agent, steps)), None
+
+    keys = jax.random.split(warmup_key, loop.warmup_rollouts)
+    return jax.lax.scan(rollout, state, keys)[0]
+
+
+_START = 2**32 - 1  # folded into a seed's key; the clock stays below 2**31
+
+
+def iteration(config: Config, env: Environment, seed_key: Key, state: RunState) -> RunState:
+    """T steps of every environment, then U gradient steps."""
+    agent = algorithms.make(config, env.spec)
+    loop = plan(config)
+    key = jax.random.fold_in(seed_key, state.steps.value)
+    collect_key, update_key = jax.random.split(key)
+    state, rollout = collect(
+        collect_key, agent, env, state, epsilon_schedule(config), loop.rollout_length
+    )
+
+    def update(carry: tuple[Any, Tally], key: Key) -> tuple[tuple[Any, Tally], None]:
+        agent_state, tally = carry
+        agent_state, metrics = agent.update(key, agent_state)
+        updates = tally.updates + 1
+        mean = jax.tree.map(
+            lambda mean, new: mean + (new - mean) / updates, tally.update, metrics
+        )
+        return (agent_state, tally._replace(updates=updates, update=mean)), None
+
+    carry = (agent.observe(state.agent, rollout), state.tally)
+    keys = jax.random.split(update_key, loop.num_updates)
+    (agent_state, tally), _ = jax.lax.scan(update, carry, keys)
+    return state._replace(agent=agent_state, tally=tally)
+
+
+def chunk(config: Config, env: Environment, seed_key: Key, state: RunState) -> RunState:
+    """As many iterations as one compiled call makes."""
+
+    def step(state: RunState, _: None) -> tuple[RunState, None]:
+        return iteration(config, env, seed_key, state), None
+
+    return jax.lax.scan(step, state, None, length=plan(config).chunk_iterations)[0]
