@@ -52,13 +52,7 @@ def parse(
         f"{', '.join(presets)}. Shown: {name}."
     )
     default = _Command(presets[name], Options())
-    command = tyro.cli(
-        _Command,
-        default=default,
-        args=args,
-        description=text,
-        config=(tyro.conf.FlagConversionOff,),
-    )
+    command = tyro.cli(_Command, default=default, args=args, description=text)
     return command.config, command.options
 
 

@@ -35,7 +35,7 @@ def fold(
     """
     chex.assert_rank([reward, terminated, truncated], 1)
     chex.assert_equal_shape([reward, terminated, truncated])
-    ended = terminated | truncated
+    ended = (terminated | truncated).astype(jnp.int32)
     # A step counts while no earlier step of the window has ended an episode.
     counts = jnp.cumsum(ended) - ended == 0
     powers = jnp.cumprod(jnp.full(reward.shape, gamma))
