@@ -75,7 +75,9 @@ def finish(axes: matplotlib.axes.Axes, ylabel: str) -> None:
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.01)
-    axes.legend(frameon=False, fontsize=9)
+    axes.legend(
+        frameon=False, fontsize=9, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.15)
+    )
 
 
 def save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:

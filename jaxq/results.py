@@ -186,7 +186,7 @@ def manifest(devices: list[jax.Device], seed_block: int) -> dict[str, Any]:
     root = pathlib.Path(__file__).resolve().parent.parent
     return {
         "schema": SCHEMA,
-        "command": [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": " ".join(["python", _script(root), *sys.argv[1:]]),
         "commit": _git(root, "rev-parse", "HEAD"),
         "uncommitted_changes": bool(
             _git(root, "status", "--porcelain", "--untracked-files=no")
@@ -201,6 +201,12 @@ def manifest(devices: list[jax.Device], seed_block: int) -> dict[str, Any]:
         "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "status": "running",
     }
+
+
+def _script(root: pathlib.Path) -> str:
+    """The running script: its path below the source, or its name."""
+    path = pathlib.Path(sys.argv[0]).resolve()
+    return str(path.relative_to(root)) if path.is_relative_to(root) else path.name
 
 
 def _version(package: str) -> str | None:

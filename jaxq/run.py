@@ -6,7 +6,9 @@ neighbours nor on how many blocks there are; the last block is filled up with re
 which are dropped.
 """
 
+import concurrent.futures
 import functools
+import itertools
 import pathlib
 import time
 from collections.abc import Callable
@@ -15,7 +17,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, PartitionSpec
 
 from jaxq import algorithms, environments, evaluate, progress, results, statistics, train
 from jaxq import config as configs
@@ -38,32 +39,31 @@ class Result(NamedTuple):
     directory: pathlib.Path | None
 
 
-class Blocks(NamedTuple):
-    """How seeds are laid out on devices."""
+class Block(NamedTuple):
+    """Seeds that are vectorised together on one device."""
 
-    width: int  # seeds vectorised together on one device
-    mesh: Mesh  # the devices
-    seeds: list[np.ndarray]  # of every call: [devices * width] uint32
+    seeds: np.ndarray  # [width] uint32
+    device: jax.Device
 
 
-def layout(config: Config, devices: list[jax.Device]) -> Blocks:
-    """Distribute seeds over devices in blocks of one width.
+def layout(config: Config, devices: list[jax.Device]) -> list[Block]:
+    """Distribute seeds over devices, in blocks of one width.
 
     Args:
         config: num_seeds, first_seed and seed_block; 0 takes the fewest equal blocks
             that fill every device, at most `MAX_CPU_BLOCK` wide on a CPU.
-        devices: to compute on.
+        devices: to compute on, taken in turn.
     """
     widest = MAX_CPU_BLOCK if devices[0].platform == "cpu" else config.num_seeds
     share = -(-config.num_seeds // len(devices))
     width = config.seed_block or -(-share // -(-share // widest))
-    used = devices[: -(-config.num_seeds // width)]
-    mesh = Mesh(np.array(used), ("seeds",), axis_types=(AxisType.Auto,))
-    call = len(used) * width
-    count = -(-config.num_seeds // call) * call
-    lanes = np.minimum(np.arange(count), config.num_seeds - 1)
+    count = -(-config.num_seeds // width)
+    lanes = np.minimum(np.arange(count * width), config.num_seeds - 1)
     seeds = (config.first_seed + lanes).astype(np.uint32)
-    return Blocks(width, mesh, np.split(seeds, count // call))
+    return [
+        Block(part, devices[i % len(devices)])
+        for i, part in enumerate(np.split(seeds, count))
+    ]
 
 
 def traced(config: Config) -> Config:
@@ -74,113 +74,42 @@ def traced(config: Config) -> Config:
     )
 
 
-def _per_seed(
-    function: Callable[..., PyTree], mesh: Mesh, config: Config, keys: Key, *args: PyTree
-) -> PyTree:
-    """function(config, key, *args) over seeds: vmap on a device, sharded over devices.
-
-    Counters in `args` and in the result are shared by all seeds.
-    """
-    one = jax.eval_shape(
-        lambda config, keys, args: function(config, keys[0], *_first(args)),
-        config,
-        keys,
-        args,
-    )
-    axes, out_axes = seed_axes(args), seed_axes(one)
-
-    def local(config: Config, keys: Key, args: tuple[PyTree, ...]) -> PyTree:
-        vectorized = jax.vmap(
-            lambda key, args: function(config, key, *args),
-            in_axes=(0, axes),
-            out_axes=out_axes,
-        )
-        return vectorized(keys, args)
-
-    return jax.shard_map(
-        local,
-        mesh=mesh,
-        in_specs=(PartitionSpec(), PartitionSpec("seeds"), _specs(axes)),
-        out_specs=_specs(out_axes),
-        check_vma=False,
-    )(config, keys, args)
+@functools.partial(jax.jit, static_argnames=("env",))
+def start(config: Config, keys: Key, *, env: Environment) -> train.RunState:
+    """Initialise and warm up the seeds of a block; keys: [S]."""
+    one = functools.partial(train.start, config, env)
+    axes = seed_axes(jax.eval_shape(one, keys[0]))
+    return jax.vmap(one, out_axes=axes)(keys)
 
 
-def _specs(axes: PyTree) -> PyTree:
-    return jax.tree.map(
-        lambda axis: PartitionSpec() if axis is None else PartitionSpec("seeds"),
-        axes,
-        is_leaf=lambda axis: axis is None,
-    )
-
-
-def _first(tree: PyTree) -> PyTree:
-    """The first seed of a batched tree."""
-    axes = seed_axes(tree)
-    return jax.tree.map(
-        lambda axis, part: part if axis is None else jax.tree.map(lambda x: x[0], part),
-        axes,
-        tree,
-        is_leaf=lambda axis: axis is None,
-    )
-
-
-@functools.partial(jax.jit, static_argnames=("env", "mesh"))
-def start(config: Config, keys: Key, *, env: Environment, mesh: Mesh) -> train.RunState:
-    """Initialise and warm up the seeds of a call."""
-    return _per_seed(
-        lambda config, key: train.start(config, env, key), mesh, config, keys
-    )
-
-
-@functools.partial(
-    jax.jit, static_argnames=("env", "mesh"), donate_argnames=("state",)
-)
+@functools.partial(jax.jit, static_argnames=("env",), donate_argnames=("state",))
 def chunk(
-    config: Config, keys: Key, state: train.RunState, *, env: Environment, mesh: Mesh
+    config: Config, keys: Key, state: train.RunState, *, env: Environment
 ) -> train.RunState:
-    """Train the seeds of a call for a chunk of iterations."""
-    return _per_seed(
-        lambda config, key, state: train.chunk(config, env, key, state),
-        mesh,
-        config,
-        keys,
-        state,
-    )
+    """Train the seeds of a block for a chunk of iterations."""
+    axes = seed_axes(state)
+    one = functools.partial(train.chunk, config, env)
+    return jax.vmap(one, in_axes=(0, axes), out_axes=axes)(keys, state)
 
 
-@functools.partial(jax.jit, static_argnames=("env", "mesh"))
+@functools.partial(jax.jit, static_argnames=("env",))
 def play(
-    config: Config,
-    keys: Key,
-    state: train.RunState,
-    epsilon: Array,
-    *,
-    env: Environment,
-    mesh: Mesh,
+    config: Config, keys: Key, state: train.RunState, epsilon: Array, *, env: Environment
 ) -> evaluate.Evaluation:
-    """Evaluate the seeds of a call on keys of their own."""
+    """Evaluate the seeds of a block on keys of their own; [S, K]."""
+    agent = algorithms.make(config, env.spec)
+    max_steps = int(min(config.eval_max_steps, env.time_limit))
 
-    def one(config: Config, key: Key, state: train.RunState) -> evaluate.Evaluation:
+    def one(key: Key, state: train.RunState) -> evaluate.Evaluation:
         key = jax.random.fold_in(jax.random.fold_in(key, _EVALUATE), state.steps.value)
         return evaluate.evaluate(
-            key,
-            algorithms.make(config, env.spec),
-            state.agent,
-            env,
-            config.eval_episodes,
-            epsilon,
-            int(min(config.eval_max_steps, env.time_limit)),
+            key, agent, state.agent, env, config.eval_episodes, epsilon, max_steps
         )
 
-    # Only what acting needs is passed on; the buffer is not.
-    return _per_seed(one, mesh, config, keys, state)
+    return jax.vmap(one, in_axes=(0, seed_axes(state)))(keys, state)
 
 
-@jax.jit
-def make_keys(seeds: Array) -> Key:
-    """The key of every seed."""
-    return jax.vmap(jax.random.key)(seeds)
+make_keys = jax.jit(jax.vmap(jax.random.key))
 
 
 class Measurement(NamedTuple):
@@ -245,8 +174,10 @@ def run(
     env = check(config, environment)
     devices = devices or jax.local_devices()
     blocks = layout(config, devices)
+    used = list(dict.fromkeys(block.device for block in blocks))
+    width = blocks[0].seeds.size
     directory = results.make_directory(output, config) if output else None
-    record = results.manifest(list(blocks.mesh.devices.flat), blocks.width)
+    record = results.manifest(used, width)
     loop = configs.plan(config)
     title = f"{config.algorithm} on {env.spec.name}"
     points: list[Measurement] = []
@@ -256,8 +187,8 @@ def run(
         results.write_json(directory / "manifest.json", record)
     with progress.Progress(loop.total_steps, config.num_seeds, show_progress) as bar:
         bar.say(
-            f"{title} | {config.num_seeds} seeds in blocks of {blocks.width} | "
-            f"{loop.total_steps:,} steps each | {_describe(blocks)}"
+            f"{title} | {config.num_seeds} seeds in blocks of {width} | "
+            f"{loop.total_steps:,} steps each | {len(used)} x {used[0].device_kind}"
         )
         if directory:
             bar.say(f"run: {directory}")
@@ -293,11 +224,6 @@ def run(
     return result
 
 
-def _describe(blocks: Blocks) -> str:
-    devices = blocks.mesh.devices
-    return f"{devices.size} x {devices.flat[0].device_kind}"
-
-
 def _latest(point: Measurement) -> str:
     scores = point.evaluation.episode_return.mean(axis=1)
     interval = statistics.bootstrap_iqm(scores[:, None], resamples=200)
@@ -306,14 +232,36 @@ def _latest(point: Measurement) -> str:
 
 
 class Population:
-    """The states of all seeds, one entry for every call of a compiled function."""
+    """The states of all seeds, block by block.
 
-    def __init__(self, config: Config, env: Environment, blocks: Blocks):
+    Every device has a thread and an executable of its own. One program partitioned over
+    the devices would be compiled once, but not to the code of the program for a single
+    device: its numbers differ in the last bit (jax 0.10.2, two CPU devices).
+    """
+
+    def __init__(self, config: Config, env: Environment, blocks: list[Block]):
         self._config = config
         self._traced = traced(config)
-        self._static = {"env": env, "mesh": blocks.mesh}
-        self.keys = [make_keys(seeds) for seeds in blocks.seeds]
-        self.states = [start(self._traced, keys, **self._static) for keys in self.keys]
+        self._env = env
+        self._blocks = blocks
+        self._devices = list(dict.fromkeys(block.device for block in blocks))
+        self._pool = concurrent.futures.ThreadPoolExecutor(len(self._devices))
+        self._keys = [
+            jax.device_put(make_keys(block.seeds), block.device) for block in blocks
+        ]
+        self.states = self._each(
+            lambda i: start(self._traced, self._keys[i], env=self._env)
+        )
+
+    def _each(self, function: Callable[[int], PyTree]) -> list[PyTree]:
+        """function(index) for every block, the devices side by side."""
+
+        def on_device(device: jax.Device) -> list[tuple[int, PyTree]]:
+            mine = [i for i, b in enumerate(self._blocks) if b.device == device]
+            return [(i, jax.block_until_ready(function(i))) for i in mine]
+
+        done = dict(itertools.chain(*self._pool.map(on_device, self._devices)))
+        return [done[i] for i in range(len(self._blocks))]
 
     @property
     def steps(self) -> int:
@@ -322,11 +270,11 @@ class Population:
 
     def advance(self) -> None:
         """Train every seed for one chunk."""
-        self.states = [
-            chunk(self._traced, keys, state, **self._static)
-            for keys, state in zip(self.keys, self.states, strict=True)
-        ]
-        jax.block_until_ready(self.states)
+        self.states = self._each(
+            lambda i: chunk(
+                self._traced, self._keys[i], self.states[i], env=self._env
+            )
+        )
 
     def gather(self, read: Callable[[train.RunState], PyTree]) -> PyTree:
         """Part of every seed's state on the host, the repeats dropped."""
@@ -340,11 +288,13 @@ class Population:
 
     def evaluate(self, epsilon: float) -> evaluate.Evaluation:
         """Evaluate every seed; [S, K]."""
+        chance = np.float32(epsilon)
         return self._join(
-            [
-                play(self._traced, keys, state, np.float32(epsilon), **self._static)
-                for keys, state in zip(self.keys, self.states, strict=True)
-            ]
+            self._each(
+                lambda i: play(
+                    self._traced, self._keys[i], self.states[i], chance, env=self._env
+                )
+            )
         )
 
     def measure(self) -> Measurement:

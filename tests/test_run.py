@@ -1,0 +1,330 @@
+"""The edge: independence of seeds, invariance to chunks and blocks, one compilation."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import same
+from mdps import Corridor
+
+from jaxq import config as configs
+from jaxq import environments, results, run, train, types
+from jaxq.config import Config
+
+TINY = Config(
+    environment="CartPole-v1",
+    num_seeds=4,
+    seed_block=4,
+    total_steps=600,
+    num_envs=2,
+    buffer_size=400,
+    batch_size=16,
+    warmup_steps=100,
+    update_steps=2,
+    hidden_sizes=(16,),
+    learning_rate=1e-2,
+    target_period=7,
+    epsilon_steps=300.0,
+    eval_points=2,
+    eval_episodes=3,
+    chunk_iterations=125,
+)
+
+
+def make_keys(config):
+    return run.make_keys(run.layout(config, jax.devices()[:1])[0].seeds)
+
+
+def trained(config, chunks=2, seeds=None):
+    """State after some chunks; leading axis the seeds of one block."""
+    env = environments.from_config(config)
+    keys = make_keys(config) if seeds is None else run.make_keys(np.uint32(seeds))
+    state = run.start(run.traced(config), keys, env=env)
+    for _ in range(chunks):
+        state = run.chunk(run.traced(config), keys, state, env=env)
+    return jax.device_get(state)
+
+
+def lane(state, i):
+    axes = types.seed_axes(state)
+    return jax.tree.map(
+        lambda axis, part: part if axis is None else jax.tree.map(lambda x: x[i], part),
+        axes,
+        state,
+        is_leaf=lambda axis: axis is None,
+    )
+
+
+@pytest.fixture(scope="module")
+def four():
+    return trained(TINY)
+
+
+def test_seeds_differ_in_every_leaf_that_is_random(four):
+    names = jax.tree_util.tree_flatten_with_path(four.agent.learner.params)[0]
+    for path, leaf in names:
+        for i in range(4):
+            for j in range(i):
+                assert np.any(leaf[i] != leaf[j]), path
+    ring = four.agent.replay
+    assert len({ring.observation[i].tobytes() for i in range(4)}) == 4
+    assert len({ring.action[i].tobytes() for i in range(4)}) == 4
+
+
+@pytest.mark.parametrize("neighbours", [[2, 2, 2, 2], [7, 2, 0, 9], [2, 3, 4, 5]])
+def test_a_seed_is_the_same_beside_any_neighbours(four, neighbours):
+    other = trained(TINY, seeds=neighbours)
+    assert same(lane(other, neighbours.index(2)), lane(four, 2))
+
+
+def test_a_seed_alone_equals_itself_among_seven_others():
+    alone = run.run(dataclasses.replace(TINY, num_seeds=1, first_seed=5))
+    among = run.run(dataclasses.replace(TINY, num_seeds=8))
+    index = 5
+    first = jax.tree.map(lambda leaf: leaf[0], alone.params)
+    assert same(first, jax.tree.map(lambda leaf: leaf[index], among.params))
+    assert same(alone.eval_returns[0], among.eval_returns[index])
+    for name, values in alone.curve._asdict().items():
+        if name != "steps":
+            assert same(values[0], getattr(among.curve, name)[index]), name
+
+
+def test_devices_change_nothing():
+    assert len(jax.devices()) == 2
+    config = dataclasses.replace(TINY, num_seeds=8)
+    one = run.run(config, devices=jax.devices()[:1])
+    two = run.run(config, devices=jax.devices())
+    assert same(one.params, two.params) and same(one.eval_returns, two.eval_returns)
+
+
+@pytest.mark.parametrize("length", [25, 250])
+def test_chunk_length_changes_nothing(four, length):
+    assert configs.plan(TINY).chunk_iterations == 125
+    config = dataclasses.replace(TINY, chunk_iterations=length, eval_points=1)
+    assert configs.plan(config).chunk_iterations == length
+    assert same(trained(config, chunks=250 // length), four)
+
+
+def test_a_host_round_trip_changes_nothing(four):
+    state = trained(TINY, chunks=1)
+    state = jax.tree.map(lambda leaf: np.array(leaf), state)
+    env = environments.from_config(TINY)
+    state = run.chunk(run.traced(TINY), make_keys(TINY), state, env=env)
+    assert same(jax.device_get(state), four)
+
+
+def test_one_compilation_serves_every_value_of_every_traced_field():
+    env = environments.from_config(TINY)
+    base = dataclasses.replace(TINY, max_grad_norm=1.0)
+    keys = make_keys(TINY)
+    state = run.start(run.traced(base), keys, env=env)
+    size = None
+    for name in configs.traced_fields():
+        value = getattr(base, name)
+        changed = dataclasses.replace(
+            base, **{name: value + 1 if isinstance(value, int) else value / 2}
+        )
+        state = run.chunk(run.traced(changed), keys, state, env=env)
+        size = size or run.chunk._cache_size()
+        assert run.chunk._cache_size() == size, name
+    assert len(configs.traced_fields()) >= 17
+
+
+def equations(jaxpr):
+    """Every equation of a jaxpr and of what it calls."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for value in equation.params.values():
+            for part in value if isinstance(value, tuple | list) else (value,):
+                part = getattr(part, "jaxpr", part)
+                if hasattr(part, "eqns"):
+                    yield from equations(part)
+
+
+@pytest.fixture(scope="module")
+def resumed():
+    """The chunk as it is traced and compiled for a state that comes from the host."""
+    config = dataclasses.replace(TINY, buffer_size=40_000)
+    env, keys = environments.from_config(config), make_keys(config)
+    state = jax.device_get(run.start(run.traced(config), keys, env=env))
+    return state, run.chunk.trace(run.traced(config), keys, state, env=env)
+
+
+def test_a_resumed_chunk_neither_selects_nor_scatters_over_the_buffer(resumed):
+    state, trace = resumed
+    limit = state.agent.replay.action[0].size  # of one seed
+    found = set()
+    for equation in equations(trace.jaxpr.jaxpr):
+        sizes = [v.aval.size for v in equation.invars if hasattr(v.aval, "size")]
+        if max(sizes, default=0) < limit:
+            continue
+        name = equation.primitive.name
+        found.add(name)
+        assert name not in ("select_n", "copy", "concatenate", "where"), equation
+        if name.startswith("scatter"):
+            # One slice at one place: every seed writes the same rows.
+            assert equation.invars[1].aval.ndim == 1, equation
+    assert "gather" in found  # the walk reaches the replay
+
+
+def test_counters_have_no_seed_axis(resumed):
+    state, _ = resumed
+    counters = [
+        leaf
+        for leaf in jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, types.Counter))
+        if isinstance(leaf, types.Counter)
+    ]
+    assert len(counters) == 3
+    assert all(counter.value.shape == () for counter in counters)
+
+
+def test_a_resumed_chunk_updates_the_buffer_in_place(resumed):
+    state, trace = resumed
+    memory = trace.lower().compile().memory_analysis()
+    ring = sum(leaf.nbytes for leaf in jax.tree.leaves(state.agent.replay))
+    assert memory.alias_size_in_bytes >= ring
+    assert memory.temp_size_in_bytes < ring / 4
+
+
+def test_sampled_indices_are_fenced(resumed):
+    _, trace = resumed
+    names = [equation.primitive.name for equation in equations(trace.jaxpr.jaxpr)]
+    assert names.count("optimization_barrier") == 2
+
+
+@pytest.mark.parametrize("num_envs", [1, 7, 16])
+def test_update_and_refresh_counts_are_exact(num_envs):
+    config = dataclasses.replace(
+        TINY, num_envs=num_envs, update_steps=10, num_updates=3, total_steps=3000,
+        eval_points=1, chunk_iterations=0, target_period=9, num_seeds=1, seed_block=1,
+    )  # fmt: skip
+    loop = configs.plan(config)
+    learning_steps = loop.total_steps - loop.warmup_steps
+    assert learning_steps * 3 % 10 == 0
+    state = trained(config, chunks=loop.point_chunks * loop.num_points)
+    updates = int(state.agent.updates.value)
+    assert updates == learning_steps * 3 // 10
+    assert int(state.steps.value) * num_envs == loop.total_steps
+    # Refreshes: rewinding to the last multiple of the period gives the target params.
+    assert same(state.agent.learner.target_params, state.agent.learner.params) == (
+        updates % 9 == 0
+    )
+
+
+def test_a_diverged_seed_is_frozen_and_the_others_untouched(four):
+    """Seed 1 is poisoned after a chunk; the others must not notice."""
+    state = trained(TINY, chunks=1)
+    params = jax.tree.map(np.array, state.agent.learner.params)
+    for leaf in jax.tree.leaves(params):
+        leaf[1] = np.nan
+    poisoned = state._replace(
+        agent=state.agent._replace(learner=state.agent.learner._replace(params=params))
+    )
+    env = environments.from_config(TINY)
+    after = run.chunk(run.traced(TINY), make_keys(TINY), poisoned, env=env)
+    after = jax.device_get(after)
+    assert after.agent.learner.diverged_at.tolist() == [-1, 125, -1, -1]
+    for i in (0, 2, 3):
+        assert same(lane(after, i), lane(four, i))
+
+
+def test_divergence_is_reported_and_counted(tmp_path):
+    config = dataclasses.replace(
+        TINY, optimizer="sgd", learning_rate=1e8, hidden_sizes=(16, 16)
+    )
+    result = run.run(config, output=tmp_path)
+    assert run.all_diverged(result)
+    assert "diverged and frozen: seeds 0, 1, 2, 3" in run.report(result)
+    assert len(result.summary["final_eval_return"]["per_seed"]) == 4
+    assert np.isfinite(jax.tree.leaves(result.params)[0]).all()
+    summary = json.loads((result.directory / "summary.json").read_text())
+    assert summary["diverged_seeds"] == [0, 1, 2, 3]
+
+
+def test_what_a_run_leaves(tmp_path):
+    result = run.run(TINY, output=tmp_path)
+    again = run.run(TINY, output=tmp_path)
+    assert again.directory != result.directory
+    assert same(again.eval_returns, result.eval_returns)
+    files = {path.name for path in result.directory.iterdir()}
+    assert files == {
+        "config.json", "manifest.json", "metrics.csv", "metrics.npz", "summary.json",
+        "params.npz", "curve.png",
+    }  # fmt: skip
+    assert result.directory.parent == tmp_path / "dqn" / "CartPole-v1"
+    metrics = np.load(result.directory / "metrics.npz", allow_pickle=False)
+    np.testing.assert_array_equal(metrics["eval_return"], result.curve.eval_return)
+    assert metrics["eval_returns"].shape == (4, 3, 3)
+    rows = (result.directory / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 1 + 4 * 3 and rows[0].startswith("seed,step,epsilon,train_")
+    saved = json.loads((result.directory / "config.json").read_text())
+    assert saved.pop("schema") == results.SCHEMA
+    saved = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
+    assert Config(**saved) == TINY
+    manifest = json.loads((result.directory / "manifest.json").read_text())
+    assert manifest["status"] == "finished" and manifest["versions"]["jax"]
+    assert manifest["seed_block"] == 4
+    params = np.load(result.directory / "params.npz", allow_pickle=False)
+    assert len(params.files) == len(jax.tree.leaves(result.params))
+
+
+def test_an_interrupted_run_keeps_what_it_measured(tmp_path, monkeypatch):
+    advance, calls = run.Population.advance, []
+
+    def interrupted(self):
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(1)
+        advance(self)
+
+    monkeypatch.setattr(run.Population, "advance", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(TINY, output=tmp_path)
+    (directory,) = (tmp_path / "dqn" / "CartPole-v1").iterdir()
+    manifest = json.loads((directory / "manifest.json").read_text())
+    assert manifest["status"] == "interrupted"
+    assert np.load(directory / "metrics.npz")["eval_return"].shape[1] >= 1
+
+
+def test_layout_fills_devices_with_equal_blocks():
+    devices = jax.devices()
+    for seeds, block, widths in ((10, 0, 5), (1, 0, 1), (3, 0, 2), (40, 0, 10), (5, 4, 4)):
+        config = dataclasses.replace(TINY, num_seeds=seeds, seed_block=block, first_seed=3)
+        blocks = run.layout(config, devices)
+        assert {block.seeds.size for block in blocks} == {widths}
+        assert [block.device for block in blocks[:2]] == devices[: len(blocks)]
+        lanes = np.concatenate([block.seeds for block in blocks])
+        assert lanes[:seeds].tolist() == list(range(3, 3 + seeds))
+        assert set(lanes[seeds:]) <= {3 + seeds - 1}
+
+
+def test_an_environment_of_ones_own():
+    env = environments.adapt(Corridor())
+    config = dataclasses.replace(TINY, eval_points=1)
+    result = run.run(config, env)
+    assert result.curve.eval_return.shape == (4, 2)
+
+
+def test_mean_returns_count_every_finished_episode_once():
+    """The running mean against the episodes of the same rollout, one by one."""
+    rng = np.random.default_rng(0)
+    reward = rng.normal(size=(50, 3)).astype(np.float32)
+    done = rng.random((50, 3)) < 0.2
+    episodes = train.Episodes(jnp.zeros(3), jnp.zeros(3, jnp.int32), jnp.int32(0))
+    tally = train.empty_tally()
+    no = jnp.zeros(3, bool)
+    finished = []
+    total, length = np.zeros(3), np.zeros(3)
+    for t in range(50):
+        said = types.Step(no, no, jnp.asarray(reward[t]), jnp.asarray(done[t]), no, no)
+        episodes, tally = train.count_episodes(episodes, tally, said)
+        total, length = total + reward[t], length + 1
+        finished += [(total[e], length[e]) for e in range(3) if done[t, e]]
+        total, length = np.where(done[t], 0, total), np.where(done[t], 0, length)
+    assert int(tally.episodes) == int(episodes.finished) == len(finished)
+    means = np.mean(finished, axis=0)
+    np.testing.assert_allclose(tally.episode_return, means[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(tally.episode_length, means[1], rtol=1e-4)
