@@ -7,7 +7,7 @@ import dataclasses
 import os
 import pathlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 import tyro
@@ -15,7 +15,7 @@ import tyro
 from jaxq.config import Config, ConfigError, validate
 
 if TYPE_CHECKING:
-    from jaxq.run import Result
+    from jaxq.run import Extras, Result
 
 BAD_INPUT, ALL_DIVERGED, INTERRUPTED = 2, 5, 130
 
@@ -96,8 +96,15 @@ def main(
     presets: Mapping[str, Config],
     description: str | None,
     args: list[str] | None = None,
+    extras: Callable[[Config], "Extras"] | None = None,
 ) -> "Result":
     """Run an experiment from the command line; exits with a code on failure.
+
+    Args:
+        presets: name -> configuration; the first is the default.
+        description: shown by `--help`.
+        args: words of the command line; None takes the process's.
+        extras: what to measure besides the returns, for a configuration.
 
     Exit codes: 2 bad input, 5 every seed diverged, 130 interrupted.
     """
@@ -113,6 +120,7 @@ def main(
             output=options.output,
             show_progress=options.progress,
             plot=options.plot,
+            extras=extras(config) if extras else run.NO_EXTRAS,
         )
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)

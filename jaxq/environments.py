@@ -2,7 +2,6 @@
 
 import difflib
 import functools
-import importlib.metadata
 import json
 import math
 from collections.abc import Callable
@@ -37,29 +36,23 @@ class Environment(NamedTuple):
     optimal_return: float = math.nan
 
 
-def make(
+class Built(NamedTuple):
+    """An environment of gymnax's."""
+
+    env: Any
+    params: Any
+    changed: bool  # whether anything differs from the registered environment
+
+
+def build(
     name: str,
     args: tuple[str, ...] = (),
     *,
     time_limit: int | None = None,
-    timeout_is_terminal: bool = False,
     sticky_actions: float = 0.0,
     full_action_set: bool = False,
-) -> Environment:
-    """Build a registered gymnax environment.
-
-    Args:
-        name: one of `gymnax.registered_envs`.
-        args: name=value words: constructor arguments or parameters.
-        time_limit: steps after which an episode is truncated; None keeps the default.
-        timeout_is_terminal: report a truncation as a termination.
-        sticky_actions: probability of repeating the previous action.
-        full_action_set: MinAtar with all six actions.
-
-    Raises:
-        ConfigError: for an unknown name or argument, a continuous action space, an
-            environment that must fetch data, or an installation that is broken.
-    """
+) -> Built:
+    """Construct a registered gymnax environment; arguments as in `make`."""
     gymnax = _import_gymnax()
     if name not in gymnax.registered_envs:
         near = difflib.get_close_matches(name, gymnax.registered_envs, 3, 0.4)
@@ -92,7 +85,40 @@ def make(
     if sticky_actions:
         env = gymnax.wrappers.StickyActionWrapper(env, sticky_actions)
     changed = bool(values or changes or time_limit or sticky_actions)
-    return adapt(env, params, name, changed, timeout_is_terminal)
+    return Built(env, params, changed)
+
+
+def make(
+    name: str,
+    args: tuple[str, ...] = (),
+    *,
+    time_limit: int | None = None,
+    timeout_is_terminal: bool = False,
+    sticky_actions: float = 0.0,
+    full_action_set: bool = False,
+) -> Environment:
+    """Build and adapt a registered gymnax environment.
+
+    Args:
+        name: one of `gymnax.registered_envs`.
+        args: name=value words: constructor arguments or parameters.
+        time_limit: steps after which an episode is truncated; None keeps the default.
+        timeout_is_terminal: report a truncation as a termination.
+        sticky_actions: probability of repeating the previous action.
+        full_action_set: MinAtar with all six actions.
+
+    Raises:
+        ConfigError: for an unknown name or argument, a continuous action space, an
+            environment that must fetch data, or an installation that is broken.
+    """
+    built = build(
+        name,
+        args,
+        time_limit=time_limit,
+        sticky_actions=sticky_actions,
+        full_action_set=full_action_set,
+    )
+    return adapt(built.env, built.params, name, built.changed, timeout_is_terminal)
 
 
 def from_config(config: Config) -> Environment:
@@ -214,6 +240,13 @@ _CURE = (
 )
 
 
+_INTERFACE = (
+    "It must follow gymnax 1: reset returns (observation, state); step returns "
+    "(observation, state, reward, terminated, truncated, info), with the observation "
+    "before any reset as info['final_observation']."
+)
+
+
 def _parse_args(args: tuple[str, ...]) -> dict[str, Any]:
     """name=value words as a dictionary; values are JSON, or else text."""
     values: dict[str, Any] = {}
@@ -260,14 +293,8 @@ def _check_contract(env: Any, params: Any, name: str) -> tuple[Any, Any]:
     """Shapes of reset and step, after an abstract run that compiles nothing."""
 
     def fail(what: str) -> ConfigError:
-        try:
-            version = importlib.metadata.version("gymnax")
-        except importlib.metadata.PackageNotFoundError:
-            version = "none"
-        return ConfigError(
-            f"environment = {name!r} {what} (gymnax {version} according to its "
-            f"metadata). {_CURE}"
-        )
+        cure = _CURE if type(env).__module__.startswith("gymnax") else _INTERFACE
+        return ConfigError(f"environment = {name!r} {what}. {cure}")
 
     key = jax.eval_shape(lambda: jax.random.key(0))
     reset = jax.eval_shape(env.reset, key, params)

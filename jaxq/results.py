@@ -109,7 +109,11 @@ def write_config(directory: pathlib.Path, config: Config) -> None:
 
 
 def write_curve(
-    directory: pathlib.Path, config: Config, curve: Curve, eval_returns: np.ndarray
+    directory: pathlib.Path,
+    config: Config,
+    curve: Curve,
+    eval_returns: np.ndarray,
+    extra: Mapping[str, np.ndarray],
 ) -> None:
     """Write metrics.csv, one row a seed and point, and metrics.npz.
 
@@ -118,18 +122,19 @@ def write_curve(
         config: names the seeds.
         curve: the measurements.
         eval_returns: [S, P, K] return of every evaluation episode.
+        extra: what an experiment measured besides; [S, P].
     """
     seeds = config.first_seed + np.arange(config.num_seeds)
-    arrays = {"seed": seeds, "eval_returns": eval_returns, **curve._asdict()}
-    write_arrays(directory / "metrics.npz", arrays)
+    columns = {k: v for k, v in curve._asdict().items() if k != "steps"} | extra
+    arrays = {"seed": seeds, "steps": curve.steps, "eval_returns": eval_returns}
+    write_arrays(directory / "metrics.npz", arrays | columns)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    columns = [name for name in curve._fields if name != "steps"]
     writer.writerow(["seed", "step", *columns])
     for i, seed in enumerate(seeds):
         for p, step in enumerate(curve.steps):
-            row = [getattr(curve, name)[i, p] for name in columns]
-            writer.writerow([seed, step, *(_cell(value) for value in row)])
+            cells = [_cell(values[i, p]) for values in columns.values()]
+            writer.writerow([seed, step, *cells])
     content = text.getvalue().encode()
     write(directory / "metrics.csv", lambda file: file.write(content))
 
@@ -139,7 +144,11 @@ def _cell(value: np.generic) -> str:
 
 
 def summarize(
-    config: Config, curve: Curve, levels: Mapping[str, float], timing: Mapping[str, Any]
+    config: Config,
+    curve: Curve,
+    levels: Mapping[str, float],
+    timing: Mapping[str, Any],
+    extra: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
     """The statistics of a run.
 
@@ -150,6 +159,7 @@ def summarize(
         curve: the measurements.
         levels: reference returns, such as the random policy's.
         timing: seconds and steps per second.
+        extra: what an experiment measured besides; [S, P].
     """
     final = statistics.bootstrap_iqm(curve.eval_return[:, -1:])
     seeds = config.first_seed + np.arange(config.num_seeds)
@@ -176,6 +186,10 @@ def summarize(
         "levels": dict(levels),
         "num_seeds": config.num_seeds,
         "diverged_seeds": seeds[diverged],
+        "extra": {
+            name: {"first": values[:, 0].mean(), "final": values[:, -1].mean()}
+            for name, values in extra.items()
+        },
         **timing,
     }
 

@@ -34,9 +34,20 @@ class Result(NamedTuple):
     config: Config
     curve: results.Curve
     eval_returns: np.ndarray  # [S, P, K]
+    extra: dict[str, np.ndarray]  # what the experiment measured besides; [S, P]
     params: PyTree
     summary: dict[str, Any]
     directory: pathlib.Path | None
+
+
+class Extras(NamedTuple):
+    """What an experiment adds to a run."""
+
+    measure: Callable[[PyTree], dict[str, np.ndarray]]  # params[S] -> name -> [S]
+    levels: dict[str, float]  # horizontal lines of the plot
+
+
+NO_EXTRAS = Extras(lambda params: {}, {})
 
 
 class Block(NamedTuple):
@@ -119,6 +130,7 @@ class Measurement(NamedTuple):
     evaluation: evaluate.Evaluation
     diverged_at: np.ndarray
     finished: np.ndarray
+    extra: dict[str, np.ndarray]
 
 
 def check(config: Config, environment: Environment | None = None) -> Environment:
@@ -157,6 +169,7 @@ def run(
     show_progress: bool = False,
     plot: bool = True,
     devices: list[jax.Device] | None = None,
+    extras: Extras = NO_EXTRAS,
 ) -> Result:
     """Train every seed, evaluate on the way, and keep what was measured.
 
@@ -167,6 +180,7 @@ def run(
         show_progress: print a bar, or lines where there is no terminal.
         plot: draw the learning curve.
         devices: to compute on; None takes all local ones.
+        extras: measured at every point of the curve besides the returns.
 
     Raises:
         ConfigError: before anything is compiled.
@@ -196,7 +210,8 @@ def run(
         population = Population(config, env, blocks)
         levels["random policy"] = float(population.evaluate(1.0).episode_return.mean())
         levels["optimum"] = env.optimal_return
-        points.append(population.measure())
+        levels |= extras.levels
+        points.append(population.measure(extras))
         try:
             for point in range(loop.num_points):
                 for piece in range(loop.point_chunks):
@@ -204,7 +219,7 @@ def run(
                     if point == piece == 0:
                         bar.start(population.steps)
                     bar.update(population.steps, _latest(points[-1]))
-                points.append(population.measure())
+                points.append(population.measure(extras))
                 bar.update(population.steps, _latest(points[-1]))
                 if (points[-1].diverged_at >= 0).all():
                     break
@@ -228,7 +243,8 @@ def _latest(point: Measurement) -> str:
     scores = point.evaluation.episode_return.mean(axis=1)
     interval = statistics.bootstrap_iqm(scores[:, None], resamples=200)
     low, high = interval.low[0], interval.high[0]
-    return f"return IQM {interval.value[0]:.4g} [{low:.4g}, {high:.4g}]"
+    extra = "".join(f"  {k} {np.median(v):.3g}" for k, v in point.extra.items())
+    return f"return IQM {interval.value[0]:.4g} [{low:.4g}, {high:.4g}]{extra}"
 
 
 class Population:
@@ -297,7 +313,12 @@ class Population:
             )
         )
 
-    def measure(self) -> Measurement:
+    @property
+    def params(self) -> PyTree:
+        """Parameters of every seed, on the host; leading axis [S]."""
+        return self.gather(lambda state: state.agent.learner.params)
+
+    def measure(self, extras: Extras = NO_EXTRAS) -> Measurement:
         """Evaluate, read the running means, and start them anew."""
         evaluation = self.evaluate(self._config.eval_epsilon)
         measurement = Measurement(
@@ -305,6 +326,7 @@ class Population:
             evaluation=evaluation,
             diverged_at=self.gather(lambda state: state.agent.learner.diverged_at),
             finished=self.gather(lambda state: state.episodes.finished),
+            extra=extras.measure(self.params),
         )
         self.states = [
             state._replace(tally=jax.tree.map(jnp.zeros_like, state.tally))
@@ -356,10 +378,14 @@ def _finish(
     """Write what was measured, however far the run came."""
     curve = to_curve(config, points)
     returns = np.stack([point.evaluation.episode_return for point in points], axis=1)
-    params = population.gather(lambda state: state.agent.learner.params)
-    summary = results.summarize(config, curve, levels, timing)
+    params = population.params
+    extra = {
+        name: np.stack([point.extra[name] for point in points], axis=1)
+        for name in points[0].extra
+    }
+    summary = results.summarize(config, curve, levels, timing, extra)
     if directory:
-        results.write_curve(directory, config, curve, returns)
+        results.write_curve(directory, config, curve, returns, extra)
         results.write_arrays(directory / "params.npz", results.flatten_params(params))
         results.write_json(directory / "summary.json", summary)
         results.write_json(directory / "manifest.json", record)
@@ -368,7 +394,7 @@ def _finish(
 
             title = f"{config.algorithm} on {env.spec.name}"
             plots.learning_curve(directory / "curve.png", title, curve, levels)
-    return Result(config, curve, returns, params, summary, directory)
+    return Result(config, curve, returns, extra, params, summary, directory)
 
 
 def report(result: Result) -> str:

@@ -1,0 +1,265 @@
+import dataclasses
+
+import gymnax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from mdps import MDP, Corridor, Discrete
+
+from jaxq import catalogue, config, environments
+from jaxq.config import ConfigError
+
+PLAYABLE = [
+    name
+    for name in gymnax.registered_envs
+    if name not in catalogue.DOWNLOADS
+    and name
+    not in (
+        "Pendulum-v1",
+        "MountainCarContinuous-v0",
+        "PointRobot-misc",
+        "Reacher-misc",
+        "Swimmer-misc",
+    )
+]
+
+
+def play(env, time, envs, seed=0):
+    """Random actions; Step[T, E]."""
+
+    @jax.jit
+    def go(key):
+        reset_key, key = jax.random.split(key)
+        state = jax.vmap(env.reset)(jax.random.split(reset_key, envs))
+
+        def step(state, key):
+            action_key, env_key = jax.random.split(key)
+            action = jax.random.randint(action_key, (envs,), 0, env.spec.num_actions)
+            return jax.vmap(env.step)(jax.random.split(env_key, envs), state, action)
+
+        return jax.lax.scan(step, state, jax.random.split(key, time))[1]
+
+    return jax.device_get(go(jax.random.key(seed)))
+
+
+@pytest.mark.parametrize("name", PLAYABLE)
+def test_every_environment_keeps_the_contract(name):
+    env = environments.make(name)
+    steps = play(env, 120, 4)
+    spec = env.spec
+    for observation in (steps.observation, steps.next_observation):
+        assert observation.shape[2:] == spec.observation.shape
+        assert observation.dtype == spec.observation.dtype
+    assert steps.reward.dtype == np.float32 and steps.action.dtype == np.int32
+    assert steps.terminated.dtype == steps.truncated.dtype == bool
+    assert not np.any(steps.terminated & steps.truncated)
+    done = steps.terminated | steps.truncated
+    # Within an episode the next row is the successor.
+    inside = ~done[:-1]
+    assert np.array_equal(
+        steps.next_observation[:-1][inside], steps.observation[1:][inside], equal_nan=True
+    )
+    if spec.state_index is not None:
+        index = jax.vmap(jax.vmap(spec.state_index))(jnp.asarray(steps.observation))
+        assert index.min() >= 0 and index.max() < spec.num_states
+
+
+@pytest.mark.parametrize("name", catalogue.BINARY)
+def test_binary_observations_are_binary(name):
+    raw, params = gymnax.make(name)
+    env = environments.make(name)
+    assert env.spec.observation.dtype == bool
+
+    @jax.jit
+    def go(key):
+        observation, state = raw.reset(key, params)
+
+        def step(state, key):
+            a, b = jax.random.split(key)
+            action = jax.random.randint(a, (), 0, env.spec.num_actions)
+            out = raw.step(b, state, action, params)
+            return out[1], (out[0], out[5]["final_observation"])
+
+        return observation, jax.lax.scan(step, state, jax.random.split(key, 3000))[1]
+
+    for leaf in jax.tree.leaves(go(jax.random.key(3))):
+        assert set(np.unique(leaf)) <= {0, 1}
+
+
+@pytest.mark.parametrize("name", ["Catch-bsuite", "DeepSea-bsuite", "FourRooms-misc"])
+def test_a_table_index_is_one_to_one(name):
+    env = environments.make(name)
+    steps = play(env, 2000, 8)
+    going = steps.observation.reshape(16_000, -1)
+    index = jax.vmap(env.spec.state_index)(
+        jnp.asarray(steps.observation.reshape(16_000, *env.spec.observation.shape))
+    )
+    pairs = {
+        (int(i), row.tobytes()) for i, row in zip(np.asarray(index), going, strict=True)
+    }
+    assert len(pairs) == len({i for i, _ in pairs}) == len({row for _, row in pairs})
+    assert len(pairs) > 30
+
+
+def test_a_time_limit_truncates_and_gives_the_true_successor():
+    env = environments.make("MountainCar-v0", time_limit=5)
+    steps = play(env, 23, 2)
+    expected = np.zeros((23, 2), bool)
+    expected[4::5] = True
+    np.testing.assert_array_equal(steps.truncated, expected)
+    assert not steps.terminated.any() and env.time_limit == 5
+    # The true successor moves on; the next row is a fresh start, at rest.
+    assert np.all(steps.next_observation[4, :, 1] != 0)
+    assert np.all(steps.observation[5, :, 1] == 0)
+
+
+def test_timeout_is_terminal_reports_a_termination():
+    env = environments.make("MountainCar-v0", time_limit=5, timeout_is_terminal=True)
+    steps = play(env, 23, 2)
+    assert steps.terminated[4::5].all() and not steps.truncated.any()
+
+
+def test_terminated_wins_over_truncated():
+    steps = play(environments.make("DeepSea-bsuite"), 50, 2)  # raises both at once
+    assert steps.terminated[7::8].all() and not steps.truncated.any()
+
+
+def test_sticky_actions_repeat():
+    # MountainCar's force shows in the velocity: with probability 1 the first action, 0,
+    # is repeated for ever.
+    env = environments.make("MountainCar-v0", sticky_actions=1.0)
+    state = env.reset(jax.random.key(0))
+    for _ in range(5):
+        state, step = env.step(jax.random.key(1), state, jnp.int32(2))
+    plain = environments.make("MountainCar-v0")
+    other = plain.reset(jax.random.key(0))
+    for _ in range(5):
+        other, left = plain.step(jax.random.key(1), other, jnp.int32(0))
+    np.testing.assert_array_equal(step.next_observation, left.next_observation)
+
+
+def test_full_action_set():
+    assert environments.make("Breakout-MinAtar").spec.num_actions == 3
+    env = environments.make("Breakout-MinAtar", full_action_set=True)
+    assert env.spec.num_actions == 6
+    with pytest.raises(ConfigError, match="not a MinAtar environment"):
+        environments.make("CartPole-v1", full_action_set=True)
+
+
+def test_arguments_reach_the_constructor_and_the_parameters():
+    env = environments.make("DeepSea-bsuite", ("size=12",))
+    assert env.spec.observation.shape == (12, 12) and env.spec.num_states == 144
+    assert np.isnan(env.optimal_return)
+    rooms = environments.make("FourRooms-misc", ("fail_prob=0.0",))
+    steps = play(rooms, 300, 4)
+    moved = (steps.next_observation[..., :2] - steps.observation[..., :2])
+    direction = np.array([[-1, 0], [0, 1], [1, 0], [0, -1]])[steps.action]
+    assert np.all((moved == direction).all(-1) | (moved == 0).all(-1))
+
+
+def test_scalar_observations_are_numbered():
+    env = environments.make("FrozenLake-misc")
+    assert env.spec.num_states == env.spec.num_categories == 16
+    assert env.spec.observation.dtype == jnp.int32
+    assert environments.make("FrozenLake-misc", ("map_name=8x8",)).spec.num_states == 64
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("CartPole-v2",), "Did you mean CartPole-v1"),
+        (("nothing-like-it",), "Known: Acrobot-v1"),
+        (("Pendulum-v1",), "not a finite set of actions"),
+        (("MNISTBandit-bsuite",), "fetches its data set"),
+        (("DeepSea-bsuite", ("sizes=3",)), "does not take sizes"),
+        (("DeepSea-bsuite", ("size",)), "not of the form name=value"),
+    ],
+)
+def test_what_cannot_be_built_is_explained(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        environments.make(*arguments)
+
+
+class OldStep(Corridor):
+    def step(self, key, state, action, params):
+        observation, state, reward, terminated, _, info = super().step(
+            key, state, action, params
+        )
+        return observation, state, reward, terminated, info
+
+
+class NoFinal(Corridor):
+    def step(self, key, state, action, params):
+        return (*super().step(key, state, action, params)[:5], {})
+
+
+class VectorReward(Corridor):
+    def transition(self, key, value, action):
+        value, reward, terminated = super().transition(key, value, action)
+        return value, reward[None], terminated
+
+
+class Continuous(Corridor):
+    def action_space(self, params):
+        return object()
+
+
+class Shifting(Corridor):
+    def step(self, key, state, action, params):
+        out = super().step(key, state, action, params)
+        return (out[0][None], *out[1:])
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        (OldStep, "returns 5 values from step instead of 6.*follow gymnax 1"),
+        (NoFinal, "gives no final_observation"),
+        (VectorReward, r"reward of shape \(1,\)"),
+        (Continuous, "not a finite set of actions"),
+        (Shifting, r"observes \(\) at reset but \(1,\) after a step"),
+    ],
+)
+def test_a_broken_environment_is_refused_before_compiling(env, message):
+    with pytest.raises(ConfigError, match=message):
+        environments.adapt(env())
+
+
+def test_a_gymnax_that_was_overwritten_is_named(monkeypatch):
+    monkeypatch.delattr(gymnax, "registered_envs")
+    with pytest.raises(ConfigError, match="stable-gymnax"):
+        environments.make("CartPole-v1")
+
+
+class IntegerReward(MDP):
+    """Declares and returns other types than it should."""
+
+    num_actions = 3
+
+    def action_space(self, params):
+        return Discrete(3)
+
+    def first(self, key):
+        return 0
+
+    def observe(self, value):
+        return jnp.full((2,), value, jnp.int16)
+
+    def transition(self, key, value, action):
+        return value + action, action, value > 5
+
+
+def test_types_are_cast_at_the_boundary():
+    env = environments.adapt(IntegerReward())
+    steps = play(env, 30, 2)
+    assert steps.reward.dtype == np.float32
+    assert steps.observation.dtype == np.int32
+
+
+def test_the_same_configuration_gives_the_same_object():
+    base = config.Config()
+    other = dataclasses.replace(base, learning_rate=1.0, num_seeds=3)
+    assert environments.from_config(base) is environments.from_config(other)
+    limited = dataclasses.replace(base, time_limit=10)
+    assert environments.from_config(base) is not environments.from_config(limited)
