@@ -45,7 +45,7 @@ class TableIndex(NamedTuple):
     """A numbering of the states that observations stand for."""
 
     num_states: int
-    index: Callable[[Array], Array]  # observation -> [] int32
+    row: Callable[[Array], Array]  # observation -> [] int32
 
 
 def _deep_sea(env: Any, params: Any) -> TableIndex:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from jaxq.config import Config, ConfigError, validate
+from jaxq.config import Config, ConfigError
+from jaxq.validation import validate
 
 if TYPE_CHECKING:
     from jaxq.run import Extras, Result
 
-BAD_INPUT, ALL_DIVERGED, INTERRUPTED = 2, 5, 130
+BAD_INPUT, ALL_DIVERGED, CANNOT_WRITE, INTERRUPTED = 2, 5, 7, 130
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +107,8 @@ def main(
         args: words of the command line; None takes the process's.
         extras: what to measure besides the returns, for a configuration.
 
-    Exit codes: 2 bad input, 5 every seed diverged, 130 interrupted.
+    Exit codes: 2 bad input, 5 every seed diverged, 7 results cannot be written,
+    130 interrupted.
     """
     args = sys.argv[1:] if args is None else args
     try:
@@ -125,6 +127,9 @@ def main(
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
+    except OSError as error:
+        print(f"error: cannot write results: {error}; see --output", file=sys.stderr)
+        sys.exit(CANNOT_WRITE)
     except KeyboardInterrupt:
         print("interrupted; what was measured is saved", file=sys.stderr)
         sys.exit(INTERRUPTED)

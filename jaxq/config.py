@@ -200,9 +200,7 @@ def plan(config: Config) -> Plan:
     num_updates, length = ratio.numerator, ratio.denominator
     iteration_steps = length * config.num_envs
     least_rows = config.n_step + 1
-    warmup = max(
-        -(-config.warmup_steps // iteration_steps), -(-least_rows // length)
-    )
+    warmup = max(-(-config.warmup_steps // iteration_steps), -(-least_rows // length))
     warmup_steps = warmup * iteration_steps
     iterations = max(1, -(-(config.total_steps - warmup_steps) // iteration_steps))
     point = -(-iterations // config.eval_points)
@@ -224,7 +222,7 @@ def plan(config: Config) -> Plan:
     )
 
 
-def _annotation(field: str) -> tuple[type, tuple[Any, ...], bool]:
+def annotation(field: str) -> tuple[type, tuple[Any, ...], bool]:
     """Type, metadata and optionality of a field, read from its annotation."""
     hint = typing.get_type_hints(Config, include_extras=True)[field]
     optional = type(None) in typing.get_args(hint)
@@ -240,7 +238,7 @@ def _annotation(field: str) -> tuple[type, tuple[Any, ...], bool]:
 def traced_fields() -> tuple[str, ...]:
     """Names of the fields that are inputs of the compiled program."""
     names = [field.name for field in dataclasses.fields(Config)]
-    return tuple(name for name in names if TRACED in _annotation(name)[1])
+    return tuple(name for name in names if TRACED in annotation(name)[1])
 
 
 def static_fields() -> tuple[str, ...]:
@@ -248,101 +246,3 @@ def static_fields() -> tuple[str, ...]:
     traced = traced_fields()
     names = [field.name for field in dataclasses.fields(Config)]
     return tuple(name for name in names if name not in traced)
-
-
-def _check_field(name: str, value: Any, default: Any) -> None:
-    kind, metadata, optional = _annotation(name)
-    if value is None and optional:
-        return
-    if isinstance(default, tuple):
-        if not isinstance(value, tuple):
-            raise ConfigError(f"{name} = {value!r} must be a tuple, e.g. {default!r}.")
-        values = value
-    else:
-        values = (value,)
-    if typing.get_origin(kind) is Literal:
-        choices = typing.get_args(kind)
-        if value not in choices:
-            raise ConfigError(f"{name} = {value!r}: choose one of {', '.join(choices)}.")
-        return
-    for item in values:
-        is_number = isinstance(item, int | float) and not isinstance(item, bool)
-        fits = is_number if kind is float else type(item) is kind
-        if not fits:
-            raise ConfigError(
-                f"{name} = {value!r} must be of type {kind.__name__}; "
-                f"the default is {default!r}."
-            )
-        bounds = next((m for m in metadata if isinstance(m, Range)), None)
-        if kind is float and not math.isfinite(item):
-            raise ConfigError(f"{name} = {item!r} must be finite; try {default!r}.")
-        if bounds is not None and item not in bounds:
-            raise ConfigError(
-                f"{name} = {item!r} is outside {bounds}; the default is {default!r}."
-            )
-
-
-def validate(config: Config) -> None:
-    """Refuse a configuration that cannot run, before anything is compiled.
-
-    Raises:
-        ConfigError: names the field, its value, the range and the way out.
-    """
-    for field in dataclasses.fields(Config):
-        _check_field(field.name, getattr(config, field.name), field.default)
-    loop = plan(config)
-    if config.first_seed + config.num_seeds > 2**32:
-        raise ConfigError(
-            f"first_seed = {config.first_seed} leaves no room for num_seeds = "
-            f"{config.num_seeds}: seeds end at 2**32 - 1. Lower first_seed."
-        )
-    if config.total_steps <= loop.warmup_steps:
-        raise ConfigError(
-            f"total_steps = {config.total_steps} is not more than the warm-up's "
-            f"{loop.warmup_steps} environment steps: nothing would be learned. Raise "
-            "total_steps or lower warmup_steps."
-        )
-    if loop.total_steps > MAX_INT32:
-        raise ConfigError(
-            f"total_steps = {config.total_steps} rounds up to {loop.total_steps}, more "
-            f"than the {MAX_INT32} that a step counter holds. Lower it, or lower "
-            "eval_points so that points divide it."
-        )
-    if loop.buffer_rows <= config.n_step:
-        least = (config.n_step + 1) * config.num_envs
-        raise ConfigError(
-            f"buffer_size = {config.buffer_size} keeps {loop.buffer_rows} steps of each "
-            f"of {config.num_envs} environments; n_step = {config.n_step} needs more. "
-            f"Set buffer_size to {least} or more."
-        )
-    if config.buffer_size > MAX_INT32 // 2:
-        raise ConfigError(
-            f"buffer_size = {config.buffer_size} is more than {MAX_INT32 // 2}, what an "
-            "index can address. Lower it."
-        )
-    if config.batch_size > config.buffer_size:
-        raise ConfigError(
-            f"batch_size = {config.batch_size} exceeds buffer_size = "
-            f"{config.buffer_size}. Lower batch_size or raise buffer_size."
-        )
-    if config.epsilon_end > config.epsilon_start:
-        raise ConfigError(
-            f"epsilon_end = {config.epsilon_end} is above epsilon_start = "
-            f"{config.epsilon_start}; epsilon decays. Swap them."
-        )
-    if not config.timeout_is_terminal and config.time_limit is not None:
-        check_time_limit(config, config.time_limit)
-
-
-def check_time_limit(config: Config, time_limit: int) -> None:
-    """Refuse a limit so short that no window ends before it.
-
-    The last step of a truncated episode has no stored successor, so an episode of one
-    step would leave nothing to learn from.
-    """
-    if time_limit < 2:
-        raise ConfigError(
-            f"time_limit = {time_limit}: every step would be truncated, and a truncated "
-            "step cannot be replayed because its successor is not stored. Use a longer "
-            "limit, or timeout_is_terminal."
-        )

@@ -1,8 +1,5 @@
 """The adapter between gymnax's environments and the training loop."""
 
-import difflib
-import functools
-import json
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxq import catalogue
-from jaxq.config import Config, ConfigError
+from jaxq.config import ConfigError
 from jaxq.types import Array, EnvSpec, Key, PyTree, Step
 
 
@@ -34,109 +31,6 @@ class Environment(NamedTuple):
     step: Callable[[Key, EnvState, Array], tuple[EnvState, Step]]
     time_limit: float = math.inf  # steps
     optimal_return: float = math.nan
-
-
-class Built(NamedTuple):
-    """An environment of gymnax's."""
-
-    env: Any
-    params: Any
-    changed: bool  # whether anything differs from the registered environment
-
-
-def build(
-    name: str,
-    args: tuple[str, ...] = (),
-    *,
-    time_limit: int | None = None,
-    sticky_actions: float = 0.0,
-    full_action_set: bool = False,
-) -> Built:
-    """Construct a registered gymnax environment; arguments as in `make`."""
-    gymnax = _import_gymnax()
-    if name not in gymnax.registered_envs:
-        near = difflib.get_close_matches(name, gymnax.registered_envs, 3, 0.4)
-        hint = f"Did you mean {' or '.join(near)}?" if near else ""
-        known = ", ".join(sorted(gymnax.registered_envs))
-        raise ConfigError(f"environment = {name!r} is unknown. {hint} Known: {known}.")
-    if name in catalogue.DOWNLOADS:
-        raise ConfigError(
-            f"environment = {name!r} fetches its data set from the network when it is "
-            "built, which jaxq does not do. Build it yourself and pass the object."
-        )
-    values = _parse_args(args)
-    if full_action_set:
-        if not name.endswith("-MinAtar"):
-            raise ConfigError(f"full_action_set: {name} is not a MinAtar environment.")
-        values["use_minimal_action_set"] = False
-    _, params = gymnax.make(name)
-    changes = {key: values.pop(key) for key in list(values) if hasattr(params, key)}
-    try:
-        env, params = gymnax.make(name, **values)
-    except TypeError as error:
-        raise ConfigError(
-            f"environment_args: {name} does not take {', '.join(values)} ({error}). "
-            f"Its parameters are {', '.join(vars(params))}."
-        ) from None
-    if changes:
-        params = params.replace(**changes)
-    if time_limit is not None:
-        params = _limit(params, time_limit, name)
-    if sticky_actions:
-        env = gymnax.wrappers.StickyActionWrapper(env, sticky_actions)
-    changed = bool(values or changes or time_limit or sticky_actions)
-    return Built(env, params, changed)
-
-
-def make(
-    name: str,
-    args: tuple[str, ...] = (),
-    *,
-    time_limit: int | None = None,
-    timeout_is_terminal: bool = False,
-    sticky_actions: float = 0.0,
-    full_action_set: bool = False,
-) -> Environment:
-    """Build and adapt a registered gymnax environment.
-
-    Args:
-        name: one of `gymnax.registered_envs`.
-        args: name=value words: constructor arguments or parameters.
-        time_limit: steps after which an episode is truncated; None keeps the default.
-        timeout_is_terminal: report a truncation as a termination.
-        sticky_actions: probability of repeating the previous action.
-        full_action_set: MinAtar with all six actions.
-
-    Raises:
-        ConfigError: for an unknown name or argument, a continuous action space, an
-            environment that must fetch data, or an installation that is broken.
-    """
-    built = build(
-        name,
-        args,
-        time_limit=time_limit,
-        sticky_actions=sticky_actions,
-        full_action_set=full_action_set,
-    )
-    return adapt(built.env, built.params, name, built.changed, timeout_is_terminal)
-
-
-def from_config(config: Config) -> Environment:
-    """The environment a configuration names; the same object for the same fields.
-
-    The compiled functions are kept for as long as the object is the same.
-    """
-    return _cached_make(
-        config.environment,
-        config.environment_args,
-        time_limit=config.time_limit,
-        timeout_is_terminal=config.timeout_is_terminal,
-        sticky_actions=config.sticky_actions,
-        full_action_set=config.full_action_set,
-    )
-
-
-_cached_make = functools.lru_cache(maxsize=64)(make)
 
 
 def adapt(
@@ -183,11 +77,12 @@ def adapt(
         num_actions=num_actions,
         num_categories=categories,
         num_states=table.num_states if table else None,
-        state_index=table.index if table else None,
+        state_index=table.row if table else None,
     )
 
     def cast(observation: Array) -> Array:
-        return observation != 0 if dtype == bool else observation.astype(dtype)
+        binary = jnp.issubdtype(dtype, jnp.bool_)
+        return observation != 0 if binary else observation.astype(dtype)
 
     def cast_state(inner: PyTree) -> PyTree:
         # A fresh state may hold Python numbers where a stepped one holds arrays.
@@ -219,54 +114,18 @@ def adapt(
     return Environment(spec, reset, step, limit, optimum)
 
 
-def _import_gymnax() -> Any:
-    try:
-        import gymnax
-        import gymnax.wrappers
-    except ImportError as error:
-        raise ConfigError(f"gymnax cannot be imported ({error}). {_CURE}") from error
-    if not hasattr(gymnax, "registered_envs") or not hasattr(
-        gymnax.wrappers, "StickyActionWrapper"
-    ):
-        raise ConfigError(f"the gymnax that is installed is not gymnax 1. {_CURE}")
-    return gymnax
-
-
-_CURE = (
-    "jaxq needs gymnax 1.0.1 or newer. Other packages can overwrite its files while its "
-    "metadata stays (stable-gymnax, which popgym-arcade installs, does). Repair it with "
-    "`pip install --force-reinstall --no-deps 'gymnax>=1.0.1,<2'` in an environment "
+REINSTALL = (
+    "jaxq needs gymnax 1.0.1 or newer. Other packages can overwrite its files while "
+    "its metadata stays (stable-gymnax, which popgym-arcade installs, does). Repair it "
+    "with `pip install --force-reinstall --no-deps 'gymnax>=1.0.1,<2'` in an environment "
     "without them."
 )
-
 
 _INTERFACE = (
     "It must follow gymnax 1: reset returns (observation, state); step returns "
     "(observation, state, reward, terminated, truncated, info), with the observation "
     "before any reset as info['final_observation']."
 )
-
-
-def _parse_args(args: tuple[str, ...]) -> dict[str, Any]:
-    """name=value words as a dictionary; values are JSON, or else text."""
-    values: dict[str, Any] = {}
-    for word in args:
-        key, equals, text = word.partition("=")
-        if not equals or not key.isidentifier():
-            raise ConfigError(
-                f"environment_args = {word!r} is not of the form name=value."
-            )
-        try:
-            values[key] = json.loads(text)
-        except json.JSONDecodeError:
-            values[key] = text
-    return values
-
-
-def _limit(params: Any, time_limit: int, name: str) -> Any:
-    if not hasattr(params, "max_steps_in_episode"):
-        raise ConfigError(f"time_limit = {time_limit}: {name} has no time limit to set.")
-    return params.replace(max_steps_in_episode=time_limit)
 
 
 def _num_actions(env: Any, params: Any, name: str) -> int:
@@ -282,7 +141,7 @@ def _num_actions(env: Any, params: Any, name: str) -> int:
 
 def _observation_dtype(name: str, dtype: Any) -> Any:
     """Narrowest type that holds every observation exactly."""
-    if name in catalogue.BINARY or dtype == bool:
+    if name in catalogue.BINARY or jnp.issubdtype(dtype, jnp.bool_):
         return jnp.dtype(bool)
     if jnp.issubdtype(dtype, jnp.integer):
         return jnp.dtype(dtype if dtype == jnp.uint8 else jnp.int32)
@@ -293,7 +152,7 @@ def _check_contract(env: Any, params: Any, name: str) -> tuple[Any, Any]:
     """Shapes of reset and step, after an abstract run that compiles nothing."""
 
     def fail(what: str) -> ConfigError:
-        cure = _CURE if type(env).__module__.startswith("gymnax") else _INTERFACE
+        cure = REINSTALL if type(env).__module__.startswith("gymnax") else _INTERFACE
         return ConfigError(f"environment = {name!r} {what}. {cure}")
 
     key = jax.eval_shape(lambda: jax.random.key(0))

@@ -1,4 +1,4 @@
-"""Exact values of small environments: their transition model and dynamic programming."""
+"""Exact values of small environments, by dynamic programming on their models."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxq import catalogue
 from jaxq.config import Config, ConfigError
-from jaxq.environments import build
+from jaxq.registry import build
 from jaxq.types import PyTree
 
 
@@ -43,7 +43,9 @@ def model(config: Config) -> Model:
     return _MODELS[config.environment](built.env, built.params)
 
 
-def value_iteration(model: Model, discount: float, tolerance: float = 1e-12) -> np.ndarray:
+def value_iteration(
+    model: Model, discount: float, tolerance: float = 1e-12
+) -> np.ndarray:
     """Q*(s, a) = r(s, a) + gamma sum_s' p(s' | s, a) max_a' Q*(s', a').
 
     Args:
@@ -133,7 +135,9 @@ def _enumerate(
     return tables
 
 
-def _mix(outcomes: _Outcomes, execution: np.ndarray, start: np.ndarray, limit: int) -> Model:
+def _mix(
+    outcomes: _Outcomes, execution: np.ndarray, start: np.ndarray, limit: int
+) -> Model:
     """Model of an agent whose action a is carried out as b with execution[a, b]."""
     num_states, num_actions = outcomes.reward.shape
     transition = np.zeros((num_states, num_actions, num_states))
@@ -142,9 +146,7 @@ def _mix(outcomes: _Outcomes, execution: np.ndarray, start: np.ndarray, limit: i
     for action in range(num_actions):
         for done, chance in enumerate(execution[action]):
             going = chance * ~outcomes.terminated[:, done]
-            np.add.at(
-                transition, (states, action, outcomes.successor[:, done]), going
-            )
+            transition[states, action, outcomes.successor[:, done]] += going
             reward[:, action] += chance * outcomes.reward[:, done]
     return Model(transition, reward, start, limit)
 
@@ -154,7 +156,9 @@ def _grid(fresh: PyTree, **axes: range) -> PyTree:
     grids = np.meshgrid(*axes.values(), indexing="ij")
     values = {name: jnp.asarray(g.ravel()) for name, g in zip(axes, grids, strict=True)}
     count = grids[0].size
-    tiled = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *jnp.shape(leaf))), fresh)
+    tiled = jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf, (count, *jnp.shape(leaf))), fresh
+    )
     return tiled.replace(**values)
 
 
@@ -162,8 +166,12 @@ def _frozen_lake(env: Any, params: Any) -> Model:
     actions = env.num_actions
     execution = np.eye(actions)
     if env.is_slippery:
-        aside = np.roll(np.eye(actions), 1, axis=1) + np.roll(np.eye(actions), -1, axis=1)
-        execution = env.success_rate * np.eye(actions) + (1 - env.success_rate) / 2 * aside
+        aside = np.roll(np.eye(actions), 1, axis=1) + np.roll(
+            np.eye(actions), -1, axis=1
+        )
+        execution = (
+            env.success_rate * np.eye(actions) + (1 - env.success_rate) / 2 * aside
+        )
     firm = type(env)(
         _frozen_map(env), is_slippery=False, reward_schedule=tuple(env.reward_schedule)
     )
@@ -178,7 +186,8 @@ def _frozen_map(env: Any) -> list[str]:
     from gymnax.environments.misc import frozen_lake
 
     letters = {
-        getattr(frozen_lake, name): name[0] for name in ("START", "FROZEN", "HOLE", "GOAL")
+        getattr(frozen_lake, name): name[0]
+        for name in ("START", "FROZEN", "HOLE", "GOAL")
     }
     return ["".join(letters[int(tile)] for tile in row) for row in np.asarray(env.desc)]
 
@@ -192,21 +201,23 @@ def _four_rooms(env: Any, params: Any) -> Model:
     cells = jnp.asarray(env.coords)
     states = jax.vmap(lambda pos: fresh.replace(pos=pos))(cells)
     firm = params.replace(fail_prob=0.0)
-    outcomes = _enumerate(env, firm, table.index, table.num_states, states)
+    outcomes = _enumerate(env, firm, table.row, table.num_states, states)
     astray = params.fail_prob * 4 / 3
     execution = (1 - astray) * np.eye(4) + astray / 4
-    start = np.eye(table.num_states)[int(table.index(env.get_obs(fresh)))]
+    start = np.eye(table.num_states)[int(table.row(env.get_obs(fresh)))]
     return _mix(outcomes, execution, start, int(params.max_steps_in_episode))
 
 
 def _deep_sea(env: Any, params: Any) -> Model:
     if not params.deterministic or params.sample_action_map:
-        raise ConfigError("DeepSea-bsuite: only the deterministic one has an exact model.")
+        raise ConfigError(
+            "DeepSea-bsuite: only the deterministic one has an exact model."
+        )
     table = catalogue.table_index("DeepSea-bsuite", env, params)
     assert table is not None
     _, fresh = env.reset_env(jax.random.key(0), params)
     states = _grid(fresh, row=range(env.size), column=range(env.size))
-    outcomes = _enumerate(env, params, table.index, table.num_states, states)
+    outcomes = _enumerate(env, params, table.row, table.num_states, states)
     start = np.eye(table.num_states)[0]
     return _mix(outcomes, np.eye(2), start, int(params.max_steps_in_episode))
 
@@ -217,13 +228,13 @@ def _catch(env: Any, params: Any) -> Model:
     _, fresh = env.reset_env(jax.random.key(0), params)
     columns = range(env.columns)
     states = _grid(fresh, ball_y=range(env.rows - 1), ball_x=columns, paddle_x=columns)
-    outcomes = _enumerate(env, params, table.index, table.num_states, states)
+    outcomes = _enumerate(env, params, table.row, table.num_states, states)
     start = np.zeros(table.num_states)
     middle = int(fresh.paddle_x)
     for ball in columns:
         grid = np.zeros((env.rows, env.columns))
         grid[0, ball] = grid[-1, middle] = 1
-        start[int(table.index(jnp.asarray(grid)))] = 1 / env.columns
+        start[int(table.row(jnp.asarray(grid)))] = 1 / env.columns
     return _mix(outcomes, np.eye(3), start, int(params.max_steps_in_episode))
 
 

@@ -26,8 +26,8 @@ def epsilon_greedy(key: Key, q_values: Array, epsilon: Array | float) -> Array:
     greedy = (q_values == jnp.max(q_values)).astype(jnp.float32)
     policy = epsilon / q_values.size + (1.0 - epsilon) * greedy / jnp.sum(greedy)
     cumulative = jnp.cumsum(policy)
-    # The first action whose cumulative probability exceeds the draw. Scaling the draw by
-    # the sum keeps rounding from ever choosing an action of probability zero.
+    # The first action whose cumulative probability exceeds the draw. Scaling the draw
+    # by the sum keeps rounding from ever choosing an action of probability zero.
     draw = jax.random.uniform(key) * cumulative[-1]
     return jnp.argmax(cumulative > draw).astype(jnp.int32)
 
@@ -61,7 +61,7 @@ def exponential_schedule(
 def episodic_schedule(
     episodes: Array, start: Array | float, end: Array | float, decrement: Array | float
 ) -> Array:
-    """epsilon = max(end, start - decrement * episodes), as classic Q-learning decays it.
+    """Epsilon of classic Q-learning: max(end, start - decrement * episodes).
 
     Args:
         episodes: [] finished episodes.

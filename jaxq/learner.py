@@ -48,7 +48,7 @@ class CenteredRmsState(NamedTuple):
 def scale_by_centered_rms(
     decay: Array | float, eps: Array | float, eps_in_sqrt: bool
 ) -> optax.GradientTransformation:
-    """g / (sqrt(v - m^2) + eps), or g / sqrt(v - m^2 + eps) with `eps_in_sqrt`.
+    """G / (sqrt(v - m^2) + eps), or g / sqrt(v - m^2 + eps) with `eps_in_sqrt`.
 
     optax's `scale_by_stddev` takes the root of a negative number where rounding leaves
     v - m^2 below zero, which a steady gradient does; here it is taken as zero.
@@ -148,8 +148,8 @@ def gradient_step(
 ) -> tuple[LearnerState, Array, UpdateMetrics]:
     """Descend the loss of a minibatch once.
 
-    A seed whose loss or gradient is not finite keeps the parameters it had: it is frozen
-    from then on, `diverged_at` says when, and no other seed is touched.
+    A seed whose loss or gradient is not finite keeps the parameters it had: it is
+    frozen from then on, `diverged_at` says when, and no other seed is touched.
 
     Args:
         key: split over the minibatch.
@@ -164,9 +164,7 @@ def gradient_step(
     Returns:
         The new state, priorities [B], and metrics.
     """
-    descent = jax.value_and_grad(
-        batch_loss(loss, config.loss_reduction), has_aux=True
-    )
+    descent = jax.value_and_grad(batch_loss(loss, config.loss_reduction), has_aux=True)
     keys = jax.random.split(key, weight.size)
     (value, (priority, q_value)), gradient = descent(
         learner.params, learner.target_params, keys, transitions, weight
@@ -175,9 +173,7 @@ def gradient_step(
     if config.max_grad_norm is not None:
         clip = jnp.minimum(1.0, config.max_grad_norm / jnp.maximum(norm, 1e-30))
         gradient = jax.tree.map(lambda leaf: clip * leaf, gradient)
-    direction, opt_state = optimizer.update(
-        gradient, learner.opt_state, learner.params
-    )
+    direction, opt_state = optimizer.update(gradient, learner.opt_state, learner.params)
     rate = step_size(config, updates)
     params = jax.tree.map(lambda p, d: p - rate * d, learner.params, direction)
     healthy = (learner.diverged_at < 0) & jnp.isfinite(value) & jnp.isfinite(norm)
@@ -205,7 +201,7 @@ def gradient_step(
 def refresh(
     target_params: PyTree, params: PyTree, due: Array, tau: Array | float
 ) -> PyTree:
-    """target <- (1 - tau) target + tau params, when due; tau = 1 is an exact copy.
+    """Target <- (1 - tau) target + tau params, when due; tau = 1 is an exact copy.
 
     Args:
         target_params, params: pytrees of the same structure.

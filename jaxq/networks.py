@@ -138,7 +138,9 @@ def from_torso(
 
     def apply(key: Key, params: PyTree, observation: Array) -> Array:
         del key
-        return module.apply({"params": params}, convert(observation))
+        output = module.apply({"params": params}, convert(observation))
+        assert isinstance(output, jax.Array)  # not a tuple: nothing is mutable
+        return output
 
     return Network(init, apply, head)
 
@@ -169,7 +171,7 @@ def table(spec: EnvSpec, head: Head, initial_value: Array | float = 0.0) -> Netw
 
     def apply(key: Key, params: PyTree, observation: Array) -> Array:
         del key
-        return params["table"].at[index(observation)].get(mode="clip")
+        return jnp.asarray(params["table"]).at[index(observation)].get(mode="clip")
 
     return Network(init, apply, head)
 

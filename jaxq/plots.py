@@ -33,7 +33,9 @@ def draw_seeds(
         return
     axes.plot(steps, scores.T, color=color, alpha=0.25, linewidth=0.7)
     curve = statistics.bootstrap_iqm(scores)
-    axes.fill_between(steps, curve.low, curve.high, color=color, alpha=0.25, linewidth=0)
+    axes.fill_between(
+        steps, curve.low, curve.high, color=color, alpha=0.25, linewidth=0
+    )
     axes.plot(steps, curve.value, color=color, linewidth=2.2, label=label)
 
 
@@ -76,7 +78,11 @@ def finish(axes: matplotlib.axes.Axes, ylabel: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.01)
     axes.legend(
-        frameon=False, fontsize=9, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.15)
+        frameon=False,
+        fontsize=9,
+        ncols=4,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.15),
     )
 
 

@@ -40,7 +40,7 @@ class Sample(NamedTuple):
 
     transition: Transition
     weight: Array  # [B] float32: 0 where the drawn step is no transition, else 1
-    index: Array  # [B, 2] int32: row and environment
+    place: Array  # [B, 2] int32: row and environment
 
 
 def pack(observation: Array) -> Array:

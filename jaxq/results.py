@@ -47,7 +47,7 @@ def config_hash(config: Config) -> str:
 
 
 def make_directory(root: pathlib.Path, config: Config) -> pathlib.Path:
-    """A new directory root/algorithm/environment/time-hash; an old one is never used."""
+    """A new directory root/algorithm/environment/time-hash, never an old one."""
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     parent = root / config.algorithm / _file_name(config.environment)
     parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def _plain(value: Any) -> Any:
 
 def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write named arrays as an npz file."""
-    write(path, lambda file: np.savez(file, **arrays))
+    write(path, lambda file: np.savez(file, **dict(arrays)))  # type: ignore[arg-type]
 
 
 def write_config(directory: pathlib.Path, config: Config) -> None:
@@ -125,7 +125,8 @@ def write_curve(
         extra: what an experiment measured besides; [S, P].
     """
     seeds = config.first_seed + np.arange(config.num_seeds)
-    columns = {k: v for k, v in curve._asdict().items() if k != "steps"} | extra
+    columns = {k: v for k, v in curve._asdict().items() if k != "steps"}
+    columns.update(extra)
     arrays = {"seed": seeds, "steps": curve.steps, "eval_returns": eval_returns}
     write_arrays(directory / "metrics.npz", arrays | columns)
     text = io.StringIO()

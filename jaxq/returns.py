@@ -22,8 +22,8 @@ def fold(
 ) -> Fold:
     """Discounted sum of rewards up to the first end of an episode in the window.
 
-    R = sum_{j<k} gamma^j r_j  and  discount = gamma^k (1 - terminated_{k-1}), where step
-    k - 1 is the first that is terminated or truncated, or the last of the window.
+    R = sum_{j<k} gamma^j r_j  and  discount = gamma^k (1 - terminated_{k-1}), where
+    step k - 1 is the first that is terminated or truncated, or the last of the window.
 
     Args:
         reward: [n] rewards.

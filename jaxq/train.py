@@ -101,8 +101,8 @@ def collect(
         env_keys = jax.random.split(env_key, num_envs)
         env_state, said = jax.vmap(env.step)(env_keys, state.env, action)
         episodes, tally = count_episodes(state.episodes, state.tally, said)
-        steps = Counter(state.steps.value + 1)
-        return RunState(state.agent, env_state, episodes, tally, steps), said
+        clock = Counter(state.steps.value + 1)
+        return RunState(state.agent, env_state, episodes, tally, clock), said
 
     return jax.lax.scan(step, state, jax.random.split(key, length))
 
@@ -160,9 +160,7 @@ def start(config: Config, env: Environment, seed_key: Key) -> RunState:
 
     def rollout(state: RunState, key: Key) -> tuple[RunState, None]:
         always = lambda steps, episodes: jnp.ones(())  # noqa: E731
-        state, steps = collect(
-            key, agent, env, state, always, loop.rollout_length
-        )
+        state, steps = collect(key, agent, env, state, always, loop.rollout_length)
         return state._replace(agent=agent.observe(state.agent, steps)), None
 
     keys = jax.random.split(warmup_key, loop.warmup_rollouts)
@@ -172,7 +170,9 @@ def start(config: Config, env: Environment, seed_key: Key) -> RunState:
 _START = 2**32 - 1  # folded into a seed's key; the clock stays below 2**31
 
 
-def iteration(config: Config, env: Environment, seed_key: Key, state: RunState) -> RunState:
+def iteration(
+    config: Config, env: Environment, seed_key: Key, state: RunState
+) -> RunState:
     """T steps of every environment, then U gradient steps."""
     agent = algorithms.make(config, env.spec)
     loop = plan(config)

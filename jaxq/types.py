@@ -1,4 +1,4 @@
-"""The records that the layers pass to one another, and which of their leaves are shared.
+"""The records that the layers pass to one another.
 
 State, data and bundles of functions are NamedTuples. Shapes in comments are unbatched;
 `vmap` adds axes in the order [H settings, S seeds, T time, E environments, B batch].

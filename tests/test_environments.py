@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mdps import MDP, Corridor, Discrete
 
-from jaxq import catalogue, config, environments
+from jaxq import catalogue, config, environments, registry
 from jaxq.config import ConfigError
 
 PLAYABLE = [
@@ -45,7 +45,7 @@ def play(env, time, envs, seed=0):
 
 @pytest.mark.parametrize("name", PLAYABLE)
 def test_every_environment_keeps_the_contract(name):
-    env = environments.make(name)
+    env = registry.make(name)
     steps = play(env, 120, 4)
     spec = env.spec
     for observation in (steps.observation, steps.next_observation):
@@ -58,7 +58,9 @@ def test_every_environment_keeps_the_contract(name):
     # Within an episode the next row is the successor.
     inside = ~done[:-1]
     assert np.array_equal(
-        steps.next_observation[:-1][inside], steps.observation[1:][inside], equal_nan=True
+        steps.next_observation[:-1][inside],
+        steps.observation[1:][inside],
+        equal_nan=True,
     )
     if spec.state_index is not None:
         index = jax.vmap(jax.vmap(spec.state_index))(jnp.asarray(steps.observation))
@@ -68,7 +70,7 @@ def test_every_environment_keeps_the_contract(name):
 @pytest.mark.parametrize("name", catalogue.BINARY)
 def test_binary_observations_are_binary(name):
     raw, params = gymnax.make(name)
-    env = environments.make(name)
+    env = registry.make(name)
     assert env.spec.observation.dtype == bool
 
     @jax.jit
@@ -89,7 +91,7 @@ def test_binary_observations_are_binary(name):
 
 @pytest.mark.parametrize("name", ["Catch-bsuite", "DeepSea-bsuite", "FourRooms-misc"])
 def test_a_table_index_is_one_to_one(name):
-    env = environments.make(name)
+    env = registry.make(name)
     steps = play(env, 2000, 8)
     going = steps.observation.reshape(16_000, -1)
     index = jax.vmap(env.spec.state_index)(
@@ -103,7 +105,7 @@ def test_a_table_index_is_one_to_one(name):
 
 
 def test_a_time_limit_truncates_and_gives_the_true_successor():
-    env = environments.make("MountainCar-v0", time_limit=5)
+    env = registry.make("MountainCar-v0", time_limit=5)
     steps = play(env, 23, 2)
     expected = np.zeros((23, 2), bool)
     expected[4::5] = True
@@ -115,24 +117,24 @@ def test_a_time_limit_truncates_and_gives_the_true_successor():
 
 
 def test_timeout_is_terminal_reports_a_termination():
-    env = environments.make("MountainCar-v0", time_limit=5, timeout_is_terminal=True)
+    env = registry.make("MountainCar-v0", time_limit=5, timeout_is_terminal=True)
     steps = play(env, 23, 2)
     assert steps.terminated[4::5].all() and not steps.truncated.any()
 
 
 def test_terminated_wins_over_truncated():
-    steps = play(environments.make("DeepSea-bsuite"), 50, 2)  # raises both at once
+    steps = play(registry.make("DeepSea-bsuite"), 50, 2)  # raises both at once
     assert steps.terminated[7::8].all() and not steps.truncated.any()
 
 
 def test_sticky_actions_repeat():
     # MountainCar's force shows in the velocity: with probability 1 the first action, 0,
     # is repeated for ever.
-    env = environments.make("MountainCar-v0", sticky_actions=1.0)
+    env = registry.make("MountainCar-v0", sticky_actions=1.0)
     state = env.reset(jax.random.key(0))
     for _ in range(5):
         state, step = env.step(jax.random.key(1), state, jnp.int32(2))
-    plain = environments.make("MountainCar-v0")
+    plain = registry.make("MountainCar-v0")
     other = plain.reset(jax.random.key(0))
     for _ in range(5):
         other, left = plain.step(jax.random.key(1), other, jnp.int32(0))
@@ -140,29 +142,29 @@ def test_sticky_actions_repeat():
 
 
 def test_full_action_set():
-    assert environments.make("Breakout-MinAtar").spec.num_actions == 3
-    env = environments.make("Breakout-MinAtar", full_action_set=True)
+    assert registry.make("Breakout-MinAtar").spec.num_actions == 3
+    env = registry.make("Breakout-MinAtar", full_action_set=True)
     assert env.spec.num_actions == 6
     with pytest.raises(ConfigError, match="not a MinAtar environment"):
-        environments.make("CartPole-v1", full_action_set=True)
+        registry.make("CartPole-v1", full_action_set=True)
 
 
 def test_arguments_reach_the_constructor_and_the_parameters():
-    env = environments.make("DeepSea-bsuite", ("size=12",))
+    env = registry.make("DeepSea-bsuite", ("size=12",))
     assert env.spec.observation.shape == (12, 12) and env.spec.num_states == 144
     assert np.isnan(env.optimal_return)
-    rooms = environments.make("FourRooms-misc", ("fail_prob=0.0",))
+    rooms = registry.make("FourRooms-misc", ("fail_prob=0.0",))
     steps = play(rooms, 300, 4)
-    moved = (steps.next_observation[..., :2] - steps.observation[..., :2])
+    moved = steps.next_observation[..., :2] - steps.observation[..., :2]
     direction = np.array([[-1, 0], [0, 1], [1, 0], [0, -1]])[steps.action]
     assert np.all((moved == direction).all(-1) | (moved == 0).all(-1))
 
 
 def test_scalar_observations_are_numbered():
-    env = environments.make("FrozenLake-misc")
+    env = registry.make("FrozenLake-misc")
     assert env.spec.num_states == env.spec.num_categories == 16
     assert env.spec.observation.dtype == jnp.int32
-    assert environments.make("FrozenLake-misc", ("map_name=8x8",)).spec.num_states == 64
+    assert registry.make("FrozenLake-misc", ("map_name=8x8",)).spec.num_states == 64
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,7 @@ def test_scalar_observations_are_numbered():
 )
 def test_what_cannot_be_built_is_explained(arguments, message):
     with pytest.raises(ConfigError, match=message):
-        environments.make(*arguments)
+        registry.make(*arguments)
 
 
 class OldStep(Corridor):
@@ -229,7 +231,7 @@ def test_a_broken_environment_is_refused_before_compiling(env, message):
 def test_a_gymnax_that_was_overwritten_is_named(monkeypatch):
     monkeypatch.delattr(gymnax, "registered_envs")
     with pytest.raises(ConfigError, match="stable-gymnax"):
-        environments.make("CartPole-v1")
+        registry.make("CartPole-v1")
 
 
 class IntegerReward(MDP):
@@ -260,6 +262,6 @@ def test_types_are_cast_at_the_boundary():
 def test_the_same_configuration_gives_the_same_object():
     base = config.Config()
     other = dataclasses.replace(base, learning_rate=1.0, num_seeds=3)
-    assert environments.from_config(base) is environments.from_config(other)
+    assert registry.from_config(base) is registry.from_config(other)
     limited = dataclasses.replace(base, time_limit=10)
-    assert environments.from_config(base) is not environments.from_config(limited)
+    assert registry.from_config(base) is not registry.from_config(limited)

@@ -38,7 +38,8 @@ def step(config, state, transitions, weight=None, updates=0):
     weight = np.ones(transitions.action.size, np.float32) if weight is None else weight
     return learner.gradient_step(
         jax.random.key(0), state, transitions, weight, jnp.int32(updates),
-        config=config, loss=losses.td_loss(net), optimizer=learner.make_optimizer(config),
+        config=config, loss=losses.td_loss(net),
+        optimizer=learner.make_optimizer(config),
     )  # fmt: skip
 
 
@@ -141,10 +142,9 @@ def test_sum_is_the_batch_size_times_the_mean(rng):
 def test_weight_zero_removes_a_transition(rng):
     transitions, state = batch(rng, 4), fresh(BASE)
     weight = np.array([1, 0, 1, 1], np.float32)
-    other = transitions._replace(reward=transitions.reward + [0, 100, 0, 0])
-    left, _, _ = step(BASE, state, transitions, weight)
-    right, _, _ = step(BASE, state, other.__class__(*map(np.float32, other))._replace(
-        action=transitions.action), weight)  # fmt: skip
+    reward = transitions.reward + np.float32([0, 100, 0, 0])
+    other = transitions._replace(reward=reward)
+    right, _, _ = step(BASE, state, other, weight)
     assert same(left.params, right.params)
 
 

@@ -1,4 +1,5 @@
 import collections
+import operator
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,10 @@ def fill(stream, rows, length):
     state = replay.init(EXAMPLE, rows, stream.action.shape[1], num_actions=3)
     add = jax.jit(replay.add)
     for start in range(0, stream.action.shape[0], length):
-        state = add(state, jax.tree.map(lambda x: x[start : start + length], stream))
+        state = add(
+            state,
+            jax.tree.map(operator.itemgetter(slice(start, start + length)), stream),
+        )
     return state
 
 
@@ -108,7 +112,7 @@ def test_uniform_over_the_ring(rng):
     counts = collections.Counter(np.asarray(sample.transition.observation).tolist())
     assert len(counts) == 17 * 3
     assert scipy.stats.chisquare(list(counts.values())).pvalue > 1e-4
-    row, env = np.asarray(sample.index).T
+    row, env = np.asarray(sample.place).T
     assert row.max() < 20 and env.max() < 3
 
 

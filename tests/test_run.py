@@ -11,7 +11,7 @@ from conftest import same
 from mdps import Corridor
 
 from jaxq import config as configs
-from jaxq import environments, results, run, train, types
+from jaxq import environments, population, registry, results, run, train, types
 from jaxq.config import Config
 
 TINY = Config(
@@ -35,16 +35,18 @@ TINY = Config(
 
 
 def make_keys(config):
-    return run.make_keys(run.layout(config, jax.devices()[:1])[0].seeds)
+    return population.make_keys(population.layout(config, jax.devices()[:1])[0].seeds)
 
 
 def trained(config, chunks=2, seeds=None):
     """State after some chunks; leading axis the seeds of one block."""
-    env = environments.from_config(config)
-    keys = make_keys(config) if seeds is None else run.make_keys(np.uint32(seeds))
-    state = run.start(run.traced(config), keys, env=env)
+    env = registry.from_config(config)
+    keys = (
+        make_keys(config) if seeds is None else population.make_keys(np.uint32(seeds))
+    )
+    state = population.start(population.traced(config), keys, env=env)
     for _ in range(chunks):
-        state = run.chunk(run.traced(config), keys, state, env=env)
+        state = population.chunk(population.traced(config), keys, state, env=env)
     return jax.device_get(state)
 
 
@@ -111,25 +113,25 @@ def test_chunk_length_changes_nothing(four, length):
 def test_a_host_round_trip_changes_nothing(four):
     state = trained(TINY, chunks=1)
     state = jax.tree.map(lambda leaf: np.array(leaf), state)
-    env = environments.from_config(TINY)
-    state = run.chunk(run.traced(TINY), make_keys(TINY), state, env=env)
+    env = registry.from_config(TINY)
+    state = population.chunk(population.traced(TINY), make_keys(TINY), state, env=env)
     assert same(jax.device_get(state), four)
 
 
 def test_one_compilation_serves_every_value_of_every_traced_field():
-    env = environments.from_config(TINY)
+    env = registry.from_config(TINY)
     base = dataclasses.replace(TINY, max_grad_norm=1.0)
     keys = make_keys(TINY)
-    state = run.start(run.traced(base), keys, env=env)
+    state = population.start(population.traced(base), keys, env=env)
     size = None
     for name in configs.traced_fields():
         value = getattr(base, name)
         changed = dataclasses.replace(
             base, **{name: value + 1 if isinstance(value, int) else value / 2}
         )
-        state = run.chunk(run.traced(changed), keys, state, env=env)
-        size = size or run.chunk._cache_size()
-        assert run.chunk._cache_size() == size, name
+        state = population.chunk(population.traced(changed), keys, state, env=env)
+        size = size or population.chunk._cache_size()
+        assert population.chunk._cache_size() == size, name
     assert len(configs.traced_fields()) >= 17
 
 
@@ -148,9 +150,11 @@ def equations(jaxpr):
 def resumed():
     """The chunk as it is traced and compiled for a state that comes from the host."""
     config = dataclasses.replace(TINY, buffer_size=40_000)
-    env, keys = environments.from_config(config), make_keys(config)
-    state = jax.device_get(run.start(run.traced(config), keys, env=env))
-    return state, run.chunk.trace(run.traced(config), keys, state, env=env)
+    env, keys = registry.from_config(config), make_keys(config)
+    state = jax.device_get(population.start(population.traced(config), keys, env=env))
+    return state, population.chunk.trace(
+        population.traced(config), keys, state, env=env
+    )
 
 
 def test_a_resumed_chunk_neither_selects_nor_scatters_over_the_buffer(resumed):
@@ -174,7 +178,9 @@ def test_counters_have_no_seed_axis(resumed):
     state, _ = resumed
     counters = [
         leaf
-        for leaf in jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, types.Counter))
+        for leaf in jax.tree.leaves(
+            state, is_leaf=lambda x: isinstance(x, types.Counter)
+        )
         if isinstance(leaf, types.Counter)
     ]
     assert len(counters) == 3
@@ -223,8 +229,10 @@ def test_a_diverged_seed_is_frozen_and_the_others_untouched(four):
     poisoned = state._replace(
         agent=state.agent._replace(learner=state.agent.learner._replace(params=params))
     )
-    env = environments.from_config(TINY)
-    after = run.chunk(run.traced(TINY), make_keys(TINY), poisoned, env=env)
+    env = registry.from_config(TINY)
+    after = population.chunk(
+        population.traced(TINY), make_keys(TINY), poisoned, env=env
+    )
     after = jax.device_get(after)
     assert after.agent.learner.diverged_at.tolist() == [-1, 125, -1, -1]
     for i in (0, 2, 3):
@@ -272,7 +280,7 @@ def test_what_a_run_leaves(tmp_path):
 
 
 def test_an_interrupted_run_keeps_what_it_measured(tmp_path, monkeypatch):
-    advance, calls = run.Population.advance, []
+    advance, calls = population.Population.advance, []
 
     def interrupted(self):
         if calls:
@@ -280,7 +288,7 @@ def test_an_interrupted_run_keeps_what_it_measured(tmp_path, monkeypatch):
         calls.append(1)
         advance(self)
 
-    monkeypatch.setattr(run.Population, "advance", interrupted)
+    monkeypatch.setattr(population.Population, "advance", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run.run(TINY, output=tmp_path)
     (directory,) = (tmp_path / "dqn" / "CartPole-v1").iterdir()
@@ -291,9 +299,17 @@ def test_an_interrupted_run_keeps_what_it_measured(tmp_path, monkeypatch):
 
 def test_layout_fills_devices_with_equal_blocks():
     devices = jax.devices()
-    for seeds, block, widths in ((10, 0, 5), (1, 0, 1), (3, 0, 2), (40, 0, 10), (5, 4, 4)):
-        config = dataclasses.replace(TINY, num_seeds=seeds, seed_block=block, first_seed=3)
-        blocks = run.layout(config, devices)
+    for seeds, block, widths in (
+        (10, 0, 5),
+        (1, 0, 1),
+        (3, 0, 2),
+        (40, 0, 10),
+        (5, 4, 4),
+    ):
+        config = dataclasses.replace(
+            TINY, num_seeds=seeds, seed_block=block, first_seed=3
+        )
+        blocks = population.layout(config, devices)
         assert {block.seeds.size for block in blocks} == {widths}
         assert [block.device for block in blocks[:2]] == devices[: len(blocks)]
         lanes = np.concatenate([block.seeds for block in blocks])

@@ -1,0 +1,207 @@
+"""All seeds of a run: blocks of them on devices, and what is read from them.
+
+Seeds are vectorised in blocks of a fixed width, one block a device at a time. A seed's
+numbers depend on the width, because XLA chooses its kernels by it, but neither on its
+neighbours nor on how many blocks there are; the last block is filled up with repeats,
+which are dropped.
+"""
+
+import concurrent.futures
+import functools
+import itertools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxq import algorithms, evaluate, train
+from jaxq.config import Config
+from jaxq.environments import Environment
+from jaxq.types import Array, Key, PyTree, seed_axes
+
+MAX_CPU_BLOCK = 16  # wider blocks of seeds leave a core's cache
+_EVALUATE = 2**32 - 2  # folded into a seed's key for the keys of evaluation
+
+
+class Block(NamedTuple):
+    """Seeds that are vectorised together on one device."""
+
+    seeds: np.ndarray  # [width] uint32
+    device: jax.Device
+
+
+def layout(config: Config, devices: list[jax.Device]) -> list[Block]:
+    """Distribute seeds over devices, in blocks of one width.
+
+    Args:
+        config: num_seeds, first_seed and seed_block; 0 takes the fewest equal blocks
+            that fill every device, at most `MAX_CPU_BLOCK` wide on a CPU.
+        devices: to compute on, taken in turn.
+    """
+    widest = MAX_CPU_BLOCK if devices[0].platform == "cpu" else config.num_seeds
+    share = -(-config.num_seeds // len(devices))
+    width = config.seed_block or -(-share // -(-share // widest))
+    count = -(-config.num_seeds // width)
+    lanes = np.minimum(np.arange(count * width), config.num_seeds - 1)
+    seeds = (config.first_seed + lanes).astype(np.uint32)
+    return [
+        Block(part, devices[i % len(devices)])
+        for i, part in enumerate(np.split(seeds, count))
+    ]
+
+
+def traced(config: Config) -> Config:
+    """The configuration with its traced fields as arrays, ready for `jit`."""
+    return jax.tree.map(
+        lambda leaf: np.asarray(
+            leaf, np.int32 if isinstance(leaf, int) else np.float32
+        ),
+        config,
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("env",))
+def start(config: Config, keys: Key, *, env: Environment) -> train.RunState:
+    """Initialise and warm up the seeds of a block; keys: [S]."""
+    one = functools.partial(train.start, config, env)
+    axes = seed_axes(jax.eval_shape(one, keys[0]))
+    return jax.vmap(one, out_axes=axes)(keys)
+
+
+@functools.partial(jax.jit, static_argnames=("env",), donate_argnames=("state",))
+def chunk(
+    config: Config, keys: Key, state: train.RunState, *, env: Environment
+) -> train.RunState:
+    """Train the seeds of a block for a chunk of iterations."""
+    axes = seed_axes(state)
+    one = functools.partial(train.chunk, config, env)
+    return jax.vmap(one, in_axes=(0, axes), out_axes=axes)(keys, state)
+
+
+@functools.partial(jax.jit, static_argnames=("env",))
+def play(
+    config: Config,
+    keys: Key,
+    state: train.RunState,
+    epsilon: Array,
+    *,
+    env: Environment,
+) -> evaluate.Evaluation:
+    """Evaluate the seeds of a block on keys of their own; [S, K]."""
+    agent = algorithms.make(config, env.spec)
+    max_steps = int(min(config.eval_max_steps, env.time_limit))
+
+    def one(key: Key, state: train.RunState) -> evaluate.Evaluation:
+        key = jax.random.fold_in(jax.random.fold_in(key, _EVALUATE), state.steps.value)
+        return evaluate.evaluate(
+            key, agent, state.agent, env, config.eval_episodes, epsilon, max_steps
+        )
+
+    return jax.vmap(one, in_axes=(0, seed_axes(state)))(keys, state)
+
+
+make_keys = jax.jit(jax.vmap(jax.random.key))
+
+
+class Measurement(NamedTuple):
+    """What the host reads at a point of the curve; leading axis [S]."""
+
+    tally: train.Tally
+    evaluation: evaluate.Evaluation
+    diverged_at: np.ndarray
+    finished: np.ndarray
+    extra: dict[str, np.ndarray]
+
+
+class Population:
+    """The states of all seeds, block by block.
+
+    Every device has a thread and an executable of its own. One program partitioned over
+    the devices would be compiled once, but not to the code of the program for a single
+    device: its numbers differ in the last bit (jax 0.10.2, two CPU devices).
+    """
+
+    def __init__(self, config: Config, env: Environment, blocks: list[Block]):
+        self._config = config
+        self._traced = traced(config)
+        self._env = env
+        self._blocks = blocks
+        self._devices = list(dict.fromkeys(block.device for block in blocks))
+        self._pool = concurrent.futures.ThreadPoolExecutor(len(self._devices))
+        self._keys = [
+            jax.device_put(make_keys(block.seeds), block.device) for block in blocks
+        ]
+        self.states = self._each(
+            lambda i: start(self._traced, self._keys[i], env=self._env)
+        )
+
+    def _each(self, function: Callable[[int], PyTree]) -> list[PyTree]:
+        """function(index) for every block, the devices side by side."""
+
+        def on_device(device: jax.Device) -> list[tuple[int, PyTree]]:
+            mine = [i for i, b in enumerate(self._blocks) if b.device == device]
+            return [(i, jax.block_until_ready(function(i))) for i in mine]
+
+        done = dict(itertools.chain(*self._pool.map(on_device, self._devices)))
+        return [done[i] for i in range(len(self._blocks))]
+
+    @property
+    def steps(self) -> int:
+        """Environment steps taken by every seed."""
+        return int(self.states[0].steps.value) * self._config.num_envs
+
+    def advance(self) -> None:
+        """Train every seed for one chunk."""
+        self.states = self._each(
+            lambda i: chunk(self._traced, self._keys[i], self.states[i], env=self._env)
+        )
+
+    def gather(self, read: Callable[[train.RunState], PyTree]) -> PyTree:
+        """Part of every seed's state on the host, the repeats dropped."""
+        return self._join([read(state) for state in self.states])
+
+    def _join(self, parts: list[PyTree]) -> PyTree:
+        count = self._config.num_seeds
+        return jax.tree.map(
+            lambda *leaves: np.concatenate(leaves)[:count], *jax.device_get(parts)
+        )
+
+    def evaluate(self, epsilon: float) -> evaluate.Evaluation:
+        """Evaluate every seed; [S, K]."""
+        chance = np.float32(epsilon)
+        return self._join(
+            self._each(
+                lambda i: play(
+                    self._traced, self._keys[i], self.states[i], chance, env=self._env
+                )
+            )
+        )
+
+    @property
+    def params(self) -> PyTree:
+        """Parameters of every seed, on the host; leading axis [S]."""
+        return self.gather(lambda state: state.agent.learner.params)
+
+    def measure(
+        self, extra: Callable[[PyTree], dict[str, np.ndarray]] = lambda params: {}
+    ) -> Measurement:
+        """Evaluate, read the running means, and start them anew.
+
+        Args:
+            extra: params[S] -> name -> [S], measured besides.
+        """
+        evaluation = self.evaluate(self._config.eval_epsilon)
+        measurement = Measurement(
+            tally=self.gather(lambda state: state.tally),
+            evaluation=evaluation,
+            diverged_at=self.gather(lambda state: state.agent.learner.diverged_at),
+            finished=self.gather(lambda state: state.episodes.finished),
+            extra=extra(self.params),
+        )
+        self.states = [
+            state._replace(tally=jax.tree.map(jnp.zeros_like, state.tally))
+            for state in self.states
+        ]
+        return measurement

@@ -1,0 +1,152 @@
+"""Environments by name: those that gymnax registers, with the options of protocols."""
+
+import difflib
+import functools
+import json
+from typing import Any, NamedTuple
+
+from jaxq import catalogue
+from jaxq.config import Config, ConfigError
+from jaxq.environments import REINSTALL, Environment, adapt
+
+
+class Built(NamedTuple):
+    """An environment of gymnax's."""
+
+    env: Any
+    params: Any
+    changed: bool  # whether anything differs from the registered environment
+
+
+def build(
+    name: str,
+    args: tuple[str, ...] = (),
+    *,
+    time_limit: int | None = None,
+    sticky_actions: float = 0.0,
+    full_action_set: bool = False,
+) -> Built:
+    """Construct a registered gymnax environment; arguments as in `make`."""
+    gymnax = _import_gymnax()
+    if name not in gymnax.registered_envs:
+        near = difflib.get_close_matches(name, gymnax.registered_envs, 3, 0.4)
+        hint = f"Did you mean {' or '.join(near)}?" if near else ""
+        known = ", ".join(sorted(gymnax.registered_envs))
+        raise ConfigError(f"environment = {name!r} is unknown. {hint} Known: {known}.")
+    if name in catalogue.DOWNLOADS:
+        raise ConfigError(
+            f"environment = {name!r} fetches its data set from the network when it is "
+            "built, which jaxq does not do. Build it yourself and pass the object."
+        )
+    values = _parse_args(args)
+    if full_action_set:
+        if not name.endswith("-MinAtar"):
+            raise ConfigError(f"full_action_set: {name} is not a MinAtar environment.")
+        values["use_minimal_action_set"] = False
+    _, params = gymnax.make(name)
+    changes = {key: values.pop(key) for key in list(values) if hasattr(params, key)}
+    try:
+        env, params = gymnax.make(name, **values)
+    except TypeError as error:
+        raise ConfigError(
+            f"environment_args: {name} does not take {', '.join(values)} ({error}). "
+            f"Its parameters are {', '.join(vars(params))}."
+        ) from None
+    if changes:
+        params = params.replace(**changes)
+    if time_limit is not None:
+        params = _limit(params, time_limit, name)
+    if sticky_actions:
+        env = gymnax.wrappers.StickyActionWrapper(env, sticky_actions)
+    changed = bool(values or changes or time_limit or sticky_actions)
+    return Built(env, params, changed)
+
+
+def make(
+    name: str,
+    args: tuple[str, ...] = (),
+    *,
+    time_limit: int | None = None,
+    timeout_is_terminal: bool = False,
+    sticky_actions: float = 0.0,
+    full_action_set: bool = False,
+) -> Environment:
+    """Build and adapt a registered gymnax environment.
+
+    Args:
+        name: one of `gymnax.registered_envs`.
+        args: name=value words: constructor arguments or parameters.
+        time_limit: steps after which an episode is truncated; None keeps the default.
+        timeout_is_terminal: report a truncation as a termination.
+        sticky_actions: probability of repeating the previous action.
+        full_action_set: MinAtar with all six actions.
+
+    Raises:
+        ConfigError: for an unknown name or argument, a continuous action space, an
+            environment that must fetch data, or an installation that is broken.
+    """
+    built = build(
+        name,
+        args,
+        time_limit=time_limit,
+        sticky_actions=sticky_actions,
+        full_action_set=full_action_set,
+    )
+    return adapt(built.env, built.params, name, built.changed, timeout_is_terminal)
+
+
+def from_config(config: Config) -> Environment:
+    """The environment a configuration names; the same object for the same fields.
+
+    The compiled functions are kept for as long as the object is the same.
+    """
+    return _cached_make(
+        config.environment,
+        config.environment_args,
+        time_limit=config.time_limit,
+        timeout_is_terminal=config.timeout_is_terminal,
+        sticky_actions=config.sticky_actions,
+        full_action_set=config.full_action_set,
+    )
+
+
+_cached_make = functools.lru_cache(maxsize=64)(make)
+
+
+def _import_gymnax() -> Any:
+    try:
+        import gymnax
+        import gymnax.wrappers
+    except ImportError as error:
+        raise ConfigError(
+            f"gymnax cannot be imported ({error}). {REINSTALL}"
+        ) from error
+    if not hasattr(gymnax, "registered_envs") or not hasattr(
+        gymnax.wrappers, "StickyActionWrapper"
+    ):
+        raise ConfigError(f"the gymnax that is installed is not gymnax 1. {REINSTALL}")
+    return gymnax
+
+
+def _parse_args(args: tuple[str, ...]) -> dict[str, Any]:
+    """name=value words as a dictionary; values are JSON, or else text."""
+    values: dict[str, Any] = {}
+    for word in args:
+        key, equals, text = word.partition("=")
+        if not equals or not key.isidentifier():
+            raise ConfigError(
+                f"environment_args = {word!r} is not of the form name=value."
+            )
+        try:
+            values[key] = json.loads(text)
+        except json.JSONDecodeError:
+            values[key] = text
+    return values
+
+
+def _limit(params: Any, time_limit: int, name: str) -> Any:
+    if not hasattr(params, "max_steps_in_episode"):
+        raise ConfigError(
+            f"time_limit = {time_limit}: {name} has no time limit to set."
+        )
+    return params.replace(max_steps_in_episode=time_limit)

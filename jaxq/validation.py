@@ -1,0 +1,108 @@
+"""What a configuration must satisfy, checked before anything is compiled."""
+
+import dataclasses
+import math
+import typing
+from typing import Any, Literal
+
+from jaxq.config import MAX_INT32, Config, ConfigError, Range, annotation, plan
+
+
+def _check_field(name: str, value: Any, default: Any) -> None:
+    kind, metadata, optional = annotation(name)
+    if value is None and optional:
+        return
+    if isinstance(default, tuple):
+        if not isinstance(value, tuple):
+            raise ConfigError(f"{name} = {value!r} must be a tuple, e.g. {default!r}.")
+        values = value
+    else:
+        values = (value,)
+    if typing.get_origin(kind) is Literal:
+        choices = typing.get_args(kind)
+        if value not in choices:
+            raise ConfigError(
+                f"{name} = {value!r}: choose one of {', '.join(choices)}."
+            )
+        return
+    for item in values:
+        is_number = isinstance(item, int | float) and not isinstance(item, bool)
+        fits = is_number if kind is float else type(item) is kind
+        if not fits:
+            raise ConfigError(
+                f"{name} = {value!r} must be of type {kind.__name__}; "
+                f"the default is {default!r}."
+            )
+        bounds = next((m for m in metadata if isinstance(m, Range)), None)
+        if kind is float and not math.isfinite(item):
+            raise ConfigError(f"{name} = {item!r} must be finite; try {default!r}.")
+        if bounds is not None and item not in bounds:
+            raise ConfigError(
+                f"{name} = {item!r} is outside {bounds}; the default is {default!r}."
+            )
+
+
+def validate(config: Config) -> None:
+    """Refuse a configuration that cannot run, before anything is compiled.
+
+    Raises:
+        ConfigError: names the field, its value, the range and the way out.
+    """
+    for field in dataclasses.fields(Config):
+        _check_field(field.name, getattr(config, field.name), field.default)
+    loop = plan(config)
+    if config.first_seed + config.num_seeds > 2**32:
+        raise ConfigError(
+            f"first_seed = {config.first_seed} leaves no room for num_seeds = "
+            f"{config.num_seeds}: seeds end at 2**32 - 1. Lower first_seed."
+        )
+    if config.total_steps <= loop.warmup_steps:
+        raise ConfigError(
+            f"total_steps = {config.total_steps} is not more than the warm-up's "
+            f"{loop.warmup_steps} environment steps: nothing would be learned. Raise "
+            "total_steps or lower warmup_steps."
+        )
+    if loop.total_steps > MAX_INT32:
+        raise ConfigError(
+            f"total_steps = {config.total_steps} rounds up to {loop.total_steps}, more "
+            f"than the {MAX_INT32} that a step counter holds. Lower it, or lower "
+            "eval_points so that points divide it."
+        )
+    if loop.buffer_rows <= config.n_step:
+        least = (config.n_step + 1) * config.num_envs
+        raise ConfigError(
+            f"buffer_size = {config.buffer_size} keeps {loop.buffer_rows} steps of "
+            f"each of {config.num_envs} environments; n_step = {config.n_step} needs more. "
+            f"Set buffer_size to {least} or more."
+        )
+    if config.buffer_size > MAX_INT32 // 2:
+        raise ConfigError(
+            f"buffer_size = {config.buffer_size} is more than {MAX_INT32 // 2}, what "
+            "an index can address. Lower it."
+        )
+    if config.batch_size > config.buffer_size:
+        raise ConfigError(
+            f"batch_size = {config.batch_size} exceeds buffer_size = "
+            f"{config.buffer_size}. Lower batch_size or raise buffer_size."
+        )
+    if config.epsilon_end > config.epsilon_start:
+        raise ConfigError(
+            f"epsilon_end = {config.epsilon_end} is above epsilon_start = "
+            f"{config.epsilon_start}; epsilon decays. Swap them."
+        )
+    if not config.timeout_is_terminal and config.time_limit is not None:
+        check_time_limit(config.time_limit)
+
+
+def check_time_limit(time_limit: float) -> None:
+    """Refuse a limit so short that no window ends before it.
+
+    The last step of a truncated episode has no stored successor, so an episode of one
+    step would leave nothing to learn from.
+    """
+    if time_limit < 2:
+        raise ConfigError(
+            f"time_limit = {time_limit:g}: every step would be truncated, and a "
+            "truncated step cannot be replayed because its successor is not stored. Use a longer "
+            "limit, or timeout_is_terminal."
+        )
