@@ -117,8 +117,8 @@ def adapt(
 REINSTALL = (
     "jaxq needs gymnax 1.0.1 or newer. Other packages can overwrite its files while "
     "its metadata stays (stable-gymnax, which popgym-arcade installs, does). Repair it "
-    "with `pip install --force-reinstall --no-deps 'gymnax>=1.0.1,<2'` in an environment "
-    "without them."
+    "with `pip install --force-reinstall --no-deps 'gymnax>=1.0.1,<2'` in an "
+    "environment without them."
 )
 
 _INTERFACE = (

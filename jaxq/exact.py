@@ -125,8 +125,11 @@ def _enumerate(
         observation, _, reward, terminated, _ = env.step_env(key, state, action, params)
         return index(observation), jnp.float32(reward), terminated
 
-    rows = jax.vmap(lambda state: index(env.observe(key, state, None, params)))(states)
-    outcomes = jax.vmap(jax.vmap(step, (None, 0)), (0, None))(states, actions)
+    def row(state: PyTree) -> Any:
+        return index(env.observe(key, state, None, params))
+
+    rows = jax.jit(jax.vmap(row))(states)
+    outcomes = jax.jit(jax.vmap(jax.vmap(step, (None, 0)), (0, None)))(states, actions)
     tables = _Outcomes(
         *(np.zeros((num_states, env.num_actions), kind) for kind in (int, float, bool))
     )

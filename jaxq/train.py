@@ -14,7 +14,16 @@ import jax.numpy as jnp
 from jaxq import algorithms, exploration
 from jaxq.config import Config, plan, static_fields, traced_fields
 from jaxq.environments import Environment, EnvState
-from jaxq.types import Agent, Array, Counter, Key, Step, UpdateMetrics, counter
+from jaxq.types import (
+    Agent,
+    Array,
+    Counter,
+    Key,
+    PyTree,
+    Step,
+    UpdateMetrics,
+    counter,
+)
 
 jax.tree_util.register_dataclass(Config, traced_fields(), static_fields())
 
@@ -176,8 +185,8 @@ def iteration(
     """T steps of every environment, then U gradient steps."""
     agent = algorithms.make(config, env.spec)
     loop = plan(config)
-    key = jax.random.fold_in(seed_key, state.steps.value)
-    collect_key, update_key = jax.random.split(key)
+    clock = state.steps.value
+    collect_key, update_key = jax.random.split(jax.random.fold_in(seed_key, clock))
     state, rollout = collect(
         collect_key, agent, env, state, epsilon_schedule(config), loop.rollout_length
     )
@@ -193,8 +202,40 @@ def iteration(
 
     carry = (agent.observe(state.agent, rollout), state.tally)
     keys = jax.random.split(update_key, loop.num_updates)
-    (agent_state, tally), _ = jax.lax.scan(update, carry, keys)
+    agent_state, tally = rolled_scan(update, carry, keys, clock)
     return state._replace(agent=agent_state, tally=tally)
+
+
+def rolled_scan(
+    step: Callable[[PyTree, Array], tuple[PyTree, None]],
+    carry: PyTree,
+    inputs: Array,
+    clock: Array,
+) -> PyTree:
+    """The carry of a scan; on a CPU, of a loop whose length XLA cannot see.
+
+    XLA's CPU compiler dissolves a loop of one pass, and then fuses the write of a
+    rollout into the reads of the next minibatch, which copies the replay ring: 3,300
+    against 900 us an iteration at 10^6 transitions (4 seeds of CartPole DQN, 8
+    environments). It drops the fences that keep the GPU compiler from doing so. On a
+    GPU a loop of unknown length waits for the host in every pass.
+
+    Args:
+        step: (carry, input) -> (carry, None).
+        carry: at the start.
+        inputs: [N, ...] one for every pass.
+        clock: [] int32, never negative.
+    """
+
+    def unseen(carry: PyTree, inputs: Array, clock: Array) -> PyTree:
+        length = inputs.shape[0] + jnp.minimum(clock, 0)
+        return jax.lax.fori_loop(0, length, lambda i, c: step(c, inputs[i])[0], carry)
+
+    def scan(carry: PyTree, inputs: Array, clock: Array) -> PyTree:
+        del clock
+        return jax.lax.scan(step, carry, inputs)[0]
+
+    return jax.lax.platform_dependent(carry, inputs, clock, cpu=unseen, default=scan)
 
 
 def chunk(config: Config, env: Environment, seed_key: Key, state: RunState) -> RunState:

@@ -72,8 +72,8 @@ def validate(config: Config) -> None:
         least = (config.n_step + 1) * config.num_envs
         raise ConfigError(
             f"buffer_size = {config.buffer_size} keeps {loop.buffer_rows} steps of "
-            f"each of {config.num_envs} environments; n_step = {config.n_step} needs more. "
-            f"Set buffer_size to {least} or more."
+            f"each of {config.num_envs} environments; n_step = {config.n_step} needs "
+            f"more. Set buffer_size to {least} or more."
         )
     if config.buffer_size > MAX_INT32 // 2:
         raise ConfigError(
@@ -103,6 +103,6 @@ def check_time_limit(time_limit: float) -> None:
     if time_limit < 2:
         raise ConfigError(
             f"time_limit = {time_limit:g}: every step would be truncated, and a "
-            "truncated step cannot be replayed because its successor is not stored. Use a longer "
-            "limit, or timeout_is_terminal."
+            "truncated step cannot be replayed because its successor is not stored. "
+            "Use a longer limit, or timeout_is_terminal."
         )

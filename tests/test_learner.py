@@ -144,6 +144,7 @@ def test_weight_zero_removes_a_transition(rng):
     weight = np.array([1, 0, 1, 1], np.float32)
     reward = transitions.reward + np.float32([0, 100, 0, 0])
     other = transitions._replace(reward=reward)
+    left, _, _ = step(BASE, state, transitions, weight)
     right, _, _ = step(BASE, state, other, weight)
     assert same(left.params, right.params)
 

@@ -149,7 +149,7 @@ def equations(jaxpr):
 @pytest.fixture(scope="module")
 def resumed():
     """The chunk as it is traced and compiled for a state that comes from the host."""
-    config = dataclasses.replace(TINY, buffer_size=40_000)
+    config = dataclasses.replace(TINY, buffer_size=400_000)
     env, keys = registry.from_config(config), make_keys(config)
     state = jax.device_get(population.start(population.traced(config), keys, env=env))
     return state, population.chunk.trace(
@@ -190,9 +190,10 @@ def test_counters_have_no_seed_axis(resumed):
 def test_a_resumed_chunk_updates_the_buffer_in_place(resumed):
     state, trace = resumed
     memory = trace.lower().compile().memory_analysis()
-    ring = sum(leaf.nbytes for leaf in jax.tree.leaves(state.agent.replay))
-    assert memory.alias_size_in_bytes >= ring
-    assert memory.temp_size_in_bytes < ring / 4
+    ring = [leaf.nbytes for leaf in jax.tree.leaves(state.agent.replay)]
+    assert memory.alias_size_in_bytes >= sum(ring)
+    # Less than the smallest array of the ring: none of them is copied.
+    assert memory.temp_size_in_bytes < sorted(ring)[1]
 
 
 def test_sampled_indices_are_fenced(resumed):
