@@ -199,7 +199,7 @@ def test_a_resumed_chunk_updates_the_buffer_in_place(resumed):
 def test_sampled_indices_are_fenced(resumed):
     _, trace = resumed
     names = [equation.primitive.name for equation in equations(trace.jaxpr.jaxpr)]
-    assert names.count("optimization_barrier") == 2
+    assert names.count("optimization_barrier") == 4  # two in the loop of each platform
 
 
 @pytest.mark.parametrize("num_envs", [1, 7, 16])
