@@ -81,15 +81,16 @@ def write(path: pathlib.Path, save: Callable[[IO[bytes]], Any]) -> None:
 
 def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
     """Write a dictionary as JSON; a number that is not finite becomes null."""
-    text = json.dumps(_plain(content), indent=2, allow_nan=False) + "\n"
+    text = json.dumps(plain(content), indent=2, allow_nan=False) + "\n"
     write(path, lambda file: file.write(text.encode()))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Numbers, lists and dictionaries that JSON can hold; not finite becomes None."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not np.isfinite(value):
@@ -188,7 +189,11 @@ def summarize(
         "num_seeds": config.num_seeds,
         "diverged_seeds": seeds[diverged],
         "extra": {
-            name: {"first": values[:, 0].mean(), "final": values[:, -1].mean()}
+            name: {
+                "first": values[:, 0].mean(),
+                "final": values[:, -1].mean(),
+                "final_std": values[:, -1].std(),
+            }
             for name, values in extra.items()
         },
         **timing,

@@ -1,0 +1,152 @@
+"""Reproduce a published learning curve and draw ours over it.
+
+Targets are in results/published. `--target NAME` runs the protocol with ten seeds and
+writes figures/NAME.png and tables/NAME.json below --output, with a verdict: is the final
+return inside the published band, and does the curve rise when it should?
+"""
+
+import csv
+import dataclasses
+import json
+import pathlib
+import sys
+from typing import TYPE_CHECKING, Any, Literal
+
+import tyro
+
+from jaxq import cli
+from jaxq.config import Config, ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from jaxq.run import Result
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
+
+# CleanRL's dqn.py: MLP 120-84 with PyTorch's initialisation, Adam 2.5e-4, one update of
+# 128 transitions every 10 steps, target copied every 500 steps, epsilon 1 -> 0.05 over
+# 250,000 of 500,000 steps. Config's defaults are these settings.
+CLEANRL = Config(torch_init=True, num_seeds=10)
+TARGETS = {
+    "cleanrl_dqn_cartpole": CLEANRL,
+    "cleanrl_dqn_acrobot": dataclasses.replace(CLEANRL, environment="Acrobot-v1"),
+}
+SMOOTHING = 15_000  # steps; the published curves are running means over 10k to 20k
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Which curve, and where to write."""
+
+    target: Literal["cleanrl_dqn_cartpole", "cleanrl_dqn_acrobot"]
+    """The published curve."""
+    output: pathlib.Path = ROOT
+    """Directory of figures/ and tables/."""
+    runs: pathlib.Path = ROOT / "runs"
+    """Directory of the run itself."""
+
+
+def published(name: str) -> tuple[dict[str, Any], list[list[float]]]:
+    """Facts about a published curve, and its rows of step, mean, low, high."""
+    directory = ROOT / "published"
+    facts = json.loads((directory / "published.json").read_text())[name]
+    with (directory / f"{name}.csv").open() as file:
+        cells = list(csv.reader(file))[1:]
+    rows = [[float(cell or "nan") for cell in row] for row in cells]
+    return facts, rows
+
+
+def main() -> None:
+    """Run the protocol, compare, write."""
+    arguments = tyro.cli(Arguments, description=__doc__)
+    config = TARGETS[arguments.target]
+    cli.set_up_jax(cli.Options())
+    import numpy as np
+
+    from jaxq import results, run
+
+    facts, rows = published(arguments.target)
+    result = run.run(config, output=arguments.runs, show_progress=True)
+    window = max(1, SMOOTHING // int(np.diff(result.curve.steps)[0]))
+    ours = running_mean(result.curve.train_return, window)
+    final = ours[:, -1]
+    mean, std = facts["final_mean"], facts["final_std"]
+    verdict: dict[str, Any] = {
+        "target": arguments.target,
+        "environment": config.environment,
+        "final_train_return_mean": final.mean(),
+        "final_train_return_std_over_seeds": final.std(),
+        "final_train_return_per_seed": final,
+        "published_mean": mean,
+        "published_std": std,
+        "inside_published_band": bool(abs(final.mean() - mean) <= std),
+        "smoothing_steps": SMOOTHING,
+    }
+    if "crosses" in facts:
+        level = facts["crosses"]
+        above = ours.mean(axis=0) >= level
+        verdict["level"] = level
+        verdict["steps_at_level"] = int(result.curve.steps[np.argmax(above)])
+        verdict["published_steps_at_level"] = facts["crosses_at"]
+    assert result.directory is not None
+    manifest = json.loads((result.directory / "manifest.json").read_text())
+    verdict["manifest"] = manifest
+    for name in ("figures", "tables"):
+        (arguments.output / name).mkdir(parents=True, exist_ok=True)
+    results.write_json(
+        arguments.output / "tables" / f"{arguments.target}.json", verdict
+    )
+    picture = arguments.output / "figures" / f"{arguments.target}.png"
+    draw(picture, config, result, ours, rows)
+    del verdict["manifest"]
+    print(json.dumps(results.plain(verdict), indent=2))
+
+
+def running_mean(curve: "np.ndarray", window: int) -> "np.ndarray":
+    """Mean over the last `window` points of every seed, nan left out; [S, P]."""
+    import numpy as np
+
+    before = np.full((curve.shape[0], window - 1), np.nan)
+    padded = np.concatenate([before, curve], axis=1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, window, axis=1)
+    return np.nanmean(windows, axis=-1)
+
+
+def draw(
+    path: pathlib.Path,
+    config: Config,
+    result: "Result",
+    ours: "np.ndarray",
+    rows: list[list[float]],
+) -> None:
+    """Ours over the published curve."""
+    import matplotlib.figure
+    import numpy as np
+
+    from jaxq import plots
+
+    figure = matplotlib.figure.Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.subplots()
+    step, mean, low, high = np.array(rows).T
+    axes.fill_between(step, low, high, color=plots.ORANGE, alpha=0.2, linewidth=0)
+    known = np.isfinite(mean)
+    axes.plot(
+        step[known], mean[known], color=plots.ORANGE, linestyle="--", linewidth=1.8,
+        label="CleanRL, mean and std of 3 seeds",
+    )  # fmt: skip
+    label = "jaxq, IQM and 95 % interval"
+    plots.draw_seeds(axes, result.curve.steps, ours, label=label)
+    axes.set_title(
+        f"DQN on {config.environment}, CleanRL's protocol (n = {config.num_seeds})"
+    )
+    plots.finish(axes, "training return")
+    plots.save(figure, path)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(cli.BAD_INPUT)
