@@ -6,7 +6,6 @@ No number in the README is typed by hand: this script fills what stands between
 
 import json
 import pathlib
-import re
 import sys
 from typing import Any
 
@@ -22,8 +21,9 @@ def hardware(manifest: dict[str, Any]) -> str:
     """Where and with what a number was made."""
     versions = manifest["versions"]
     return (
-        f"{len(manifest['devices'])} x {manifest['devices'][0]}, jax {versions['jax']}, "
-        f"gymnax {versions['gymnax']}, commit {(manifest['commit'] or 'none')[:7]}"
+        f"{len(manifest['devices'])} x {manifest['devices'][0]}, jax "
+        f"{versions['jax']}, gymnax {versions['gymnax']}, commit "
+        f"{(manifest['commit'] or 'none')[:7]}"
     )
 
 
@@ -36,11 +36,12 @@ def interval(final: dict[str, Any]) -> str:
 def main_job() -> str:
     """The curve of the main job and its figures."""
     summary = load("main", "summary.json")
+    final = interval(summary["final_eval_return"])
     manifest = load("main", "manifest.json")
     return (
         "![DQN on CartPole-v1](results/main/curve.png)\n\n"
-        f"Final greedy return, IQM over {summary['num_seeds']} seeds with 95 % interval: "
-        f"{interval(summary['final_eval_return'])}, after "
+        f"Final greedy return, IQM over {summary['num_seeds']} seeds with 95 % "
+        f"interval: {final}, after "
         f"{summary['steps_per_seed']:,} steps each, in {summary['seconds']:.0f} s "
         f"({hardware(manifest)})."
     )
@@ -95,18 +96,19 @@ def tabular() -> str:
     return "\n".join(lines)
 
 
+PARTS = {"main": main_job, "cleanrl": cleanrl, "tabular": tabular}
+
+
 def main() -> None:
     """Fill the README."""
     path = ROOT / "README.md"
     text = path.read_text()
-    for name, make in (("main", main_job), ("cleanrl", cleanrl), ("tabular", tabular)):
-        pattern = rf"(<!-- generated: {name} -->\n).*?(<!-- /generated -->)"
-        content = make()
-        text, count = re.subn(
-            pattern, lambda m: f"{m[1]}{content}\n{m[2]}", text, flags=re.S
-        )
-        if count != 1:
-            sys.exit(f"README.md has {count} places for {name}")
+    for name, make in PARTS.items():
+        begin, end = f"<!-- generated: {name} -->\n", "<!-- /generated -->"
+        before, found, rest = text.partition(begin)
+        if not found:
+            sys.exit(f"README.md has no place for {name}")
+        text = f"{before}{begin}{make()}\n{end}{rest.partition(end)[2]}"
     path.write_text(text)
 
 

@@ -1,8 +1,8 @@
 """Reproduce a published learning curve and draw ours over it.
 
 Targets are in results/published. `--target NAME` runs the protocol with ten seeds and
-writes figures/NAME.png and tables/NAME.json below --output, with a verdict: is the final
-return inside the published band, and does the curve rise when it should?
+writes figures/NAME.png and tables/NAME.json below --output, with a verdict: is the
+final return inside the published band, and does the curve rise when it should?
 """
 
 import csv

@@ -1,0 +1,57 @@
+"""Learning on real environments. Thresholds come from runs of twenty or more seeds."""
+
+import dataclasses
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+
+from jaxq import run
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "experiments"))
+import dqn
+import tabular
+
+
+def learn(preset, **changes):
+    config = dataclasses.replace(tabular.PRESETS[preset], num_seeds=4, **changes)
+    return run.run(config, extras=tabular.exact_values(config))
+
+
+@pytest.mark.parametrize("preset", ["catch", "deepsea"])
+def test_the_table_converges_to_the_optimal_values(preset):
+    result = learn(preset, total_steps=200_000, eval_points=4)
+    error = result.extra["q_error"]
+    assert np.all(error[:, -1] < 0.05) and np.all(error[:, -1] < error[:, 1])
+    best = result.summary["levels"]["policy of Q*"]
+    np.testing.assert_allclose(result.extra["exact_return"][:, -1], best, atol=1e-6)
+
+
+def test_the_greedy_policy_of_the_slippery_lake_is_optimal():
+    result = learn("frozenlake", total_steps=300_000, eval_points=3)
+    success = result.extra["exact_return"][:, -1]
+    np.testing.assert_allclose(success.mean(), 0.7402, atol=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("preset", "success", "tolerance"),
+    [("frozenlake", 0.7402, 0.01), ("frozenlake8x8", 0.8630, 0.015)],
+)
+def test_lakes_at_full_length(preset, success, tolerance):
+    config = tabular.PRESETS[preset]
+    result = run.run(config, extras=tabular.exact_values(config))
+    mean = result.extra["exact_return"][:, -1].mean()
+    assert abs(mean - success) <= tolerance
+    error = result.extra["q_error"].mean(axis=0)
+    assert error[-1] < error[error.size // 2] < error[0]
+
+
+@pytest.mark.slow
+def test_the_main_job_solves_cartpole():
+    result = run.run(dqn.PRESETS["cartpole"])
+    assert result.summary["final_eval_return"]["iqm"] >= 475
+    finals = [leaf[:, ...] for leaf in result.params["Dense_0"]["Dense_0"].values()]
+    for leaf in finals:
+        assert len({row.tobytes() for row in leaf}) == 10

@@ -1,0 +1,81 @@
+"""The README's commands, code and numbers."""
+
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TEXT = (ROOT / "README.md").read_text()
+sys.path.insert(0, str(ROOT / "experiments"))
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.S)
+
+
+def test_the_first_two_commands_are_those_of_ci():
+    first, second = blocks("bash")[:2]
+    assert first.strip().endswith(".venv/bin/python experiments/dqn.py")
+    assert second.strip().endswith("pip install -e '.[test]' && .venv/bin/pytest")
+    ci = (ROOT / ".ci" / "run").read_text()
+    assert "install --quiet -e '.[test]'" in ci and 'bin/pytest"' in ci
+
+
+EXAMPLES = [line for line in "\n".join(blocks("bash")[2:]).splitlines() if line]
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_examples_run(command, tmp_path):
+    words = shlex.split(command)
+    assert words[0] == ".venv/bin/python"
+    small = ["--num-seeds", "1", "--total-steps", "12000", "--eval-points", "1"]
+    small += ["--eval-episodes", "1", "--eval-max-steps", "50"]
+    words = [w for w in words if not w.startswith("--preset cleanrl")]
+    done = subprocess.run(
+        [sys.executable, *words[1:], *small, "--output", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "done in" in done.stdout and list(tmp_path.rglob("curve.png"))
+
+
+def test_the_python_example_runs(capsys):
+    (code,) = blocks("python")
+    exec(compile(code, "README.md", "exec"), {})
+    assert len(capsys.readouterr().out.split()) >= 3
+
+
+def test_every_script_in_the_table_exists():
+    scripts = re.findall(r"`(experiments/\w+\.py)`", TEXT)
+    assert len(scripts) >= 4
+    for script in scripts:
+        assert (ROOT / script).exists()
+    assert {path.name for path in (ROOT / "experiments").glob("*.py")} <= {
+        pathlib.Path(script).name for script in scripts
+    }
+
+
+def test_every_module_in_the_table_exists():
+    table = TEXT.partition("## How it is built")[2].partition("## Results")[0]
+    for row in re.findall(r"^\| (`.*?) \|", table, flags=re.M):
+        for name in re.findall(r"`(\w+)`", row):
+            assert (ROOT / "jaxq" / f"{name}.py").exists(), name
+
+
+def test_the_numbers_are_generated():
+    import report
+
+    for name, make in report.PARTS.items():
+        assert f"<!-- generated: {name} -->\n{make()}\n<!-- /generated -->" in TEXT
+
+
+def test_pictures_exist():
+    for path in re.findall(r"\]\((results/.*?\.png)\)", TEXT):
+        assert (ROOT / path).exists()
