@@ -1,5 +1,6 @@
 """Progress of a run on the terminal: a bar, or plain lines where there is none."""
 
+import math
 import sys
 import time
 from typing import Self
@@ -33,7 +34,8 @@ class Progress:
         self._done = 0
         self._timed_from = 0
         self._next_line = 0.1
-        self._started = time.monotonic()
+        self._created = time.monotonic()
+        self._started: float | None = None
         self._console = rich.console.Console(highlight=False)
         self._bar: rich.progress.Progress | None = None
         if enabled and self._console.is_terminal:
@@ -60,25 +62,28 @@ class Progress:
         if self._enabled:
             self._console.print(text, soft_wrap=True, markup=False)
 
-    def start(self, steps: int) -> None:
-        """The clock of speed and remaining time starts now, after compilation."""
-        self._done = self._timed_from = steps
-        self._started = time.monotonic()
+    @property
+    def seconds_to_first_chunk(self) -> float:
+        """Seconds that compilation, warm-up and the first chunk took."""
+        return (self._started or time.monotonic()) - self._created
 
     def steps_per_second(self) -> float:
-        """Environment steps a second over all seeds, since `start`."""
-        seconds = max(time.monotonic() - self._started, 1e-9)
-        return (self._done - self._timed_from) * self._seeds / seconds
+        """Environment steps a second over all seeds, the first chunk left out."""
+        if self._started is None or self._done == self._timed_from:
+            return float("nan")
+        seconds = time.monotonic() - self._started
+        return (self._done - self._timed_from) * self._seeds / max(seconds, 1e-9)
 
     def update(self, steps: int, result: str) -> None:
         """Report `steps` done by every seed and the latest result."""
+        if self._started is None:  # compiled; speed is measured from here
+            self._started, self._timed_from = time.monotonic(), steps
         self._done = steps
         speed = self.steps_per_second()
-        left = (self._total - steps) * self._seeds / max(speed, 1e-9)
-        text = (
-            f"{short(steps)}/{short(self._total)} steps  "
-            f"{short(speed)} steps/s (all seeds)  {result}  ETA {duration(left)}"
-        )
+        text = f"{short(steps)}/{short(self._total)} steps  {result}"
+        if math.isfinite(speed):
+            left = (self._total - steps) * self._seeds / speed
+            text += f"  {short(speed)} steps/s (all seeds)  ETA {duration(left)}"
         share = steps / self._total
         if self._bar:
             self._bar.update(self._task, completed=steps, text=text)

@@ -40,6 +40,14 @@ class Curve(NamedTuple):
     diverged: np.ndarray  # bool: frozen by then
 
 
+class Arrays(NamedTuple):
+    """Everything that was measured."""
+
+    curve: Curve
+    eval_returns: np.ndarray  # [S, P, K] return of every evaluation episode
+    extra: dict[str, np.ndarray]  # what an experiment measured besides; [S, P]
+
+
 def config_hash(config: Config) -> str:
     """Six hexadecimal digits that stand for a configuration."""
     text = json.dumps(dataclasses.asdict(config), sort_keys=True)
@@ -147,10 +155,9 @@ def _cell(value: np.generic) -> str:
 
 def summarize(
     config: Config,
-    curve: Curve,
+    arrays: Arrays,
     levels: Mapping[str, float],
     timing: Mapping[str, Any],
-    extra: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
     """The statistics of a run.
 
@@ -158,11 +165,11 @@ def summarize(
 
     Args:
         config: names the seeds.
-        curve: the measurements.
+        arrays: the measurements.
         levels: reference returns, such as the random policy's.
         timing: seconds and steps per second.
-        extra: what an experiment measured besides; [S, P].
     """
+    curve = arrays.curve
     final = statistics.bootstrap_iqm(curve.eval_return[:, -1:])
     seeds = config.first_seed + np.arange(config.num_seeds)
     diverged = curve.diverged[:, -1]
@@ -194,7 +201,7 @@ def summarize(
                 "final": values[:, -1].mean(),
                 "final_std": values[:, -1].std(),
             }
-            for name, values in extra.items()
+            for name, values in arrays.extra.items()
         },
         **timing,
     }

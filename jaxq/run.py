@@ -2,7 +2,7 @@
 
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -27,6 +27,9 @@ class Result(NamedTuple):
     params: PyTree
     summary: dict[str, Any]
     directory: pathlib.Path | None
+
+
+SAVE_SECONDS = 30  # between writes of the metrics during a run
 
 
 class Extras(NamedTuple):
@@ -94,19 +97,30 @@ def run(
         ConfigError: before anything is compiled.
     """
     env = check(config, environment)
-    devices = devices or jax.local_devices()
-    blocks = layout(config, devices)
+    blocks = layout(config, devices or jax.local_devices())
     used = list(dict.fromkeys(block.device for block in blocks))
     width = blocks[0].seeds.size
-    directory = results.make_directory(output, config) if output else None
-    record = results.manifest(used, width)
     loop = configs.plan(config)
     title = f"{config.algorithm} on {env.spec.name}"
-    points: list[Measurement] = []
-    levels = {}
+    record = results.manifest(used, width)
+    directory = results.make_directory(output, config) if output else None
     if directory:
         results.write_config(directory, config)
         results.write_json(directory / "manifest.json", record)
+    points: list[Measurement] = []
+    levels: dict[str, float] = {}
+
+    def save() -> None:
+        """Write what was measured so far."""
+        if directory and points:
+            arrays = to_arrays(config, points)
+            results.write_curve(directory, config, *arrays)
+            if plot:
+                from jaxq import plots
+
+                path = directory / "curve.png"
+                plots.learning_curve(path, title, arrays.curve, levels)
+
     with progress.Progress(loop.total_steps, config.num_seeds, show_progress) as bar:
         bar.say(
             f"{title} | {config.num_seeds} seeds in blocks of {width} | "
@@ -114,37 +128,62 @@ def run(
         )
         if directory:
             bar.say(f"run: {directory}")
-        began = time.monotonic()
-        population = Population(config, env, blocks)
-        levels["random policy"] = float(population.evaluate(1.0).episode_return.mean())
-        levels["optimum"] = env.optimal_return
-        levels |= extras.levels
-        points.append(population.measure(extras.measure))
+        began = saved = time.monotonic()
         try:
-            for point in range(loop.num_points):
-                for piece in range(loop.point_chunks):
-                    population.advance()
-                    if point == piece == 0:
-                        bar.start(population.steps)
-                    bar.update(population.steps, _latest(points[-1]))
-                points.append(population.measure(extras.measure))
-                bar.update(population.steps, _latest(points[-1]))
-                if (points[-1].diverged_at >= 0).all():
-                    break
-            record["status"] = "finished"
-        except KeyboardInterrupt:
-            record["status"] = "interrupted"
+            population = Population(config, env, blocks)
+            random = population.evaluate(1.0).episode_return
+            levels["random policy"] = float(random.mean())
+            levels["optimum"] = env.optimal_return
+            levels |= extras.levels
+            for measurement in _points(population, loop, bar, extras):
+                points.append(measurement)
+                if time.monotonic() - saved > SAVE_SECONDS:
+                    save()
+                    saved = time.monotonic()
+            diverged = bool((points[-1].diverged_at >= 0).all())
+            record["status"] = "diverged" if diverged else "finished"
+        except BaseException as error:
+            interrupted = isinstance(error, KeyboardInterrupt)
+            record["status"] = "interrupted" if interrupted else "failed"
             raise
         finally:
-            timing = {
-                "steps_per_second_all_seeds": bar.steps_per_second(),
-                "seconds": time.monotonic() - began,
-            }
-            result = _finish(
-                config, env, points, population, levels, timing, directory, record, plot
-            )
+            save()
+            if directory:
+                results.write_json(directory / "manifest.json", record)
+        timing = {
+            "steps_per_second_all_seeds": bar.steps_per_second(),
+            "seconds": time.monotonic() - began,
+            "seconds_to_first_chunk": bar.seconds_to_first_chunk,
+        }
+        arrays = to_arrays(config, points)
+        summary = results.summarize(config, arrays, levels, timing)
+        if directory:
+            params = results.flatten_params(population.params)
+            results.write_arrays(directory / "params.npz", params)
+            results.write_json(directory / "summary.json", summary)
+        result = Result(config, *arrays, population.params, summary, directory)
         bar.say(report(result))
     return result
+
+
+def _points(
+    population: Population, loop: configs.Plan, bar: progress.Progress, extras: Extras
+) -> Iterator[Measurement]:
+    """Train, and yield what was measured at every point of the curve.
+
+    The first point comes before any learning; the last where every seed has diverged.
+    """
+    latest = population.measure(extras.measure)
+    yield latest
+    for _ in range(loop.num_points):
+        for _ in range(loop.point_chunks):
+            population.advance()
+            bar.update(population.steps, _latest(latest))
+        latest = population.measure(extras.measure)
+        bar.update(population.steps, _latest(latest))
+        yield latest
+        if (latest.diverged_at >= 0).all():
+            return
 
 
 def _latest(point: Measurement) -> str:
@@ -155,7 +194,7 @@ def _latest(point: Measurement) -> str:
     return f"return IQM {interval.value[0]:.4g} [{low:.4g}, {high:.4g}]{extra}"
 
 
-def to_curve(config: Config, points: list[Measurement]) -> results.Curve:
+def to_arrays(config: Config, points: list[Measurement]) -> results.Arrays:
     """Measurements as arrays [S, P]."""
     loop = configs.plan(config)
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *points)
@@ -167,7 +206,7 @@ def to_curve(config: Config, points: list[Measurement]) -> results.Curve:
     def of_updates(mean: np.ndarray) -> np.ndarray:
         return np.where(tally.updates == 0, np.nan, mean)
 
-    return results.Curve(
+    curve = results.Curve(
         steps=steps,
         epsilon=np.broadcast_to(np.asarray(epsilon), none.shape),
         train_return=np.where(none, np.nan, tally.episode_return),
@@ -182,39 +221,7 @@ def to_curve(config: Config, points: list[Measurement]) -> results.Curve:
         grad_norm=of_updates(tally.update.grad_norm),
         diverged=stacked.diverged_at >= 0,
     )
-
-
-def _finish(
-    config: Config,
-    env: Environment,
-    points: list[Measurement],
-    population: Population,
-    levels: dict[str, float],
-    timing: dict[str, float],
-    directory: pathlib.Path | None,
-    record: dict[str, Any],
-    plot: bool,
-) -> Result:
-    """Write what was measured, however far the run came."""
-    curve = to_curve(config, points)
-    returns = np.stack([point.evaluation.episode_return for point in points], axis=1)
-    params = population.params
-    extra = {
-        name: np.stack([point.extra[name] for point in points], axis=1)
-        for name in points[0].extra
-    }
-    summary = results.summarize(config, curve, levels, timing, extra)
-    if directory:
-        results.write_curve(directory, config, curve, returns, extra)
-        results.write_arrays(directory / "params.npz", results.flatten_params(params))
-        results.write_json(directory / "summary.json", summary)
-        results.write_json(directory / "manifest.json", record)
-        if plot:
-            from jaxq import plots
-
-            title = f"{config.algorithm} on {env.spec.name}"
-            plots.learning_curve(directory / "curve.png", title, curve, levels)
-    return Result(config, curve, returns, extra, params, summary, directory)
+    return results.Arrays(curve, evaluation.episode_return, stacked.extra)
 
 
 def report(result: Result) -> str:
