@@ -5,6 +5,7 @@ the states that can be met, max |Q - Q*|, and the exact expected return and leng
 the greedy policy within the time limit.
 """
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from jaxq import cli
@@ -15,40 +16,37 @@ if TYPE_CHECKING:
 
 BASE = Config(
     algorithm="tabular_q",
+    environment="FrozenLake-misc",
     network="table",
     num_seeds=20,
-    total_steps=500_000,
-    num_envs=10,
-    buffer_size=100_000,
-    batch_size=32,
+    total_steps=1_000_000,
+    num_envs=20,
+    buffer_size=1_000_000,
+    batch_size=64,
     warmup_steps=10_000,
-    update_steps=10,
+    update_steps=20,
+    num_updates=2,
     optimizer="sgd",
     loss_reduction="sum",
-    learning_rate=0.1,
+    learning_rate=0.2,
     learning_rate_schedule="inverse",
     learning_rate_updates=5_000.0,
     target_period=1,
+    initial_value=1.0,
     epsilon_steps=250_000.0,
-    epsilon_end=0.5,
+    epsilon_end=0.3,
     eval_points=50,
-    environment="FrozenLake-misc",
+    eval_episodes=100,
 )
-
-
-def preset(**changes: Any) -> Config:
-    """The settings shared by all environments, with some of them changed."""
-    import dataclasses
-
-    return dataclasses.replace(BASE, **changes)
-
 
 PRESETS = {
     "frozenlake": BASE,
-    "frozenlake8x8": preset(environment_args=("map_name=8x8",)),
-    "catch": preset(environment="Catch-bsuite"),
-    "deepsea": preset(environment="DeepSea-bsuite"),
-    "fourrooms": preset(environment="FourRooms-misc"),
+    "frozenlake8x8": dataclasses.replace(
+        BASE, environment_args=("map_name=8x8",), total_steps=3_000_000
+    ),
+    "catch": dataclasses.replace(BASE, environment="Catch-bsuite"),
+    "deepsea": dataclasses.replace(BASE, environment="DeepSea-bsuite"),
+    "fourrooms": dataclasses.replace(BASE, environment="FourRooms-misc"),
 }
 
 
