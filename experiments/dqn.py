@@ -17,7 +17,6 @@ PRESETS = {
         learning_rate_schedule="linear",
         learning_rate_updates=31_000.0,
         target_period=50,
-        torch_init=True,
         epsilon_steps=50_000.0,
         epsilon_end=0.05,
         eval_points=50,

@@ -67,8 +67,9 @@ def cleanrl() -> str:
         pictures.append(f"![{row['environment']}](results/figures/{target}.png)")
     cartpole = load("tables", "cleanrl_dqn_cartpole.json")
     crossing = (
-        f"CartPole-v1 crosses {cartpole['level']} at {cartpole['steps_at_level']:,} "
-        f"steps (published: {cartpole['published_steps_at_level']:,}). Returns are "
+        f"CartPole-v1 crosses {cartpole['level']} at "
+        f"{cartpole['steps_at_level'] or float('nan'):,} steps (published: "
+        f"{cartpole['published_steps_at_level']:,}). Returns are "
         f"running means over {cartpole['smoothing_steps']:,} steps; how the published "
         "curves were smoothed is not recorded."
     )

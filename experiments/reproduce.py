@@ -9,13 +9,12 @@ import csv
 import dataclasses
 import json
 import pathlib
-import sys
 from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
 from jaxq import cli
-from jaxq.config import Config, ConfigError
+from jaxq.config import Config
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +26,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
 # CleanRL's dqn.py: MLP 120-84 with PyTorch's initialisation, Adam 2.5e-4, one update of
 # 128 transitions every 10 steps, target copied every 500 steps, epsilon 1 -> 0.05 over
 # 250,000 of 500,000 steps. Config's defaults are these settings.
-CLEANRL = Config(torch_init=True, num_seeds=10)
+CLEANRL = Config(num_seeds=10)
 TARGETS = {
     "cleanrl_dqn_cartpole": CLEANRL,
     "cleanrl_dqn_acrobot": dataclasses.replace(CLEANRL, environment="Acrobot-v1"),
@@ -87,7 +86,8 @@ def main() -> None:
         level = facts["crosses"]
         above = ours.mean(axis=0) >= level
         verdict["level"] = level
-        verdict["steps_at_level"] = int(result.curve.steps[np.argmax(above)])
+        crossing = int(result.curve.steps[np.argmax(above)]) if above.any() else None
+        verdict["steps_at_level"] = crossing
         verdict["published_steps_at_level"] = facts["crosses_at"]
     assert result.directory is not None
     manifest = json.loads((result.directory / "manifest.json").read_text())
@@ -145,8 +145,5 @@ def draw(
 
 
 if __name__ == "__main__":
-    try:
+    with cli.exit_codes():
         main()
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(cli.BAD_INPUT)

@@ -55,7 +55,13 @@ def exact_values(config: Config) -> "Extras":
     import numpy as np
 
     from jaxq import exact, run
+    from jaxq.config import ConfigError
 
+    if config.algorithm != "tabular_q" and config.network != "table":
+        raise ConfigError(
+            f"algorithm = {config.algorithm!r} with network = {config.network!r} "
+            "learns no table to compare with Q*. Use experiments/dqn.py."
+        )
     model = exact.model(config)
     optimum = exact.value_iteration(model, config.discount)
     met = exact.reachable(model)

@@ -18,6 +18,11 @@ def tabular_q(config: Config, spec: EnvSpec) -> Agent:
     Reference: Watkins (1989); Sutton and Barto (2018), section 6.5. Differs by drawing
     its transitions from a replay buffer (Lin, 1992).
     """
+    if config.network not in ("auto", "table"):
+        raise ConfigError(
+            f"network = {config.network!r}: tabular_q learns a table. Use network = "
+            "'table', or algorithm = 'dqn'."
+        )
     head = heads.scalar(config.loss, config.huber_delta)
     network = networks.table(spec, head, config.initial_value)
     loss = losses.td_loss(network, config.double_q)

@@ -3,11 +3,12 @@
 Nothing here imports jax before the flags are parsed and the configuration is checked.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal
 
 import tyro
@@ -81,16 +82,24 @@ def set_up_jax(options: Options) -> None:
     A second core is worth more as a second block of seeds than as a second thread of
     XLA's.
     """
-    if options.cpu_devices < 0:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    if not 0 <= options.cpu_devices <= max(cores, 64):
         raise ConfigError(
-            f"cpu_devices = {options.cpu_devices} is outside [0, cores]; 0 takes all."
+            f"cpu_devices = {options.cpu_devices} is outside [0, {max(cores, 64)}]; 0 "
+            f"takes the {cores} cores there are."
         )
     import jax
 
     if options.platform != "auto":
         jax.config.update("jax_platforms", options.platform.replace("gpu", "cuda"))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     jax.config.update("jax_num_cpu_devices", options.cpu_devices or cores)
+    try:
+        jax.devices()
+    except Exception as error:  # of several types, by platform
+        raise ConfigError(
+            f"platform = {options.platform!r} cannot be used: {error}. Use cpu, or "
+            "install the extra cuda13, cuda12 or tpu."
+        ) from error
 
 
 def main(
@@ -110,9 +119,10 @@ def main(
     Exit codes: 2 bad input, 5 every seed diverged, 7 results cannot be written,
     130 interrupted.
     """
-    args = sys.argv[1:] if args is None else args
-    try:
-        config, options = parse(presets, description or "", args)
+    with exit_codes():
+        config, options = parse(
+            presets, description or "", sys.argv[1:] if args is None else args
+        )
         validate(config)
         set_up_jax(options)
         from jaxq import run
@@ -124,16 +134,23 @@ def main(
             plot=options.plot,
             extras=extras(config) if extras else run.NO_EXTRAS,
         )
+        if run.all_diverged(result):
+            print("error: every seed diverged", file=sys.stderr)
+            sys.exit(ALL_DIVERGED)
+    return result
+
+
+@contextlib.contextmanager
+def exit_codes() -> Iterator[None]:
+    """Turn what a user can mend into one message and an exit code."""
+    try:
+        yield
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
     except OSError as error:
-        print(f"error: cannot write results: {error}; see --output", file=sys.stderr)
+        print(f"error: {error}; results go below --output", file=sys.stderr)
         sys.exit(CANNOT_WRITE)
     except KeyboardInterrupt:
-        print("interrupted; what was measured is saved", file=sys.stderr)
+        print("interrupted; the curves so far are in --output", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    if run.all_diverged(result):
-        print("error: every seed diverged; lower learning_rate", file=sys.stderr)
-        sys.exit(ALL_DIVERGED)
-    return result

@@ -144,8 +144,9 @@ class Config:
     """minatar: 3 x 3 filters of the convolution."""
     dense_size: Count = 128
     """minatar: width of the dense layer."""
-    torch_init: bool = False
-    """Uniform fan-in initialisation of weights and biases, as PyTorch's default."""
+    torch_init: bool = True
+    """Uniform fan-in initialisation of weights and biases, as PyTorch's default;
+    otherwise flax's: normal weights, biases of zero."""
     initial_value: Annotated[float, Range(-1e9, 1e9), TRACED] = 0.0
     """table: initial value of every entry; optimistic above the best return."""
 
@@ -164,7 +165,8 @@ class Config:
 
     # -- evaluation and reporting -----------------------------------------------------
     eval_points: Count = 100
-    """Points of the learning curve, equally spaced in environment steps."""
+    """Points of the learning curve, equally spaced in environment steps, besides the
+    first one before any learning."""
     eval_episodes: Count = 16
     """Environments of an evaluation; the first episode of each counts."""
     eval_epsilon: Probability = 0.0

@@ -45,7 +45,8 @@ def adapt(
 
     Args:
         env: has `reset(key, params)`, a `step(key, state, action, params)` of six
-            values, `action_space(params)` and `default_params`.
+            values, `action_space(params)` and `default_params`; its
+            `observation_space(params)` is asked for the range of scalar integers.
         params: its parameters; None takes the default.
         name: shown to people; None takes the object's own.
         changed: whether arguments differ from the registered environment's.
@@ -63,14 +64,13 @@ def adapt(
     dtype = _observation_dtype(name, observed.dtype)
     categories = None
     if observed.shape == () and dtype == jnp.int32:
-        categories = getattr(env.observation_space(params), "n", None)
+        space = getattr(env, "observation_space", lambda params: None)(params)
+        categories = getattr(space, "n", None)
     table = table or catalogue.table_index(name, env, params)
     if table is None and categories is not None:
         table = catalogue.TableIndex(categories, lambda observation: observation)
     limit = float(getattr(params, "max_steps_in_episode", math.inf))
     optimum = catalogue.optimal_return(name, changed)
-    if name == "CartPole-v1":
-        optimum = limit
     spec = EnvSpec(
         name=name,
         observation=jax.ShapeDtypeStruct(observed.shape, dtype),

@@ -12,6 +12,8 @@ from jaxq.config import Config, ConfigError
 from jaxq.registry import build
 from jaxq.types import PyTree
 
+MAX_SWEEPS = 100_000
+
 
 class Model(NamedTuple):
     """A finite Markov decision process; rows are those of the agent's table.
@@ -31,11 +33,12 @@ def model(config: Config) -> Model:
     Raises:
         ConfigError: if it has no model here.
     """
-    if config.environment not in _MODELS or config.sticky_actions:
+    altered = config.sticky_actions or config.timeout_is_terminal
+    if config.environment not in _MODELS or altered:
         known = ", ".join(_MODELS)
         raise ConfigError(
             f"environment = {config.environment!r} has no exact model; these have, "
-            f"without sticky actions: {known}."
+            f"without sticky_actions and timeout_is_terminal: {known}."
         )
     built = build(
         config.environment, config.environment_args, time_limit=config.time_limit
@@ -56,14 +59,21 @@ def value_iteration(
     Returns:
         [S, A].
 
+    Raises:
+        ConfigError: if it does not converge.
+
     Reference: Sutton and Barto (2018), equation 4.10.
     """
     q_values = np.zeros_like(model.reward)
-    while True:
+    for _ in range(MAX_SWEEPS):
         backup = model.reward + discount * model.transition @ q_values.max(axis=1)
         if np.abs(backup - q_values).max() <= tolerance:
             return backup
         q_values = backup
+    raise ConfigError(
+        f"discount = {discount}: the values have not converged after {MAX_SWEEPS} "
+        "sweeps; they may have no bound. Lower it."
+    )
 
 
 def greedy_policy(q_values: np.ndarray) -> np.ndarray:
@@ -205,7 +215,7 @@ def _four_rooms(env: Any, params: Any) -> Model:
     states = jax.vmap(lambda pos: fresh.replace(pos=pos))(cells)
     firm = params.replace(fail_prob=0.0)
     outcomes = _enumerate(env, firm, table.row, table.num_states, states)
-    astray = params.fail_prob * 4 / 3
+    astray = min(1.0, params.fail_prob * 4 / 3)
     execution = (1 - astray) * np.eye(4) + astray / 4
     start = np.eye(table.num_states)[int(table.row(env.get_obs(fresh)))]
     return _mix(outcomes, execution, start, int(params.max_steps_in_episode))

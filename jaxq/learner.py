@@ -130,7 +130,8 @@ def batch_loss(
         weighted = jnp.sum(weight * values)
         if reduction == "mean":
             weighted /= values.size
-        return weighted, (info.priority, jnp.mean(info.q_value))
+        q_value = jnp.sum(weight * info.q_value) / jnp.maximum(jnp.sum(weight), 1.0)
+        return weighted, (info.priority, q_value)
 
     return total
 
@@ -148,8 +149,8 @@ def gradient_step(
 ) -> tuple[LearnerState, Array, UpdateMetrics]:
     """Descend the loss of a minibatch once.
 
-    A seed whose loss or gradient is not finite keeps the parameters it had: it is
-    frozen from then on, `diverged_at` says when, and no other seed is touched.
+    A seed whose loss, gradient or new parameters are not finite keeps those it had: it
+    is frozen from then on, `diverged_at` says when, and no other seed is touched.
 
     Args:
         key: split over the minibatch.
@@ -176,7 +177,9 @@ def gradient_step(
     direction, opt_state = optimizer.update(gradient, learner.opt_state, learner.params)
     rate = step_size(config, updates)
     params = jax.tree.map(lambda p, d: p - rate * d, learner.params, direction)
-    healthy = (learner.diverged_at < 0) & jnp.isfinite(value) & jnp.isfinite(norm)
+    finite = jnp.isfinite(value) & jnp.isfinite(norm)
+    finite &= jnp.isfinite(optax.tree.norm(params))
+    healthy = (learner.diverged_at < 0) & finite
 
     def keep_if_frozen(new: PyTree, old: PyTree) -> PyTree:
         return jax.tree.map(lambda n, o: jnp.where(healthy, n, o), new, old)
@@ -195,7 +198,9 @@ def gradient_step(
             healthy | (learner.diverged_at >= 0), learner.diverged_at, updates
         ),
     )
-    return learner, priority, UpdateMetrics(value, jnp.mean(priority), q_value, norm)
+    drawn = jnp.maximum(jnp.sum(weight), 1.0)
+    td_error = jnp.sum(weight * priority) / drawn
+    return learner, priority, UpdateMetrics(value, td_error, q_value, norm)
 
 
 def refresh(

@@ -7,17 +7,18 @@ which are dropped.
 """
 
 import concurrent.futures
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxq import algorithms, evaluate, train
-from jaxq.config import Config
+from jaxq.config import Config, annotation, traced_fields
 from jaxq.environments import Environment
 from jaxq.types import Array, Key, PyTree, seed_axes
 
@@ -54,12 +55,12 @@ def layout(config: Config, devices: list[jax.Device]) -> list[Block]:
 
 def traced(config: Config) -> Config:
     """The configuration with its traced fields as arrays, ready for `jit`."""
-    return jax.tree.map(
-        lambda leaf: np.asarray(
-            leaf, np.int32 if isinstance(leaf, int) else np.float32
-        ),
-        config,
-    )
+    arrays: dict[str, Any] = {}
+    for name in traced_fields():
+        value, kind = getattr(config, name), annotation(name)[0]
+        if value is not None:
+            arrays[name] = np.asarray(value, np.int32 if kind is int else np.float32)
+    return dataclasses.replace(config, **arrays)
 
 
 @functools.partial(jax.jit, static_argnames=("env",))
@@ -185,7 +186,7 @@ class Population:
         return self.gather(lambda state: state.agent.learner.params)
 
     def measure(
-        self, extra: Callable[[PyTree], dict[str, np.ndarray]] = lambda params: {}
+        self, extra: Callable[[PyTree], dict[str, np.ndarray]] | None = None
     ) -> Measurement:
         """Evaluate, read the running means, and start them anew.
 
@@ -198,7 +199,7 @@ class Population:
             evaluation=evaluation,
             diverged_at=self.gather(lambda state: state.agent.learner.diverged_at),
             finished=self.gather(lambda state: state.episodes.finished),
-            extra=extra(self.params),
+            extra=extra(self.params) if extra else {},
         )
         self.states = [
             state._replace(tally=jax.tree.map(jnp.zeros_like, state.tally))

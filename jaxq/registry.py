@@ -1,7 +1,9 @@
 """Environments by name: those that gymnax registers, with the options of protocols."""
 
+import dataclasses
 import difflib
 import functools
+import inspect
 import json
 from typing import Any, NamedTuple
 
@@ -44,20 +46,32 @@ def build(
             raise ConfigError(f"full_action_set: {name} is not a MinAtar environment.")
         values["use_minimal_action_set"] = False
     _, params = gymnax.make(name)
-    changes = {key: values.pop(key) for key in list(values) if hasattr(params, key)}
+    fields = {field.name for field in dataclasses.fields(params)}
+    changes = {key: values.pop(key) for key in list(values) if key in fields}
+    for key, value in changes.items():
+        default = getattr(params, key)
+        if isinstance(value, bool) != isinstance(default, bool) or not isinstance(
+            value, int | float
+        ):
+            raise ConfigError(
+                f"environment_args: {key} = {value!r} of {name} must be of type "
+                f"{type(default).__name__}; the default is {default!r}."
+            )
+    # gymnax and its environments refuse arguments with errors of many types.
     try:
         env, params = gymnax.make(name, **values)
-    except TypeError as error:
-        raise ConfigError(
-            f"environment_args: {name} does not take {', '.join(values)} ({error}). "
-            f"Its parameters are {', '.join(vars(params))}."
-        ) from None
-    if changes:
         params = params.replace(**changes)
-    if time_limit is not None:
-        params = _limit(params, time_limit, name)
-    if sticky_actions:
-        env = gymnax.wrappers.StickyActionWrapper(env, sticky_actions)
+        if time_limit is not None:
+            params = params.replace(max_steps_in_episode=time_limit)
+        if sticky_actions:
+            env = gymnax.wrappers.StickyActionWrapper(env, sticky_actions)
+    except Exception as error:
+        given = ", ".join(args) or "the options given"
+        raise ConfigError(
+            f"{name} refuses {given}: {error}. Its parameters are "
+            f"{', '.join(sorted(fields))}; its constructor takes "
+            f"{inspect.signature(type(gymnax.make(name)[0]))}."
+        ) from error
     changed = bool(values or changes or time_limit or sticky_actions)
     return Built(env, params, changed)
 
@@ -137,16 +151,12 @@ def _parse_args(args: tuple[str, ...]) -> dict[str, Any]:
             raise ConfigError(
                 f"environment_args = {word!r} is not of the form name=value."
             )
+        if key in values:
+            raise ConfigError(f"environment_args: {key} is given twice.")
+        plain = text.lower() if text.lower() in ("true", "false") else text
+        plain = "null" if text.lower() == "none" else plain
         try:
-            values[key] = json.loads(text)
+            values[key] = json.loads(plain)
         except json.JSONDecodeError:
             values[key] = text
     return values
-
-
-def _limit(params: Any, time_limit: int, name: str) -> Any:
-    if not hasattr(params, "max_steps_in_episode"):
-        raise ConfigError(
-            f"time_limit = {time_limit}: {name} has no time limit to set."
-        )
-    return params.replace(max_steps_in_episode=time_limit)

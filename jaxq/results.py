@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pathlib
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -54,10 +55,10 @@ def config_hash(config: Config) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
-def make_directory(root: pathlib.Path, config: Config) -> pathlib.Path:
+def make_directory(root: pathlib.Path, config: Config, name: str) -> pathlib.Path:
     """A new directory root/algorithm/environment/time-hash, never an old one."""
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    parent = root / config.algorithm / _file_name(config.environment)
+    parent = root / config.algorithm / _file_name(name)
     parent.mkdir(parents=True, exist_ok=True)
     for number in range(1, 1_000):
         suffix = "" if number == 1 else f"-{number}"
@@ -207,19 +208,22 @@ def summarize(
     }
 
 
-def manifest(devices: list[jax.Device], seed_block: int) -> dict[str, Any]:
+def manifest(
+    environment: str, devices: list[jax.Device], seed_block: int
+) -> dict[str, Any]:
     """What a result depends on besides its configuration."""
     names = ("jax", "jaxlib", "flax", "optax", "chex", "gymnax", "numpy", "scipy")
     root = pathlib.Path(__file__).resolve().parent.parent
     return {
         "schema": SCHEMA,
-        "command": " ".join(["python", _script(root), *sys.argv[1:]]),
+        "command": shlex.join(["python", _script(root), *sys.argv[1:]]),
         "commit": _git(root, "rev-parse", "HEAD"),
         "uncommitted_changes": bool(
             _git(root, "status", "--porcelain", "--untracked-files=no")
         ),
         "versions": {"jaxq": _version("jaxq")} | {n: _version(n) for n in names},
         "python": sys.version.split()[0],
+        "environment": environment,
         "platform": devices[0].platform,
         "devices": [device.device_kind for device in devices],
         "cpu_count": os.cpu_count(),

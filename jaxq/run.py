@@ -1,5 +1,6 @@
 """The edge: a configuration in, learning curves and files out."""
 
+import contextlib
 import pathlib
 import time
 from collections.abc import Callable, Iterator
@@ -29,17 +30,24 @@ class Result(NamedTuple):
     directory: pathlib.Path | None
 
 
+ENVIRONMENT_OPTIONS = (
+    "environment_args",
+    "time_limit",
+    "sticky_actions",
+    "full_action_set",
+)
 SAVE_SECONDS = 30  # between writes of the metrics during a run
 
 
 class Extras(NamedTuple):
     """What an experiment adds to a run."""
 
-    measure: Callable[[PyTree], dict[str, np.ndarray]]  # params[S] -> name -> [S]
+    # params[S] -> name -> [S]
+    measure: Callable[[PyTree], dict[str, np.ndarray]] | None
     levels: dict[str, float]  # horizontal lines of the plot
 
 
-NO_EXTRAS = Extras(lambda params: {}, {})
+NO_EXTRAS = Extras(None, {})
 
 
 def check(config: Config, environment: Environment | None = None) -> Environment:
@@ -52,6 +60,14 @@ def check(config: Config, environment: Environment | None = None) -> Environment
     if config.algorithm not in algorithms.ALGORITHMS:
         known = ", ".join(algorithms.ALGORITHMS)
         raise ConfigError(f"algorithm = {config.algorithm!r}: choose one of {known}.")
+    if environment is not None:
+        for name in ENVIRONMENT_OPTIONS:
+            if getattr(config, name) != getattr(Config(), name):
+                raise ConfigError(
+                    f"{name} = {getattr(config, name)!r} has no effect on an "
+                    "environment that is passed as an object. Build it that way, and "
+                    "leave the field."
+                )
     env = environment or registry.from_config(config)
     if not config.timeout_is_terminal:
         validation.check_time_limit(env.time_limit)
@@ -102,9 +118,10 @@ def run(
     width = blocks[0].seeds.size
     loop = configs.plan(config)
     title = f"{config.algorithm} on {env.spec.name}"
-    record = results.manifest(used, width)
-    directory = results.make_directory(output, config) if output else None
-    if directory:
+    record = results.manifest(env.spec.name, used, width)
+    directory = None
+    if output:
+        directory = results.make_directory(output, config, env.spec.name)
         results.write_config(directory, config)
         results.write_json(directory / "manifest.json", record)
     points: list[Measurement] = []
@@ -140,16 +157,15 @@ def run(
                 if time.monotonic() - saved > SAVE_SECONDS:
                     save()
                     saved = time.monotonic()
-            diverged = bool((points[-1].diverged_at >= 0).all())
-            record["status"] = "diverged" if diverged else "finished"
         except BaseException as error:
             interrupted = isinstance(error, KeyboardInterrupt)
             record["status"] = "interrupted" if interrupted else "failed"
-            raise
-        finally:
-            save()
             if directory:
-                results.write_json(directory / "manifest.json", record)
+                # The cause matters more than a second failure while saving.
+                with contextlib.suppress(OSError):
+                    results.write_json(directory / "manifest.json", record)
+                    save()
+            raise
         timing = {
             "steps_per_second_all_seeds": bar.steps_per_second(),
             "seconds": time.monotonic() - began,
@@ -157,10 +173,14 @@ def run(
         }
         arrays = to_arrays(config, points)
         summary = results.summarize(config, arrays, levels, timing)
+        diverged = arrays.curve.diverged[:, -1].all()
+        record["status"] = "diverged" if diverged else "finished"
         if directory:
+            save()
             params = results.flatten_params(population.params)
             results.write_arrays(directory / "params.npz", params)
             results.write_json(directory / "summary.json", summary)
+            results.write_json(directory / "manifest.json", record)
         result = Result(config, *arrays, population.params, summary, directory)
         bar.say(report(result))
     return result
@@ -230,8 +250,7 @@ def report(result: Result) -> str:
     low, high = final["confidence_95"]
     diverged = result.summary["diverged_seeds"]
     lines = [
-        f"done in {progress.duration(result.summary['seconds'])} at "
-        f"{progress.short(result.summary['steps_per_second_all_seeds'])} steps/s | "
+        f"done in {progress.duration(result.summary['seconds'])} | "
         f"final return IQM {final['iqm']:.4g}, 95 % CI [{low:.4g}, {high:.4g}] | "
         f"{result.config.num_seeds - len(diverged)} of {result.config.num_seeds} seeds "
         "finite"
@@ -239,7 +258,8 @@ def report(result: Result) -> str:
     if len(diverged):
         lines.append(
             f"diverged and frozen: seeds {', '.join(map(str, diverged))}; they count "
-            "in every statistic with the policy they had. Try a lower learning_rate."
+            "in every statistic with the policy they had. A lower learning_rate may "
+            "help."
         )
     if result.directory:
         lines.append(
@@ -253,4 +273,4 @@ def all_diverged(result: Result) -> bool:
     return bool(result.curve.diverged[:, -1].all())
 
 
-__all__ = ["Result", "all_diverged", "check", "run"]
+__all__ = ["NO_EXTRAS", "Extras", "Result", "all_diverged", "check", "report", "run"]

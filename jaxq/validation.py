@@ -36,6 +36,10 @@ def _check_field(name: str, value: Any, default: Any) -> None:
         bounds = next((m for m in metadata if isinstance(m, Range)), None)
         if kind is float and not math.isfinite(item):
             raise ConfigError(f"{name} = {item!r} must be finite; try {default!r}.")
+        if kind is float and item != 0 and not 1e-38 < abs(item) < 1e38:
+            raise ConfigError(
+                f"{name} = {item!r} does not fit float32; try {default!r}."
+            )
         if bounds is not None and item not in bounds:
             raise ConfigError(
                 f"{name} = {item!r} is outside {bounds}; the default is {default!r}."
@@ -67,6 +71,13 @@ def validate(config: Config) -> None:
             f"total_steps = {config.total_steps} rounds up to {loop.total_steps}, more "
             f"than the {MAX_INT32} that a step counter holds. Lower it, or lower "
             "eval_points so that points divide it."
+        )
+    iterations = loop.num_points * loop.point_chunks * loop.chunk_iterations
+    if iterations * loop.num_updates > MAX_INT32:
+        raise ConfigError(
+            f"num_updates = {config.num_updates} makes "
+            f"{iterations * loop.num_updates} gradient steps, more than the "
+            f"{MAX_INT32} that a counter holds. Lower it, or total_steps."
         )
     if loop.buffer_rows <= config.n_step:
         least = (config.n_step + 1) * config.num_envs
@@ -102,7 +113,7 @@ def check_time_limit(time_limit: float) -> None:
     """
     if time_limit < 2:
         raise ConfigError(
-            f"time_limit = {time_limit:g}: every step would be truncated, and a "
+            f"a time_limit of {time_limit:g}: every step would be truncated, and a "
             "truncated step cannot be replayed because its successor is not stored. "
             "Use a longer limit, or timeout_is_terminal."
         )

@@ -227,6 +227,39 @@ def test_the_table_equals_plain_numpy_q_learning():
     assert table.max() > 0.1
 
 
+@pytest.mark.parametrize("change", [{"double_q": True}, {"loss": "huber"}])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_options_reach_the_update(name, change):
+    env = environments.adapt(Corridor())
+    rollout = random_rollout(env, 10, 4)
+    rollout = rollout._replace(reward=rollout.reward + 5)  # beyond Huber's delta
+    learned = []
+    for changes in ({}, change):
+        _, agent = make_agent(name, env, target_period=1000, **changes)
+        state = agent.observe(
+            agent.init(jax.random.key(0), env.spec.example()), rollout
+        )
+        for i in range(5):
+            state, _ = agent.update(jax.random.key(i), state)
+        # Online and target params disagree on the best action.
+        learner = state.learner
+        target = jax.tree.map(
+            lambda x: jax.random.normal(jax.random.key(5), x.shape),
+            learner.target_params,
+        )
+        state = state._replace(learner=learner._replace(target_params=target))
+        state, _ = agent.update(jax.random.key(9), state)
+        learned.append(state.learner.params)
+    assert not same(*learned)
+
+
+def test_a_table_is_not_a_network():
+    with pytest.raises(ConfigError, match="tabular_q learns a table"):
+        run.check(
+            dataclasses.replace(TABLE, network="mlp", environment="FrozenLake-misc")
+        )
+
+
 def test_optimistic_values_are_a_traced_field():
     env = environments.adapt(Corridor())
     _, agent = make_agent("tabular_q", env, initial_value=3.0)

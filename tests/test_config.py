@@ -24,6 +24,8 @@ BAD = [
     ("discount", -0.1, r"outside \[0, 1\]"),
     ("discount", 1.01, r"outside \[0, 1\]"),
     ("discount", True, "must be of type float"),
+    ("learning_rate", 1e39, "does not fit float32"),
+    ("optimizer_eps", 1e-50, "does not fit float32"),
     ("epsilon_start", 1.5, r"outside \[0, 1\]"),
     ("epsilon_end", -0.5, r"outside \[0, 1\]"),
     ("epsilon_steps", 0.0, "outside"),
@@ -88,6 +90,23 @@ def test_a_bad_value_is_refused_with_its_name_and_the_way_out(field, value, mess
     with pytest.raises(ConfigError, match=message) as error:
         validation.validate(dataclasses.replace(Config(), **{field: value}))
     assert field in str(error.value)
+
+
+def test_more_gradient_steps_than_a_counter_holds_are_refused():
+    with pytest.raises(ConfigError, match=r"num_updates = 8 makes 2\d+ gradient steps"):
+        validation.validate(
+            Config(total_steps=300_000_000, update_steps=1, num_updates=8)
+        )
+
+
+def test_integers_where_floats_belong_compile_to_the_same_program():
+    from jaxq import population
+
+    one, other = (
+        population.traced(Config(discount=value, learning_rate=value))
+        for value in (1, 1.0)
+    )
+    assert one.discount.dtype == other.discount.dtype == "float32"
 
 
 def test_there_are_enough_bad_values():

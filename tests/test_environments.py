@@ -160,6 +160,23 @@ def test_arguments_reach_the_constructor_and_the_parameters():
     assert np.all((moved == direction).all(-1) | (moved == 0).all(-1))
 
 
+@pytest.mark.parametrize("word", ["False", "false", "FALSE"])
+def test_false_is_false(word):
+    env = registry.make("FrozenLake-misc", (f"is_slippery={word}",))
+    steps = play(env, 300, 4)
+    row, column = divmod(steps.observation, 4)
+    after_row, after_column = divmod(steps.next_observation, 4)
+    move = np.array([[0, -1], [1, 0], [0, 1], [-1, 0]])[steps.action]
+    np.testing.assert_array_equal(np.clip(row + move[..., 0], 0, 3), after_row)
+    np.testing.assert_array_equal(np.clip(column + move[..., 1], 0, 3), after_column)
+
+
+def test_an_optimum_is_not_claimed_for_another_task():
+    assert registry.make("CartPole-v1").optimal_return == 500
+    for changes in ({"sticky_actions": 0.5}, {"args": ("gravity=20",)}):
+        assert np.isnan(registry.make("CartPole-v1", **changes).optimal_return)
+
+
 def test_scalar_observations_are_numbered():
     env = registry.make("FrozenLake-misc")
     assert env.spec.num_states == env.spec.num_categories == 16
@@ -174,7 +191,14 @@ def test_scalar_observations_are_numbered():
         (("nothing-like-it",), "Known: Acrobot-v1"),
         (("Pendulum-v1",), "not a finite set of actions"),
         (("MNISTBandit-bsuite",), "fetches its data set"),
-        (("DeepSea-bsuite", ("sizes=3",)), "does not take sizes"),
+        (("DeepSea-bsuite", ("sizes=3",)), "refuses sizes=3: .*its constructor takes"),
+        (("DeepSea-bsuite", ("size=big",)), "refuses size=big"),
+        (("FrozenLake-misc", ("map_name=5x5",)), "refuses map_name=5x5: map_name must"),
+        (("MetaMaze-misc", ("maze_size=4",)), "refuses maze_size=4"),
+        (("CartPole-v1", ("gravity=abc",)), "gravity = 'abc' .* must be of type float"),
+        (("CartPole-v1", ("gravity=none",)), "gravity = None .* must be of type float"),
+        (("CartPole-v1", ("replace=1",)), "refuses replace=1"),
+        (("CartPole-v1", ("gravity=1", "gravity=2")), "gravity is given twice"),
         (("DeepSea-bsuite", ("size",)), "not of the form name=value"),
     ],
 )

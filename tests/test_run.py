@@ -12,7 +12,7 @@ from mdps import Corridor
 
 from jaxq import config as configs
 from jaxq import environments, population, registry, results, run, train, types
-from jaxq.config import Config
+from jaxq.config import Config, ConfigError
 
 TINY = Config(
     environment="CartPole-v1",
@@ -116,6 +116,15 @@ def test_a_host_round_trip_changes_nothing(four):
     env = registry.from_config(TINY)
     state = population.chunk(population.traced(TINY), make_keys(TINY), state, env=env)
     assert same(jax.device_get(state), four)
+
+
+def test_no_key_is_consumed_twice():
+    env = registry.from_config(TINY)
+    with jax.debug_key_reuse(True):
+        state = jax.jit(lambda key: train.start(TINY, env, key))(jax.random.key(0))
+        chunk = jax.jit(lambda key, state: train.chunk(TINY, env, key, state))
+        state = chunk(jax.random.key(0), state)
+    assert int(state.agent.updates.value) == 125
 
 
 def test_one_compilation_serves_every_value_of_every_traced_field():
@@ -248,7 +257,11 @@ def test_divergence_is_reported_and_counted(tmp_path):
     assert run.all_diverged(result)
     assert "diverged and frozen: seeds 0, 1, 2, 3" in run.report(result)
     assert len(result.summary["final_eval_return"]["per_seed"]) == 4
-    assert np.isfinite(jax.tree.leaves(result.params)[0]).all()
+    for leaf in jax.tree.leaves(result.params):
+        assert np.isfinite(leaf).all()
+    assert json.loads((result.directory / "manifest.json").read_text())["status"] == (
+        "diverged"
+    )
     summary = json.loads((result.directory / "summary.json").read_text())
     assert summary["diverged_seeds"] == [0, 1, 2, 3]
 
@@ -280,22 +293,52 @@ def test_what_a_run_leaves(tmp_path):
     assert len(params.files) == len(jax.tree.leaves(result.params))
 
 
-def test_an_interrupted_run_keeps_what_it_measured(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "status"), [(KeyboardInterrupt, "interrupted"), (RuntimeError, "failed")]
+)
+@pytest.mark.parametrize("disk_full", [False, True])
+def test_an_aborted_run_keeps_what_it_measured(
+    tmp_path, monkeypatch, error, status, disk_full
+):
+    """The error comes in the second chunk, after the state was donated."""
     advance, calls = population.Population.advance, []
 
-    def interrupted(self):
-        if calls:
-            raise KeyboardInterrupt
+    def aborted(self):
         calls.append(1)
         advance(self)
+        if len(calls) == 2:
+            for leaf in jax.tree.leaves(self.states):
+                leaf.delete()
+            raise error("the cause")
 
-    monkeypatch.setattr(population.Population, "advance", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(population.Population, "advance", aborted)
+    if disk_full:
+        monkeypatch.setattr(results, "write_arrays", full)
+    with pytest.raises(error, match="the cause"):
         run.run(TINY, output=tmp_path)
     (directory,) = (tmp_path / "dqn" / "CartPole-v1").iterdir()
     manifest = json.loads((directory / "manifest.json").read_text())
-    assert manifest["status"] == "interrupted"
-    assert np.load(directory / "metrics.npz")["eval_return"].shape[1] >= 1
+    assert manifest["status"] == status
+    if not disk_full:
+        assert np.load(directory / "metrics.npz")["eval_return"].shape[1] == 2
+        assert (directory / "curve.png").exists()
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a.json"
+    results.write_json(path, {"value": 1})
+
+    def fails(file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        results.write(path, fails)
+    assert json.loads(path.read_text()) == {"value": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_layout_fills_devices_with_equal_blocks():
@@ -318,11 +361,50 @@ def test_layout_fills_devices_with_equal_blocks():
         assert set(lanes[seeds:]) <= {3 + seeds - 1}
 
 
-def test_an_environment_of_ones_own():
+def test_an_environment_of_ones_own(tmp_path):
     env = environments.adapt(Corridor())
     config = dataclasses.replace(TINY, eval_points=1)
-    result = run.run(config, env)
+    result = run.run(config, env, output=tmp_path)
     assert result.curve.eval_return.shape == (4, 2)
+    assert result.directory.parent == tmp_path / "dqn" / "Corridor"
+    manifest = json.loads((result.directory / "manifest.json").read_text())
+    assert manifest["environment"] == "Corridor"
+    with pytest.raises(ConfigError, match=r"sticky_actions = 0\.5 has no effect"):
+        run.run(dataclasses.replace(config, sticky_actions=0.5), env)
+
+
+def test_epsilon_follows_the_configuration():
+    steps, episodes = jnp.int32(150), jnp.int32(40)
+    for kind, expected in (
+        ("linear", 1 - 0.95 * 0.5),
+        ("exponential", 0.05 + 0.95 * np.exp(-0.5)),
+        ("episodic", 1 - 40 * 0.001),
+    ):
+        config = dataclasses.replace(TINY, epsilon_schedule=kind)
+        found = train.epsilon_schedule(config)(steps, episodes)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_epsilon_counts_the_steps_of_all_environments():
+    """Greedy from the start, or random throughout: the returns tell which."""
+    seen = []
+
+    def act(key, state, observation, epsilon):
+        seen.append(epsilon.shape)
+        return jnp.where(epsilon > 0.75, 1, 0).astype(jnp.int32)
+
+    env = environments.adapt(Corridor())
+    agent = types.Agent(lambda key, example: None, act, None, None)
+    state = train.init(jax.random.key(0), agent, env, 2)
+    schedule = train.epsilon_schedule(
+        dataclasses.replace(
+            TINY, epsilon_start=1.0, epsilon_end=0.0, epsilon_steps=80.0
+        )
+    )
+    _, rollout = train.collect(jax.random.key(1), agent, env, state, schedule, 20)
+    assert seen[0] == (2,)
+    # epsilon = 1 - 2 t / 80 > 0.75 for t < 10, with two steps counted a row.
+    np.testing.assert_array_equal(rollout.action[:, 0], np.arange(20) < 10)
 
 
 def test_mean_returns_count_every_finished_episode_once():
