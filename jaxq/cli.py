@@ -97,7 +97,7 @@ def set_up_jax(options: Options) -> None:
         jax.devices()
     except Exception as error:  # of several types, by platform
         raise ConfigError(
-            f"platform = {options.platform!r} cannot be used: {error}. Use cpu, or "
+            f"platform = {options.platform!r} cannot be used ({error!r}). Use cpu, or "
             "install the extra cuda13, cuda12 or tpu."
         ) from error
 
