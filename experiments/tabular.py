@@ -30,7 +30,7 @@ BASE = Config(
     loss_reduction="sum",
     learning_rate=0.2,
     learning_rate_schedule="inverse",
-    learning_rate_updates=5_000.0,
+    learning_rate_updates=2_000.0,
     target_period=1,
     initial_value=1.0,
     epsilon_steps=250_000.0,
@@ -42,7 +42,10 @@ BASE = Config(
 PRESETS = {
     "frozenlake": BASE,
     "frozenlake8x8": dataclasses.replace(
-        BASE, environment_args=("map_name=8x8",), total_steps=3_000_000
+        BASE,
+        environment_args=("map_name=8x8",),
+        total_steps=3_000_000,
+        learning_rate_updates=5_000.0,
     ),
     "catch": dataclasses.replace(BASE, environment="Catch-bsuite"),
     "deepsea": dataclasses.replace(BASE, environment="DeepSea-bsuite"),
