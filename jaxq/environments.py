@@ -168,11 +168,10 @@ def _check_contract(env: Any, params: Any, name: str) -> tuple[Any, Any]:
         raise fail("gives no final_observation in the info of its step")
     if len(jax.tree.leaves(reset[0])) != 1 or not hasattr(reset[0], "shape"):
         raise fail("observes a structure of arrays; jaxq needs a single array")
-    for what, leaf in (("reward", reward), ("terminated", terminated)):
+    scalars = {"reward": reward, "terminated": terminated, "truncated": truncated}
+    for what, leaf in scalars.items():
         if leaf.shape != ():
-            raise fail(f"returns a {what} of shape {leaf.shape} instead of a scalar")
-    if truncated.shape != ():
-        raise fail(f"returns truncated of shape {truncated.shape} instead of a scalar")
+            raise fail(f"returns {what} of shape {leaf.shape} instead of a scalar")
     for leaf in (observation, info["final_observation"]):
         if leaf.shape != reset[0].shape:
             raise fail(

@@ -48,7 +48,7 @@ class CenteredRmsState(NamedTuple):
 def scale_by_centered_rms(
     decay: Array | float, eps: Array | float, eps_in_sqrt: bool
 ) -> optax.GradientTransformation:
-    """G / (sqrt(v - m^2) + eps), or g / sqrt(v - m^2 + eps) with `eps_in_sqrt`.
+    """Direction g / (sqrt(v - m^2) + eps), or g / sqrt(v - m^2 + eps), centred RMS.
 
     optax's `scale_by_stddev` takes the root of a negative number where rounding leaves
     v - m^2 below zero, which a steady gradient does; here it is taken as zero.

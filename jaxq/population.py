@@ -53,6 +53,11 @@ def layout(config: Config, devices: list[jax.Device]) -> list[Block]:
     ]
 
 
+def used_devices(blocks: list[Block]) -> list[jax.Device]:
+    """The devices that hold blocks, each once."""
+    return list(dict.fromkeys(block.device for block in blocks))
+
+
 def traced(config: Config) -> Config:
     """The configuration with its traced fields as arrays, ready for `jit`."""
     arrays: dict[str, Any] = {}
@@ -129,7 +134,7 @@ class Population:
         self._traced = traced(config)
         self._env = env
         self._blocks = blocks
-        self._devices = list(dict.fromkeys(block.device for block in blocks))
+        self._devices = used_devices(blocks)
         self._pool = concurrent.futures.ThreadPoolExecutor(len(self._devices))
         self._keys = [
             jax.device_put(make_keys(block.seeds), block.device) for block in blocks

@@ -14,7 +14,7 @@ from jaxq import algorithms, progress, registry, results, statistics, train, val
 from jaxq import config as configs
 from jaxq.config import Config, ConfigError
 from jaxq.environments import Environment
-from jaxq.population import Measurement, Population, layout
+from jaxq.population import Measurement, Population, layout, used_devices
 from jaxq.types import EnvSpec, PyTree
 
 
@@ -114,7 +114,7 @@ def run(
     """
     env = check(config, environment)
     blocks = layout(config, devices or jax.local_devices())
-    used = list(dict.fromkeys(block.device for block in blocks))
+    used = used_devices(blocks)
     width = blocks[0].seeds.size
     loop = configs.plan(config)
     title = f"{config.algorithm} on {env.spec.name}"
@@ -175,13 +175,14 @@ def run(
         summary = results.summarize(config, arrays, levels, timing)
         diverged = arrays.curve.diverged[:, -1].all()
         record["status"] = "diverged" if diverged else "finished"
+        params = population.params
         if directory:
             save()
-            params = results.flatten_params(population.params)
-            results.write_arrays(directory / "params.npz", params)
+            flat = results.flatten_params(params)
+            results.write_arrays(directory / "params.npz", flat)
             results.write_json(directory / "summary.json", summary)
             results.write_json(directory / "manifest.json", record)
-        result = Result(config, *arrays, population.params, summary, directory)
+        result = Result(config, *arrays, params, summary, directory)
         bar.say(report(result))
     return result
 
@@ -195,12 +196,14 @@ def _points(
     """
     latest = population.measure(extras.measure)
     yield latest
+    text = _latest(latest)
     for _ in range(loop.num_points):
         for _ in range(loop.point_chunks):
             population.advance()
-            bar.update(population.steps, _latest(latest))
+            bar.update(population.steps, text)
         latest = population.measure(extras.measure)
-        bar.update(population.steps, _latest(latest))
+        text = _latest(latest)
+        bar.update(population.steps, text)
         yield latest
         if (latest.diverged_at >= 0).all():
             return

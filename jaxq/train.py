@@ -1,6 +1,6 @@
 """The training loop: one page, any agent, any environment.
 
-Every function here is for one seed. The edge (`jaxq.run`) adds the seeds with `vmap`.
+Every function here is for one seed; `jaxq.population` adds the seeds with `vmap`.
 Randomness is a function of the seed's key and the clock, so a run that is resumed, or
 cut into other chunks, draws the same numbers.
 """
