@@ -1,93 +1,142 @@
-"""Agents: a network and a loss, with a way of using experience."""
+"""Agents: a network and a loss, with a way of acting and of using experience."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
-from jaxq import config as configs
-from jaxq import exploration, learner, replay
+from jaxq import exploration, learner, networks
+from jaxq.config import Config
+from jaxq.stores import Store
 from jaxq.types import (
     Agent,
     Array,
     Counter,
-    EnvSpec,
     Key,
     LearnerState,
     LossFunction,
     Network,
+    PyTree,
     Step,
+    Transition,
     UpdateMetrics,
     counter,
 )
 
+Act = Callable[[Key, LearnerState, PyTree, Array, Array, bool], tuple[Array, PyTree]]
+
 
 class ReplayAgentState(NamedTuple):
-    """State of an agent that learns from replayed transitions."""
+    """State of an agent that learns from a store of experience."""
 
     learner: LearnerState
-    replay: replay.ReplayState
+    store: PyTree
     updates: Counter  # gradient steps done
 
 
+def acting(network: Network, config: Config) -> Act:
+    """The behaviour policy, and the policy that is evaluated, for one environment.
+
+    Exploring, the network gets a key for its noise; evaluated, it gets none, and the
+    policy is greedy but for epsilon.
+    """
+
+    def act(
+        key: Key,
+        state: LearnerState,
+        memory: PyTree,
+        observation: Array,
+        epsilon: Array,
+        explore: bool,
+    ) -> tuple[Array, PyTree]:
+        network_key, action_key = jax.random.split(key)
+        output, memory = networks.step(
+            network, network_key if explore else None, state.params, memory, observation
+        )
+        q_values = network.head.q_values(output)
+        if explore and config.exploration == "boltzmann":
+            action = exploration.boltzmann(
+                action_key, q_values, config.temperature, epsilon
+            )
+        else:
+            action = exploration.epsilon_greedy(action_key, q_values, epsilon)
+        return action, memory
+
+    return act
+
+
 def replay_agent(
-    network: Network, loss: LossFunction, config: configs.Config, spec: EnvSpec
+    network: Network, policy: Network, loss: LossFunction, store: Store, config: Config
 ) -> Agent:
-    """An agent that acts epsilon-greedily and learns from uniform replay.
+    """An agent that learns from examples drawn from a store.
 
     Args:
-        network: estimates the values.
-        loss: of one transition.
-        config: replay, optimizer and target refresh.
-        spec: what is observed and how many actions there are.
+        network: its parameters are learned.
+        policy: acts with the same parameters.
+        loss: of one example.
+        store: of experience.
+        config: exploration, optimizer and target refresh.
     """
     optimizer = learner.make_optimizer(config)
-    rows = configs.plan(config).buffer_rows
+    act = acting(policy, config)
 
     def init(key: Key, example: Step) -> ReplayAgentState:
+        example = example._replace(memory=policy.begin(jax.random.key(0)))
         return ReplayAgentState(
             learner=learner.init_learner(key, network, optimizer, example.observation),
-            replay=replay.init(example, rows, config.num_envs, spec.num_actions),
+            store=store.init(example),
             updates=counter(),
         )
 
-    def act(
-        key: Key, state: ReplayAgentState, observation: Array, epsilon: Array
-    ) -> Array:
-        def choose(key: Key, observation: Array, epsilon: Array) -> Array:
-            network_key, action_key = jax.random.split(key)
-            output = network.apply(network_key, state.learner.params, observation)
-            q_values = network.head.q_values(output)
-            return exploration.epsilon_greedy(action_key, q_values, epsilon)
-
-        keys = jax.random.split(key, epsilon.size)
-        return jax.vmap(choose)(keys, observation, epsilon)
-
-    def observe(state: ReplayAgentState, rollout: Step) -> ReplayAgentState:
-        return state._replace(replay=replay.add(state.replay, rollout))
+    def observe(key: Key, state: ReplayAgentState, rollout: Step) -> ReplayAgentState:
+        del key
+        return state._replace(store=store.add(state.store, rollout))
 
     def update(
-        key: Key, state: ReplayAgentState
+        key: Key, state: ReplayAgentState, epsilon: Array
     ) -> tuple[ReplayAgentState, UpdateMetrics]:
         sample_key, loss_key = jax.random.split(key)
-        sample = replay.sample_uniform(
-            sample_key,
-            state.replay,
-            spec.observation,
-            config.batch_size,
-            config.n_step,
-            config.discount,
-        )
-        stepped, _, metrics = learner.gradient_step(
+        sample = store.sample(sample_key, state.store, state.updates.value)
+        example = sample.example
+        if isinstance(example, Transition):
+            example = example._replace(epsilon=jnp.full(sample.weight.shape, epsilon))
+        stepped, priority, metrics = learner.gradient_step(
             loss_key,
             state.learner,
-            sample.transition,
+            example,
             sample.weight,
             state.updates.value,
             config=config,
             loss=loss,
             optimizer=optimizer,
+            absorb=network.absorb,
         )
+        kept = store.feedback(state.store, sample.place, priority)
         updates = Counter(state.updates.value + 1)
-        return state._replace(learner=stepped, updates=updates), metrics
+        return ReplayAgentState(stepped, kept, updates), metrics
 
-    return Agent(init, act, observe, update)
+    return assemble(policy, init, act, observe, update)
+
+
+def assemble(
+    policy: Network, init: Callable, act: Act, observe: Callable, update: Callable
+) -> Agent:
+    """An agent whose memory and values are those of its policy network."""
+
+    def act_of_state(
+        key: Key,
+        state: PyTree,
+        memory: PyTree,
+        observation: Array,
+        epsilon: Array,
+        explore: bool,
+    ) -> tuple[Array, PyTree]:
+        return act(key, state.learner, memory, observation, epsilon, explore)
+
+    def q_values(state: PyTree, memory: PyTree, observation: Array) -> Array:
+        params = state.learner.params
+        output, _ = networks.step(policy, None, params, memory, observation)
+        return policy.head.q_values(output)
+
+    return Agent(init, policy.begin, act_of_state, observe, update, q_values)

@@ -1,74 +1,71 @@
-"""The algorithms, as compositions of a network, a head and a loss."""
+"""The algorithms by name, as compositions of a network, a head, a loss and a store.
+
+Each is a function of a configuration and of what the environment looks like. What it
+is made of is in `jaxq.papers`, and every part can be added to every other algorithm by
+its field of the configuration; what has no meaning together is refused, with a reason.
+"""
 
 from collections.abc import Callable
 
-from jaxq import agents, heads, losses, networks
-from jaxq.config import Config, ConfigError
-from jaxq.types import Agent, EnvSpec, Head, Network
+from jaxq import deep, tabular
+from jaxq.config import Config
+from jaxq.fields import ConfigError
+from jaxq.papers import compose
+from jaxq.types import Agent, EnvSpec
 
+Algorithm = Callable[[Config, EnvSpec], Agent]
 
-def tabular_q(config: Config, spec: EnvSpec) -> Agent:
-    """Q-learning on a table, from replayed minibatches.
-
-    Q(s, a) += learning_rate (R - Q(s, a)) for every transition of the minibatch, where
-    R = r if it is terminal and r + gamma max Q(s', .) otherwise. With `sgd` and the
-    summed loss that is the gradient step of the squared TD loss; the target table is
-    the table itself as long as target_period is 1.
-
-    Reference: Watkins (1989); Sutton and Barto (2018), section 6.5. Differs by drawing
-    its transitions from a replay buffer (Lin, 1992).
-    """
-    if config.network not in ("auto", "table"):
-        raise ConfigError(
-            f"network = {config.network!r}: tabular_q learns a table. Use network = "
-            "'table', or algorithm = 'dqn'."
-        )
-    head = heads.scalar(config.loss, config.huber_delta)
-    network = networks.table(spec, head, config.initial_value)
-    loss = losses.td_loss(network, config.double_q)
-    return agents.replay_agent(network, loss, config, spec)
-
-
-def dqn(config: Config, spec: EnvSpec) -> Agent:
-    """Deep Q-learning with a target network and uniform replay.
-
-    Reference: Mnih et al. (2015), doi:10.1038/nature14236. Differs in the loss (squared
-    unless `loss` is huber) and the optimizer (Adam unless `optimizer` is rmsprop).
-    """
-    network = make_network(config, spec, heads.scalar(config.loss, config.huber_delta))
-    loss = losses.td_loss(network, config.double_q)
-    return agents.replay_agent(network, loss, config, spec)
-
-
-ALGORITHMS: dict[str, Callable[[Config, EnvSpec], Agent]] = {
-    "tabular_q": tabular_q,
-    "dqn": dqn,
+TABULAR: tuple[Algorithm, ...] = (
+    tabular.tabular_q,
+    tabular.n_step_q,
+    tabular.sarsa,
+    tabular.expected_sarsa,
+    tabular.double_q_learning,
+    tabular.watkins_q_lambda,
+    tabular.peng_q_lambda,
+    tabular.dyna_q,
+)
+DEEP: tuple[Algorithm, ...] = (
+    deep.dqn,
+    deep.double_dqn,
+    deep.dueling_dqn,
+    deep.n_step_dqn,
+    deep.prioritized_dqn,
+    deep.c51,
+    deep.hl_gauss_dqn,
+    deep.two_hot_dqn,
+    deep.qr_dqn,
+    deep.iqn,
+    deep.fqf,
+    deep.munchausen_dqn,
+    deep.munchausen_qr_dqn,
+    deep.munchausen_iqn,
+    deep.noisy_dqn,
+    deep.rainbow,
+    deep.dqn_reg,
+    deep.bootstrapped_dqn,
+    deep.r2d2,
+    deep.pqn,
+    deep.pqn_rnn,
+)
+ALGORITHMS: dict[str, Algorithm] = {
+    algorithm.__name__: algorithm for algorithm in TABULAR + DEEP
 }
 
 
-def make_network(config: Config, spec: EnvSpec, head: Head) -> Network:
-    """The network a configuration asks for.
+def register(algorithm: Algorithm) -> Algorithm:
+    """Make an algorithm available under the name of its function; a decorator.
 
     Raises:
-        ConfigError: if the torso does not fit the observation.
+        ConfigError: if the name is taken.
     """
-    kind = config.network
-    if kind == "auto":
-        kind = "minatar" if networks.is_minatar(spec) else "mlp"
-    if kind == "table":
-        return networks.table(spec, head, config.initial_value)
-    if kind == "mlp":
-        torso = networks.MLP(config.hidden_sizes, config.torch_init)
-        return networks.from_torso(torso, spec, head, config.torch_init)
-    if not networks.is_minatar(spec):
-        raise ConfigError(
-            f"network = 'minatar' needs a 10 x 10 grid of channels, but {spec.name} "
-            f"observes {spec.observation.shape}. Use network = 'mlp'."
-        )
-    conv = networks.MinAtarTorso(config.channels, config.dense_size, config.torch_init)
-    return networks.from_torso(conv, spec, head, config.torch_init)
+    name = algorithm.__name__
+    if name in ALGORITHMS:
+        raise ConfigError(f"algorithm {name!r} is registered already; rename yours.")
+    ALGORITHMS[name] = algorithm
+    return algorithm
 
 
 def make(config: Config, spec: EnvSpec) -> Agent:
     """The agent that `config.algorithm` names."""
-    return ALGORITHMS[config.algorithm](config, spec)
+    return ALGORITHMS[config.algorithm](compose(config), spec)

@@ -2,53 +2,32 @@
 
 A field marked *traced* is an input of the compiled program: it can be changed, or swept
 with `jax.vmap`, without compiling again. Every other field is *static*: it sets a
-shape, a loop length or which function is called.
-
-This module imports nothing heavier than the standard library, so that `--help` and
-every refusal of a bad value come before jax is loaded.
+shape, a loop length or which function is called. The parts that algorithms are made of
+are in `jaxq.components`.
 """
 
 import dataclasses
-import math
 import typing
-from fractions import Fraction
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
-MAX_INT32 = 2**31 - 1
+from jaxq.components import Components
+from jaxq.fields import (
+    MAX_INT32,
+    TRACED,
+    ConfigError,
+    Count,
+    Decay,
+    Positive,
+    Probability,
+    Range,
+)
 
-
-class ConfigError(ValueError):
-    """A configuration that cannot be run; the message says what to change."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Range:
-    """The interval of a number; `open_low` excludes the lower end."""
-
-    low: float
-    high: float = math.inf
-    open_low: bool = False
-
-    def __contains__(self, value: float) -> bool:
-        above = value > self.low if self.open_low else value >= self.low
-        return above and value <= self.high
-
-    def __str__(self) -> str:
-        left = "(" if self.open_low else "["
-        right = ")" if self.high == math.inf else "]"
-        return f"{left}{self.low:g}, {self.high:g}{right}"
-
-
-TRACED = "traced"
-Count = Annotated[int, Range(1, MAX_INT32)]
-Probability = Annotated[float, Range(0, 1), TRACED]
-Positive = Annotated[float, Range(0, open_low=True), TRACED]
-Decay = Annotated[float, Range(0, 0.9999999), TRACED]
+__all__ = ["Config", "ConfigError", "annotation", "static_fields", "traced_fields"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """Everything that decides the numbers of a run."""
+class Basics:
+    """What every run has."""
 
     # -- what is run ------------------------------------------------------------------
     algorithm: str = "dqn"
@@ -86,7 +65,8 @@ class Config:
     """Transitions in a minibatch."""
     warmup_steps: Count = 10_000
     """Environment steps with uniformly random actions before learning starts; rounded
-    up to whole rollouts, and at least n_step + 1 steps of every environment."""
+    up to whole rollouts, and at least what one sample needs. Algorithms without replay
+    have no warm-up."""
     update_steps: Count = 10
     """Environment steps, over all environments, between rounds of gradient steps. The
     replay ratio num_updates / update_steps is kept exactly for any num_envs."""
@@ -105,12 +85,12 @@ class Config:
     learning_rate_updates; inverse is learning_rate / (1 + updates / that)."""
     learning_rate_updates: Positive = 50_000.0
     """Time scale of the step size's decay [gradient steps]."""
-    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
+    optimizer: Literal["adam", "radam", "rmsprop", "sgd"] = "adam"
     """Rule that turns a gradient into a direction."""
     adam_b1: Decay = 0.9
-    """Adam: decay of the first moment."""
+    """Adam, RAdam: decay of the first moment."""
     adam_b2: Decay = 0.999
-    """Adam: decay of the second moment."""
+    """Adam, RAdam: decay of the second moment."""
     rmsprop_decay: Decay = 0.95
     """RMSprop: decay of the moments."""
     rmsprop_centered: bool = False
@@ -144,16 +124,20 @@ class Config:
     """minatar: 3 x 3 filters of the convolution."""
     dense_size: Count = 128
     """minatar: width of the dense layer."""
-    torch_init: bool = True
-    """Uniform fan-in initialisation of weights and biases, as PyTorch's default;
-    otherwise flax's: normal weights, biases of zero."""
+    weight_init: Literal["torch", "lecun", "orthogonal"] = "torch"
+    """torch: weights and biases uniform within 1/sqrt(fan_in); lecun: normal weights,
+    biases of zero; orthogonal: scaled by sqrt(2), biases of zero."""
     initial_value: Annotated[float, Range(-1e9, 1e9), TRACED] = 0.0
     """table: initial value of every entry; optimistic above the best return."""
 
     # -- exploration ------------------------------------------------------------------
-    epsilon_schedule: Literal["linear", "exponential", "episodic"] = "linear"
-    """Decay of epsilon: linear or exponential in environment steps, or a decrement
-    after every finished episode (classic Q-learning)."""
+    epsilon_schedule: Literal["linear", "exponential", "episodic", "ladder", "none"] = (
+        "linear"
+    )
+    """Epsilon: linear or exponential decay in environment steps; a decrement after
+    every finished episode (classic Q-learning); a constant of its own for every
+    environment, epsilon_start^(1 + ladder_exponent i / (num_envs - 1)) (Ape-X); or
+    none, zero after the warm-up."""
     epsilon_start: Probability = 1.0
     """Probability of a random action at step 0."""
     epsilon_end: Probability = 0.05
@@ -162,6 +146,13 @@ class Config:
     """linear: environment steps until epsilon_end; exponential: the time constant."""
     epsilon_decrement: Annotated[float, Range(0, 1), TRACED] = 0.001
     """episodic: what every finished episode takes off epsilon."""
+    ladder_exponent: Annotated[float, Range(0), TRACED] = 7.0
+    """ladder: exponent of the last environment, less one."""
+    exploration: Literal["epsilon_greedy", "boltzmann"] = "epsilon_greedy"
+    """What is done when the action is not random: the greedy action, or one drawn from
+    the softmax of the values. Evaluation is greedy."""
+    temperature: Positive = 1.0
+    """boltzmann: temperature of the softmax, in units of the return."""
 
     # -- evaluation and reporting -----------------------------------------------------
     eval_points: Count = 100
@@ -177,51 +168,9 @@ class Config:
     """Iterations compiled into one call, between looks at the host; 0 chooses."""
 
 
-class Plan(NamedTuple):
-    """The loop lengths that follow from a configuration; see `plan`."""
-
-    rollout_length: int  # steps of every environment in an iteration (T)
-    num_updates: int  # gradient steps in an iteration (U)
-    buffer_rows: int  # steps of every environment kept for replay
-    warmup_rollouts: int  # rollouts with random actions
-    chunk_iterations: int  # iterations in one compiled call
-    point_chunks: int  # compiled calls between points of the curve
-    num_points: int  # points of the curve
-    warmup_steps: int  # environment steps of the warm-up
-    point_steps: int  # environment steps between points of the curve
-    total_steps: int  # environment steps of the whole run
-
-
-def plan(config: Config) -> Plan:
-    """Exact integer loop lengths, for any number of environments.
-
-    With E environments, T steps and then U updates an iteration, U / (T E) must equal
-    num_updates / update_steps; T and U are the smallest such numbers.
-    """
-    ratio = Fraction(config.num_envs * config.num_updates, config.update_steps)
-    num_updates, length = ratio.numerator, ratio.denominator
-    iteration_steps = length * config.num_envs
-    least_rows = config.n_step + 1
-    warmup = max(-(-config.warmup_steps // iteration_steps), -(-least_rows // length))
-    warmup_steps = warmup * iteration_steps
-    iterations = max(1, -(-(config.total_steps - warmup_steps) // iteration_steps))
-    point = -(-iterations // config.eval_points)
-    chunks = -(-point // (config.chunk_iterations or 2_000))
-    chunk = -(-point // chunks)
-    num_points = -(-iterations // (chunk * chunks))
-    point_steps = chunk * chunks * iteration_steps
-    return Plan(
-        rollout_length=length,
-        num_updates=num_updates,
-        buffer_rows=-(-config.buffer_size // iteration_steps) * length,
-        warmup_rollouts=warmup,
-        chunk_iterations=chunk,
-        point_chunks=chunks,
-        num_points=num_points,
-        warmup_steps=warmup_steps,
-        point_steps=point_steps,
-        total_steps=warmup_steps + num_points * point_steps,
-    )
+@dataclasses.dataclass(frozen=True)
+class Config(Components, Basics):
+    """Everything that decides the numbers of a run."""
 
 
 def annotation(field: str) -> tuple[type, tuple[Any, ...], bool]:

@@ -46,7 +46,8 @@ def adapt(
     Args:
         env: has `reset(key, params)`, a `step(key, state, action, params)` of six
             values, `action_space(params)` and `default_params`; its
-            `observation_space(params)` is asked for the range of scalar integers.
+            `observation_space(params)` is asked for the range of scalar integers, and
+            its `action_mask(observation)`, if any, for the actions that exist.
         params: its parameters; None takes the default.
         name: shown to people; None takes the object's own.
         changed: whether arguments differ from the registered environment's.
@@ -78,6 +79,7 @@ def adapt(
         num_categories=categories,
         num_states=table.num_states if table else None,
         state_index=table.row if table else None,
+        valid_actions=getattr(env, "action_mask", None),
     )
 
     def cast(observation: Array) -> Array:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxq.environments import Environment, EnvState
-from jaxq.types import Agent, Array, Key
+from jaxq.types import Agent, Array, Key, PyTree
 
 
 class Evaluation(NamedTuple):
@@ -39,19 +39,24 @@ def evaluate(
         epsilon: [] probability of a random action; 0 is the greedy policy.
         max_steps: steps after which an episode is cut off.
     """
-    reset_key, play_key = jax.random.split(key)
+    reset_key, play_key, begin_key = jax.random.split(key, 3)
     state = jax.vmap(env.reset)(jax.random.split(reset_key, num_episodes))
-    chance = jnp.full(num_episodes, epsilon)
-    Carry = tuple[Array, EnvState, Evaluation]
+    memory = jax.vmap(agent.begin)(jax.random.split(begin_key, num_episodes))
+    Carry = tuple[Array, EnvState, PyTree, Evaluation]
+
+    def act(key: Key, memory: PyTree, observation: Array) -> tuple[Array, PyTree]:
+        chance = jnp.asarray(epsilon)
+        return agent.act(key, agent_state, memory, observation, chance, False)
 
     def going(carry: Carry) -> Array:
-        time, _, result = carry
+        time, _, _, result = carry
         return (time < max_steps) & ~jnp.all(result.finished)
 
     def step(carry: Carry) -> Carry:
-        time, state, result = carry
+        time, state, memory, result = carry
         act_key, env_key = jax.random.split(jax.random.fold_in(play_key, time))
-        action = agent.act(act_key, agent_state, state.observation, chance)
+        act_keys = jax.random.split(act_key, num_episodes)
+        action, memory = jax.vmap(act)(act_keys, memory, state.observation)
         env_keys = jax.random.split(env_key, num_episodes)
         state, said = jax.vmap(env.step)(env_keys, state, action)
         counts = ~result.finished
@@ -60,11 +65,11 @@ def evaluate(
             result.episode_length + counts,
             result.finished | said.terminated | said.truncated,
         )
-        return time + 1, state, result
+        return time + 1, state, memory, result
 
     nothing = Evaluation(
         jnp.zeros(num_episodes),
         jnp.zeros(num_episodes, jnp.int32),
         jnp.zeros(num_episodes, bool),
     )
-    return jax.lax.while_loop(going, step, (jnp.int32(0), state, nothing))[2]
+    return jax.lax.while_loop(going, step, (jnp.int32(0), state, memory, nothing))[3]

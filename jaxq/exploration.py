@@ -7,29 +7,60 @@ import jax.numpy as jnp
 from jaxq.types import Array, Key
 
 
-def epsilon_greedy(key: Key, q_values: Array, epsilon: Array | float) -> Array:
-    """Sample an action from the epsilon-greedy policy, ties broken uniformly.
+def epsilon_greedy_policy(q_values: Array, epsilon: Array | float) -> Array:
+    """Probabilities of the epsilon-greedy policy, ties broken uniformly.
 
     pi(a) = epsilon / A + (1 - epsilon) [a in argmax Q] / |argmax Q|
 
     Args:
-        key: consumed by one uniform draw.
-        q_values: [A] estimates.
+        q_values: [A] estimates; minus infinity marks an action that does not exist.
         epsilon: [] probability of a uniformly random action.
 
     Returns:
-        [] int32 action.
+        [A].
 
     Reference: Sutton and Barto (2018), section 2.2.
     """
     chex.assert_rank(q_values, 1)
+    valid = (q_values > -jnp.inf).astype(jnp.float32)
     greedy = (q_values == jnp.max(q_values)).astype(jnp.float32)
-    policy = epsilon / q_values.size + (1.0 - epsilon) * greedy / jnp.sum(greedy)
+    random = valid / jnp.sum(valid)
+    return epsilon * random + (1.0 - epsilon) * greedy / jnp.sum(greedy)
+
+
+def boltzmann_policy(q_values: Array, temperature: Array | float) -> Array:
+    """Probabilities of the softmax policy, pi(a) ~ exp(Q(a) / temperature); [A].
+
+    Reference: Sutton and Barto (2018), equation 2.11.
+    """
+    chex.assert_rank(q_values, 1)
+    return jax.nn.softmax(q_values / temperature)
+
+
+def draw(key: Key, policy: Array) -> Array:
+    """An action from a policy [A], by one uniform draw; [] int32."""
     cumulative = jnp.cumsum(policy)
     # The first action whose cumulative probability exceeds the draw. Scaling the draw
     # by the sum keeps rounding from ever choosing an action of probability zero.
-    draw = jax.random.uniform(key) * cumulative[-1]
-    return jnp.argmax(cumulative > draw).astype(jnp.int32)
+    uniform = jax.random.uniform(key) * cumulative[-1]
+    return jnp.argmax(cumulative > uniform).astype(jnp.int32)
+
+
+def epsilon_greedy(key: Key, q_values: Array, epsilon: Array | float) -> Array:
+    """An action from the epsilon-greedy policy; see `epsilon_greedy_policy`."""
+    return draw(key, epsilon_greedy_policy(q_values, epsilon))
+
+
+def boltzmann(
+    key: Key,
+    q_values: Array,
+    temperature: Array | float,
+    epsilon: Array | float = 0.0,
+) -> Array:
+    """An action from the softmax policy, or with probability epsilon a random one."""
+    random = epsilon_greedy_policy(q_values, 1.0)
+    softmax = boltzmann_policy(q_values, temperature)
+    return draw(key, epsilon * random + (1.0 - epsilon) * softmax)
 
 
 def linear_schedule(
@@ -69,3 +100,14 @@ def episodic_schedule(
         decrement: [] what every finished episode takes off.
     """
     return jnp.maximum(end, start - decrement * episodes)
+
+
+def epsilon_ladder(
+    num_envs: int, base: Array | float, exponent: Array | float
+) -> Array:
+    """A constant epsilon for every environment: base^(1 + exponent i / (E - 1)); [E].
+
+    Reference: Horgan et al., arXiv:1803.00933, section 4.1 (base 0.4, exponent 7).
+    """
+    share = jnp.arange(num_envs) / max(num_envs - 1, 1)
+    return base ** (1.0 + exponent * share)

@@ -1,25 +1,56 @@
 """How the outputs of a network represent the return of an action."""
 
+from typing import NamedTuple
+
+import jax
 import jax.numpy as jnp
 import optax
 
 from jaxq.types import Array, Head
 
+RESCALING = 1e-3  # slope of h far from zero, Pohlen et al., arXiv:1805.11593
 
-def scalar(loss: str = "squared", huber_delta: Array | float = 1.0) -> Head:
+
+def rescale(x: Array) -> Array:
+    """h(x) = sign(x) (sqrt(|x| + 1) - 1) + c x, which squeezes large returns.
+
+    Reference: Pohlen et al., arXiv:1805.11593, proposition A.2 (c = 0.001).
+    """
+    # sqrt(|x| + 1) - 1, without the cancellation near zero.
+    root = jnp.abs(x) / (jnp.sqrt(jnp.abs(x) + 1.0) + 1.0)
+    return jnp.sign(x) * root + RESCALING * x
+
+
+def unrescale(y: Array) -> Array:
+    """The inverse of `rescale`."""
+    c = RESCALING
+    size = jnp.abs(y)
+    # Solves c u^2 + u - (1 + c + size) = 0 for u = sqrt(|x| + 1), with u - 1 = root.
+    root = (
+        2.0 * size / (1.0 + 2.0 * c + jnp.sqrt((1.0 + 2.0 * c) ** 2 + 4.0 * c * size))
+    )
+    return jnp.sign(y) * root * (root + 2.0)
+
+
+def scalar(
+    loss: str = "squared", huber_delta: Array | float = 1.0, rescaled: bool = False
+) -> Head:
     """One output an action: its expected return.
 
     target = r + discount * q'   and   loss = l(target - q), with
     l(x) = x^2 / 2 (squared), or Huber's: x^2 / 2 up to delta and linear beyond.
+    Rescaled, the output is h(q) and the target h(r + discount * h^-1(output')).
 
     Args:
         loss: "squared" or "huber".
         huber_delta: [] where Huber's loss turns linear.
+        rescaled: whether outputs are squeezed by `rescale`.
 
     Raises:
         ValueError: for any other loss.
 
-    Reference: Watkins (1989); Mnih et al. (2015), doi:10.1038/nature14236, equation 2.
+    Reference: Watkins (1989); Mnih et al. (2015), doi:10.1038/nature14236, equation 2;
+    Kapturowski et al. (2019), "Recurrent Experience Replay", equation 1 (rescaled).
     """
     losses = {
         "squared": optax.losses.l2_loss,
@@ -27,12 +58,153 @@ def scalar(loss: str = "squared", huber_delta: Array | float = 1.0) -> Head:
     }
     if loss not in losses:
         raise ValueError(f"loss = {loss!r}: choose one of {', '.join(losses)}")
+    squeeze, unsqueeze = (rescale, unrescale) if rescaled else (_same, _same)
 
     def backup(reward: Array, discount: Array, next_output: Array) -> Array:
-        return reward + discount * next_output[0]
+        return squeeze(reward + discount * unsqueeze(next_output[0]))
 
     def td(output: Array, target: Array) -> tuple[Array, Array]:
         error = target - output[0]
         return losses[loss](error), jnp.abs(error)
 
-    return Head(1, lambda output: output[:, 0], backup, td)
+    return Head(1, lambda output: unsqueeze(output[:, 0]), backup, td, not rescaled)
+
+
+def _same(x: Array) -> Array:
+    return x
+
+
+class QuantileTarget(NamedTuple):
+    """Samples of a return."""
+
+    value: Array  # [M]
+    weight: Array  # [M], sum 1
+
+
+def quantile_loss(
+    value: Array, fraction: Array, target: QuantileTarget, huber_delta: Array | float
+) -> tuple[Array, Array]:
+    """Quantile Huber loss, and the absolute error of the means.
+
+    sum_i sum_j w_j |f_i - [u_ij < 0]| huber(u_ij) / delta,  u_ij = target_j - value_i
+
+    Args:
+        value: [N] estimated quantiles.
+        fraction: [N] their fractions f.
+        target: M samples of the return, with weights w.
+        huber_delta: [] where the loss turns linear.
+
+    Reference: Dabney et al., arXiv:1710.10044, equation 10.
+    """
+    error = target.value[None, :] - value[:, None]
+    side = jnp.abs(fraction[:, None] - (error < 0.0))
+    huber = optax.losses.huber_loss(error, delta=huber_delta) / huber_delta
+    loss = jnp.sum(side * huber * target.weight[None, :])
+    mean_error = jnp.sum(target.weight * target.value) - jnp.mean(value)
+    return loss, jnp.abs(mean_error)
+
+
+def quantile(
+    num_quantiles: int, huber_delta: Array | float = 1.0, rescaled: bool = False
+) -> Head:
+    """N outputs an action: quantiles of its return at the fractions (i + 1/2) / N.
+
+    target_j = r + discount * z'_j;  loss: see `quantile_loss`.
+
+    Reference: Dabney et al., arXiv:1710.10044.
+    """
+    fraction = (jnp.arange(num_quantiles) + 0.5) / num_quantiles
+    squeeze, unsqueeze = (rescale, unrescale) if rescaled else (_same, _same)
+
+    def backup(reward: Array, discount: Array, next_output: Array) -> QuantileTarget:
+        value = squeeze(reward + discount * unsqueeze(next_output))
+        return QuantileTarget(value, jnp.full(value.shape, 1.0 / value.size))
+
+    def td(output: Array, target: QuantileTarget) -> tuple[Array, Array]:
+        return quantile_loss(output, fraction, target, huber_delta)
+
+    def q_values(output: Array) -> Array:
+        return jnp.mean(unsqueeze(output), axis=-1)
+
+    return Head(num_quantiles, q_values, backup, td, not rescaled)
+
+
+class Quantiles(NamedTuple):
+    """Quantiles of the return at fractions of their own; leading axis [A]."""
+
+    value: Array  # [A, N]
+    fraction: Array  # [A, N]
+    weight: Array  # [A, N], what each counts in the mean
+
+
+class ProposedQuantiles(NamedTuple):
+    """Quantiles between proposed fractions; leading axis [A]."""
+
+    quantiles: Quantiles  # at the middle of every interval
+    edge: Array  # [A, N - 1] inner ends of the intervals, with their gradient
+    edge_value: Array  # [A, N - 1] quantiles there
+    entropy: Array  # [A] of the lengths of the intervals
+
+
+def implicit_quantile(huber_delta: Array | float = 1.0) -> Head:
+    """Quantiles of the return at sampled fractions; outputs are `Quantiles`.
+
+    target_j = r + discount * z'_j;  loss: see `quantile_loss`.
+
+    Reference: Dabney et al., arXiv:1806.06923, equation 3.
+    """
+
+    def q_values(output: Quantiles) -> Array:
+        return jnp.sum(output.weight * output.value, axis=-1)
+
+    def backup(
+        reward: Array, discount: Array, next_output: Quantiles
+    ) -> QuantileTarget:
+        return QuantileTarget(reward + discount * next_output.value, next_output.weight)
+
+    def td(output: Quantiles, target: QuantileTarget) -> tuple[Array, Array]:
+        fraction = jax.lax.stop_gradient(output.fraction)
+        loss, _ = quantile_loss(output.value, fraction, target, huber_delta)
+        mean_error = jnp.sum(target.weight * target.value)
+        mean_error -= jnp.sum(output.weight * output.value)
+        return loss, jnp.abs(jax.lax.stop_gradient(mean_error))
+
+    return Head(1, q_values, backup, td, True)
+
+
+def fully_parameterized(
+    huber_delta: Array | float = 1.0, entropy: Array | float = 0.0
+) -> Head:
+    """Quantiles at proposed fractions; outputs are `ProposedQuantiles`.
+
+    Adds to the loss of `implicit_quantile` one whose gradient with respect to the
+    proposed fraction t_i is that of the 1-Wasserstein distance,
+
+    dW/dt_i = 2 F(t_i) - F((t_i + t_{i+1}) / 2) - F((t_{i-1} + t_i) / 2),
+
+    and takes `entropy` times the entropy of the proposal off.
+
+    Reference: Yang et al., arXiv:1911.02140, proposition 1 and algorithm 1.
+    """
+    inner = implicit_quantile(huber_delta)
+
+    def q_values(output: ProposedQuantiles) -> Array:
+        return inner.q_values(output.quantiles)
+
+    def backup(
+        reward: Array, discount: Array, next_output: ProposedQuantiles
+    ) -> QuantileTarget:
+        return inner.backup(reward, discount, next_output.quantiles)
+
+    def td(output: ProposedQuantiles, target: QuantileTarget) -> tuple[Array, Array]:
+        loss, priority = inner.loss(output.quantiles, target)
+        middle = output.quantiles.value
+        slope = 2.0 * output.edge_value - middle[1:] - middle[:-1]
+        proposal = jnp.sum(jax.lax.stop_gradient(slope) * output.edge)
+        bonus = entropy * output.entropy
+        # Only gradients: the value that is reported stays the quantile loss.
+        return loss + (proposal - bonus) - jax.lax.stop_gradient(
+            proposal - bonus
+        ), priority
+
+    return Head(1, q_values, backup, td, True)

@@ -1,12 +1,13 @@
 """One gradient step, and the refresh of the target parameters."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from jaxq import layers
 from jaxq.config import Config
 from jaxq.types import (
     Array,
@@ -15,7 +16,6 @@ from jaxq.types import (
     LossFunction,
     Network,
     PyTree,
-    Transition,
     UpdateMetrics,
 )
 
@@ -23,15 +23,36 @@ from jaxq.types import (
 def make_optimizer(config: Config) -> optax.GradientTransformation:
     """The direction of descent; the step size is applied in `gradient_step`.
 
-    adam: m / (sqrt(v) + eps), bias corrected. rmsprop: g / (sqrt(v) + eps), or
+    adam: m / (sqrt(v) + eps), bias corrected. radam: Adam whose adaptive part waits
+    until its variance is tractable. rmsprop: g / (sqrt(v) + eps), or
     g / sqrt(v + eps) with `rmsprop_eps_in_root`; centred: v - m^2 in the place of v.
 
     Reference: Kingma and Ba, arXiv:1412.6980; Tieleman and Hinton (2012), lecture 6.5;
-    Graves, arXiv:1308.0850, equation 38 (centred).
+    Graves, arXiv:1308.0850, equation 38 (centred); Liu et al., arXiv:1908.03265.
     """
+    if config.head != "fully_parameterized":
+        return _one_optimizer(config)
+    # The proposed fractions have a step size of their own.
+    factor = config.fraction_learning_rate / config.learning_rate
+    proposals = optax.chain(optax.scale_by_rms(0.95, 1e-5), optax.scale(factor))
+    return optax.partition(
+        {"values": _one_optimizer(config), "fractions": proposals},
+        lambda params: jax.tree_util.tree_map_with_path(_label, params),
+    )
+
+
+def _label(path: tuple[Any, ...], leaf: Array) -> str:
+    del leaf
+    names = [getattr(part, "key", None) for part in path]
+    return "fractions" if "fractions" in names else "values"
+
+
+def _one_optimizer(config: Config) -> optax.GradientTransformation:
     eps = config.optimizer_eps
     if config.optimizer == "adam":
         return optax.scale_by_adam(config.adam_b1, config.adam_b2, eps)
+    if config.optimizer == "radam":
+        return optax.scale_by_radam(config.adam_b1, config.adam_b2, eps)
     if config.optimizer == "sgd":
         return optax.identity()
     scale = scale_by_centered_rms if config.rmsprop_centered else optax.scale_by_rms
@@ -113,7 +134,7 @@ def batch_loss(
     """Weighted mean or sum of a loss over a minibatch.
 
     Returns:
-        (params, target_params, keys[B], transitions[B], weight[B]) ->
+        (params, target_params, keys[B], examples[B], weight[B]) ->
         (loss, (priority[B], mean q_value)).
     """
 
@@ -121,16 +142,16 @@ def batch_loss(
         params: PyTree,
         target_params: PyTree,
         keys: Key,
-        transitions: Transition,
+        examples: PyTree,
         weight: Array,
     ) -> tuple[Array, tuple[Array, Array]]:
-        values, info = jax.vmap(loss, in_axes=(0, None, None, 0))(
-            keys, params, target_params, transitions
-        )
+        values, info = jax.vmap(
+            loss, in_axes=(0, None, None, 0), axis_name=layers.BATCH
+        )(keys, params, target_params, examples)
         weighted = jnp.sum(weight * values)
         if reduction == "mean":
             weighted /= values.size
-        q_value = jnp.sum(weight * info.q_value) / jnp.maximum(jnp.sum(weight), 1.0)
+        q_value = jnp.sum(weight * info.q_value) / jnp.maximum(jnp.sum(weight), 1e-30)
         return weighted, (info.priority, q_value)
 
     return total
@@ -139,13 +160,14 @@ def batch_loss(
 def gradient_step(
     key: Key,
     learner: LearnerState,
-    transitions: Transition,
+    examples: PyTree,
     weight: Array,
     updates: Array,
     *,
     config: Config,
     loss: LossFunction,
     optimizer: optax.GradientTransformation,
+    absorb: Callable[[PyTree, Array], PyTree] | None = None,
 ) -> tuple[LearnerState, Array, UpdateMetrics]:
     """Descend the loss of a minibatch once.
 
@@ -155,12 +177,13 @@ def gradient_step(
     Args:
         key: split over the minibatch.
         learner: what is updated.
-        transitions: Transition with a leading axis [B].
+        examples: what the loss takes, with a leading axis [B].
         weight: [B] weights of the losses.
         updates: [] gradient steps done before this one.
         config: step size, clipping, reduction and target refresh.
         loss: the loss of one transition.
         optimizer: direction of descent.
+        absorb: (params, observation[B]) -> params with new statistics of the inputs.
 
     Returns:
         The new state, priorities [B], and metrics.
@@ -168,7 +191,7 @@ def gradient_step(
     descent = jax.value_and_grad(batch_loss(loss, config.loss_reduction), has_aux=True)
     keys = jax.random.split(key, weight.size)
     (value, (priority, q_value)), gradient = descent(
-        learner.params, learner.target_params, keys, transitions, weight
+        learner.params, learner.target_params, keys, examples, weight
     )
     norm = optax.tree.norm(gradient)
     if config.max_grad_norm is not None:
@@ -177,6 +200,8 @@ def gradient_step(
     direction, opt_state = optimizer.update(gradient, learner.opt_state, learner.params)
     rate = step_size(config, updates)
     params = jax.tree.map(lambda p, d: p - rate * d, learner.params, direction)
+    if absorb is not None:
+        params = absorb(params, examples.observation)
     finite = jnp.isfinite(value) & jnp.isfinite(norm)
     finite &= jnp.isfinite(optax.tree.norm(params))
     healthy = (learner.diverged_at < 0) & finite
@@ -198,7 +223,7 @@ def gradient_step(
             healthy | (learner.diverged_at >= 0), learner.diverged_at, updates
         ),
     )
-    drawn = jnp.maximum(jnp.sum(weight), 1.0)
+    drawn = jnp.maximum(jnp.sum(weight), 1e-30)
     td_error = jnp.sum(weight * priority) / drawn
     return learner, priority, UpdateMetrics(value, td_error, q_value, norm)
 

@@ -1,108 +1,34 @@
-"""Networks: flax modules, and the table as the simplest of them.
+"""Networks as pure functions: flax modules, and the table as the simplest of them.
 
-Every network maps one observation to output[A, K], K numbers for each of A actions.
+Every network maps one observation to an output with a row for each of A actions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxq import layers
 from jaxq.types import Array, EnvSpec, Head, Key, Network, PyTree
 
-# U(-1/sqrt(fan_in), 1/sqrt(fan_in)), PyTorch's default for weights and biases.
-_torch_kernel = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
-
-class Dense(nn.Module):
-    """An affine layer, with flax's initialisation or PyTorch's."""
-
-    features: int
-    torch_init: bool = False
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """[I] -> [features]."""
-        if not self.torch_init:
-            return nn.Dense(self.features)(x)
-        bound = x.shape[-1] ** -0.5
-
-        def bias(key: Key, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
-            return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-        return nn.Dense(self.features, kernel_init=_torch_kernel, bias_init=bias)(x)
-
-
-class MLP(nn.Module):
-    """Fully connected layers with ReLU between them."""
-
-    hidden_sizes: Sequence[int]
-    torch_init: bool = False
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """[...] -> [hidden_sizes[-1]]."""
-        x = x.reshape(-1)
-        for size in self.hidden_sizes:
-            x = nn.relu(Dense(size, self.torch_init)(x))
-        return x
-
-
-class MinAtarTorso(nn.Module):
-    """The network of Young and Tian (2019): 16 filters of 3 x 3, then 128 units.
-
-    The convolution is written as patches times a matrix. With parameters of its own for
-    every seed, `nn.Conv` becomes a grouped convolution, which is slow on every backend:
-    941 against 225 us an iteration (H100, 32 seeds, batch 32).
-
-    Reference: arXiv:1903.03176, section 3.
-    """
-
-    channels: int = 16
-    dense_size: int = 128
-    torch_init: bool = False
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """[height, width, channels] -> [dense_size]."""
-        x = nn.relu(Dense(self.channels, self.torch_init)(patches(x, 3)))
-        return nn.relu(Dense(self.dense_size, self.torch_init)(x.reshape(-1)))
-
-
-def patches(x: Array, size: int) -> Array:
-    """All windows of size x size, as a convolution without padding sees them.
-
-    Args:
-        x: [height, width, C].
-        size: side of a window.
+def step(
+    network: Network,
+    key: Key | None,
+    params: PyTree,
+    memory: PyTree,
+    observation: Array,
+) -> tuple[PyTree, PyTree]:
+    """Apply a network, with a memory or without.
 
     Returns:
-        [height - size + 1, width - size + 1, size * size * C]; the last axis runs over
-        rows, columns and channels of the window.
+        The output, and the memory for the next observation.
     """
-    height, width = x.shape[0] - size + 1, x.shape[1] - size + 1
-    shifted = [
-        x[row : row + height, column : column + width]
-        for row in range(size)
-        for column in range(size)
-    ]
-    return jnp.concatenate(shifted, axis=-1)
-
-
-class QNetwork(nn.Module):
-    """A torso and a linear layer with K outputs for every action."""
-
-    torso: nn.Module
-    num_actions: int
-    num_outputs: int
-    torch_init: bool = False
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """[...] -> [A, K]."""
-        x = Dense(self.num_actions * self.num_outputs, self.torch_init)(self.torso(x))
-        return x.reshape(self.num_actions, self.num_outputs)
+    if network.step is None:
+        return network.apply(key, params, observation), memory
+    return network.step(key, params, memory, observation)
 
 
 def features(spec: EnvSpec) -> Callable[[Array], Array]:
@@ -119,8 +45,73 @@ def features(spec: EnvSpec) -> Callable[[Array], Array]:
     return convert
 
 
+STATISTICS = "batch_stats"  # flax's name of the collection
+
+
+def from_module(module: nn.Module, spec: EnvSpec, head: Head) -> Network:
+    """A network from a flax module that maps features to the head's output.
+
+    Args:
+        module: [...] -> [A, K]. Its random numbers are named "noise".
+        spec: what is observed.
+        head: what the output means.
+    """
+    convert = features(spec)
+
+    def init(key: Key, observation: Array) -> PyTree:
+        return flat(module.init(key, convert(observation)))
+
+    def apply(key: Key | None, params: PyTree, observation: Array) -> Array:
+        return apply_module(module, params, key, convert(observation))
+
+    return Network(init, apply, head)
+
+
+def flat(variables: PyTree) -> PyTree:
+    """Parameters, with the statistics of normalisation, if any, beside them."""
+    rest = {k: v for k, v in variables.items() if k != "params"}
+    return {**variables["params"], **rest}
+
+
+def _variables(params: PyTree) -> PyTree:
+    """The inverse of `flat`."""
+    own = {k: v for k, v in params.items() if k != STATISTICS}
+    rest = {k: v for k, v in params.items() if k == STATISTICS}
+    return {"params": own, **rest}
+
+
+def apply_module(
+    module: nn.Module, params: PyTree, key: Key | None, *inputs: Any
+) -> Any:
+    """Apply a module to parameters as `flat` gives them; key: for noise, or None."""
+    rngs = {} if key is None else {"noise": key}
+    # Normalisation by the minibatch computes new statistics; `absorb` keeps them.
+    mutable = [STATISTICS] if STATISTICS in params else False
+    output = module.apply(_variables(params), *inputs, rngs=rngs, mutable=mutable)
+    return output[0] if mutable else output
+
+
+def with_statistics(network: Network, module: nn.Module, spec: EnvSpec) -> Network:
+    """Add `absorb` to a network whose module normalises by the minibatch."""
+    convert = features(spec)
+
+    def absorb(params: PyTree, observation: Array) -> PyTree:
+        def one(observation: Array) -> PyTree:
+            variables, x = _variables(params), convert(observation)
+            return module.apply(variables, x, mutable=[STATISTICS])[1]
+
+        news = jax.vmap(one, axis_name=layers.BATCH)(observation)
+        # Every example computed the same.
+        return {**params, **jax.tree.map(lambda leaf: leaf[0], news)}
+
+    return network._replace(absorb=absorb)
+
+
 def from_torso(
-    torso: nn.Module, spec: EnvSpec, head: Head, torch_init: bool = False
+    torso: nn.Module,
+    spec: EnvSpec,
+    head: Head,
+    style: layers.Style = layers.Style(),  # noqa: B008
 ) -> Network:
     """A network from any flax module that maps features to a vector.
 
@@ -128,35 +119,25 @@ def from_torso(
         torso: module [...] -> [D].
         spec: what is observed and how many actions there are.
         head: how many outputs an action has.
-        torch_init: PyTorch's initialisation for the last layer.
+        style: of the last layer.
     """
-    module = QNetwork(torso, spec.num_actions, head.num_outputs, torch_init)
-    convert = features(spec)
-
-    def init(key: Key, observation: Array) -> PyTree:
-        return module.init(key, convert(observation))["params"]
-
-    def apply(key: Key, params: PyTree, observation: Array) -> Array:
-        del key
-        output = module.apply({"params": params}, convert(observation))
-        assert isinstance(output, jax.Array)  # not a tuple: nothing is mutable
-        return output
-
-    return Network(init, apply, head)
+    values = layers.ActionValues(spec.num_actions, head.num_outputs, style=style)
+    return from_module(layers.QNetwork(torso, values), spec, head)
 
 
 def table(spec: EnvSpec, head: Head, initial_value: Array | float = 0.0) -> Network:
     """A table of values, one row for every state.
 
     Args:
-        spec: its `state_index` maps an observation to one of `num_states` rows.
+        spec: its `state_index` maps an observation to one of `num_states` rows; actions
+            that do not exist in a state get minus infinity.
         head: K outputs for every entry.
         initial_value: [] value of every entry at the start.
 
     Raises:
         ValueError: if the environment's states are not numbered.
     """
-    index, rows = spec.state_index, spec.num_states
+    index, rows, valid = spec.state_index, spec.num_states, spec.valid_actions
     if index is None or rows is None:
         raise ValueError(
             f"{spec.name} has no numbered states, so no table can hold its values. Use "
@@ -169,11 +150,48 @@ def table(spec: EnvSpec, head: Head, initial_value: Array | float = 0.0) -> Netw
         shape = (rows, spec.num_actions, head.num_outputs)
         return {"table": jnp.full(shape, initial_value, jnp.float32)}
 
-    def apply(key: Key, params: PyTree, observation: Array) -> Array:
+    def apply(key: Key | None, params: PyTree, observation: Array) -> Array:
         del key
-        return jnp.asarray(params["table"]).at[index(observation)].get(mode="clip")
+        row = jnp.asarray(params["table"]).at[index(observation)].get(mode="clip")
+        if valid is None:
+            return row
+        return jnp.where(valid(observation)[:, None], row, -jnp.inf)
 
     return Network(init, apply, head)
+
+
+def recurrent(
+    module: layers.RecurrentQNetwork, spec: EnvSpec, head: Head, memory_size: int
+) -> Network:
+    """A network with a recurrent cell; its memory starts as zeros.
+
+    Args:
+        module: (memory, [...]) -> (memory, [A, K]).
+        spec: what is observed.
+        head: what the output means.
+        memory_size: width of the cell.
+    """
+    convert = features(spec)
+    pair = isinstance(module.cell, nn.OptimizedLSTMCell)
+
+    def begin(key: Key) -> PyTree:
+        del key
+        zeros = jnp.zeros(memory_size)
+        return (zeros, zeros) if pair else zeros
+
+    def init(key: Key, observation: Array) -> PyTree:
+        return flat(module.init(key, begin(key), convert(observation)))
+
+    def take(
+        key: Key | None, params: PyTree, memory: PyTree, observation: Array
+    ) -> tuple[Array, PyTree]:
+        memory, output = apply_module(module, params, key, memory, convert(observation))
+        return output, memory
+
+    def apply(key: Key | None, params: PyTree, observation: Array) -> Array:
+        return take(key, params, begin(jax.random.key(0)), observation)[0]
+
+    return Network(init, apply, head, begin, take)
 
 
 def is_minatar(spec: EnvSpec) -> bool:

@@ -20,6 +20,7 @@ import numpy as np
 from jaxq import algorithms, evaluate, train
 from jaxq.config import Config, annotation, traced_fields
 from jaxq.environments import Environment
+from jaxq.papers import compose
 from jaxq.types import Array, Key, PyTree, seed_axes
 
 MAX_CPU_BLOCK = 16  # wider blocks of seeds leave a core's cache
@@ -60,6 +61,7 @@ def used_devices(blocks: list[Block]) -> list[jax.Device]:
 
 def traced(config: Config) -> Config:
     """The configuration with its traced fields as arrays, ready for `jit`."""
+    config = compose(config)
     arrays: dict[str, Any] = {}
     for name in traced_fields():
         value, kind = getattr(config, name), annotation(name)[0]

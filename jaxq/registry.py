@@ -7,9 +7,24 @@ import inspect
 import json
 from typing import Any, NamedTuple
 
-from jaxq import catalogue
+from jaxq import catalogue, textbook
 from jaxq.config import Config, ConfigError
 from jaxq.environments import REINSTALL, Environment, adapt
+
+# Environments of this package, besides those of gymnax.
+TEXTBOOK = {
+    environment.__name__: environment
+    for environment in (textbook.CliffWalking, textbook.MaximizationBias)
+}
+
+
+def _make_textbook(name: str, **arguments: Any) -> tuple[Any, Any]:
+    env = TEXTBOOK[name](**arguments)
+    return env, env.default_params
+
+
+def _cannot_stick(env: Any, probability: float) -> Any:
+    raise ValueError(f"sticky_actions are not for the textbook's {env.name}")
 
 
 class Built(NamedTuple):
@@ -29,23 +44,28 @@ def build(
     full_action_set: bool = False,
 ) -> Built:
     """Construct a registered gymnax environment; arguments as in `make`."""
-    gymnax = _import_gymnax()
-    if name not in gymnax.registered_envs:
-        near = difflib.get_close_matches(name, gymnax.registered_envs, 3, 0.4)
+    values = _parse_args(args)
+    if name in TEXTBOOK:
+        make, wrapper = _make_textbook, _cannot_stick
+    else:
+        gymnax = _import_gymnax()
+        make, wrapper = gymnax.make, gymnax.wrappers.StickyActionWrapper
+    if name not in TEXTBOOK and name not in gymnax.registered_envs:
+        names = [*gymnax.registered_envs, *TEXTBOOK]
+        near = difflib.get_close_matches(name, names, 3, 0.4)
         hint = f"Did you mean {' or '.join(near)}?" if near else ""
-        known = ", ".join(sorted(gymnax.registered_envs))
+        known = ", ".join(sorted(names))
         raise ConfigError(f"environment = {name!r} is unknown. {hint} Known: {known}.")
     if name in catalogue.DOWNLOADS:
         raise ConfigError(
             f"environment = {name!r} fetches its data set from the network when it is "
             "built, which jaxq does not do. Build it yourself and pass the object."
         )
-    values = _parse_args(args)
     if full_action_set:
         if not name.endswith("-MinAtar"):
             raise ConfigError(f"full_action_set: {name} is not a MinAtar environment.")
         values["use_minimal_action_set"] = False
-    _, params = gymnax.make(name)
+    _, params = make(name)
     fields = {field.name for field in dataclasses.fields(params)}
     changes = {key: values.pop(key) for key in list(values) if key in fields}
     for key, value in changes.items():
@@ -59,18 +79,18 @@ def build(
             )
     # gymnax and its environments refuse arguments with errors of many types.
     try:
-        env, params = gymnax.make(name, **values)
+        env, params = make(name, **values)
         params = params.replace(**changes)
         if time_limit is not None:
             params = params.replace(max_steps_in_episode=time_limit)
         if sticky_actions:
-            env = gymnax.wrappers.StickyActionWrapper(env, sticky_actions)
+            env = wrapper(env, sticky_actions)
     except Exception as error:
         given = ", ".join(args) or "the options given"
         raise ConfigError(
             f"{name} refuses {given}: {error}. Its parameters are "
             f"{', '.join(sorted(fields))}; its constructor takes "
-            f"{inspect.signature(type(gymnax.make(name)[0]))}."
+            f"{inspect.signature(type(make(name)[0]))}."
         ) from error
     changed = bool(values or changes or time_limit or sticky_actions)
     return Built(env, params, changed)

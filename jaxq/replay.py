@@ -14,6 +14,7 @@ The number of rows written is a `Counter`: the same for every seed, so that a wr
 one slice in place.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import chex
@@ -21,7 +22,16 @@ import jax
 import jax.numpy as jnp
 
 from jaxq import returns
-from jaxq.types import Array, Counter, Key, Step, Transition, counter
+from jaxq.types import (
+    Array,
+    Counter,
+    Key,
+    PyTree,
+    Sequence,
+    Step,
+    Transition,
+    counter,
+)
 
 
 class ReplayState(NamedTuple):
@@ -32,15 +42,20 @@ class ReplayState(NamedTuple):
     reward: Array  # [rows, E] float32
     terminated: Array  # [rows, E] bool
     truncated: Array  # [rows, E] bool
+    memory: PyTree  # [rows, E, ...], what the agent remembered before the step
     added: Counter  # rows written since the start
 
 
 class Sample(NamedTuple):
     """A minibatch, leading axis [B]."""
 
-    transition: Transition
-    weight: Array  # [B] float32: 0 where the drawn step is no transition, else 1
-    place: Array  # [B, 2] int32: row and environment
+    example: PyTree  # Transition or Sequence
+    weight: Array  # [B] float32: of the loss; 0 where the drawn step is no transition
+    place: Array  # [B] int32: row of the ring times E, plus the environment
+
+
+# (ring, row counted since the start, environment) -> (example, weight)
+Reader = Callable[[ReplayState, Array, Array], tuple[PyTree, Array]]
 
 
 def pack(observation: Array) -> Array:
@@ -74,7 +89,7 @@ def init(example: Step, rows: int, num_envs: int, num_actions: int) -> ReplaySta
     """An empty ring.
 
     Args:
-        example: one step, without time and environment axes.
+        example: one step, with the agent's memory, without time and environment axes.
         rows: steps of every environment that are kept.
         num_envs: environments.
         num_actions: actions; up to 256 are stored as bytes.
@@ -90,6 +105,7 @@ def init(example: Step, rows: int, num_envs: int, num_actions: int) -> ReplaySta
         reward=ring(example.reward),
         terminated=ring(example.terminated),
         truncated=ring(example.truncated),
+        memory=jax.tree.map(ring, example.memory),
         added=counter(),
     )
 
@@ -125,90 +141,127 @@ def add(state: ReplayState, rollout: Step) -> ReplayState:
         reward=write(state.reward, rollout.reward),
         terminated=write(state.terminated, rollout.terminated),
         truncated=write(state.truncated, rollout.truncated),
+        memory=jax.tree.map(write, state.memory, rollout.memory),
         added=Counter(state.added.value + length),
     )
 
 
-def num_starts(state: ReplayState, n: int) -> Array:
-    """Rows from which a window of n steps and its successor are stored. [] int32."""
+def num_starts(state: ReplayState, window: int) -> Array:
+    """Rows that `window` more rows follow. [] int32."""
     rows = state.action.shape[0]
-    return jnp.minimum(state.added.value, rows) - n
+    return jnp.minimum(state.added.value, rows) - window
 
 
 def sample_uniform(
-    key: Key,
-    state: ReplayState,
-    example: Array | jax.ShapeDtypeStruct,
-    batch_size: int,
-    n: int,
-    gamma: Array | float,
+    key: Key, state: ReplayState, read: Reader, batch_size: int, window: int
 ) -> Sample:
-    """Draw n-step transitions uniformly, with replacement.
+    """Draw uniformly, with replacement.
 
-    The cost does not depend on the capacity. At least n + 1 rows must be written.
+    The cost does not depend on the capacity. At least window + 1 rows must be written.
 
     Args:
         key: consumed by one draw of integers.
         state: the ring.
-        example: shape and dtype of an observation.
+        read: makes an example of a row; `transitions` or `sequences`.
         batch_size: B.
-        n: steps in a window.
-        gamma: [] discount factor.
+        window: rows that must follow the first of an example.
     """
     num_envs = state.action.shape[1]
-    starts = num_starts(state, n)
+    starts = num_starts(state, window)
     draw = jax.random.randint(key, (batch_size,), 0, starts * num_envs)
-    # Without the fence XLA fuses the random bits into every gather that uses them and
-    # computes them anew for each element: 3.6 times the time of an iteration of MinAtar
-    # DQN with 128 seeds on an H100.
-    draw = jax.lax.optimization_barrier(draw)
-    oldest = state.added.value - starts - n
-    row, env = oldest + draw // num_envs, draw % num_envs
-    transition, weight = jax.vmap(read, (None, None, 0, 0, None, None))(
-        state, example, row, env, n, gamma
-    )
-    transition = jax.lax.optimization_barrier(transition)
-    return Sample(transition, weight, jnp.stack([row % state.action.shape[0], env], 1))
+    oldest = state.added.value - starts - window
+    return gather(state, read, oldest + draw // num_envs, draw % num_envs)
 
 
-def read(
-    state: ReplayState,
-    example: Array | jax.ShapeDtypeStruct,
-    row: Array,
-    env: Array,
-    n: int,
-    gamma: Array | float,
-) -> tuple[Transition, Array]:
-    """The n-step transition that starts at one row of the ring, and its weight.
+def sample_latest(state: ReplayState, read: Reader, length: int, window: int) -> Sample:
+    """The newest `length` rows that a window follows, all environments, each once.
+
+    Every step is drawn exactly once if each rollout has that length. Rows from before
+    the start have weight 0.
+    """
+    num_envs = state.action.shape[1]
+    index = jnp.arange(length * num_envs)
+    row = state.added.value - window - length + index // num_envs
+    sample = gather(state, read, jnp.maximum(row, 0), index % num_envs)
+    return sample._replace(weight=jnp.where(row >= 0, sample.weight, 0.0))
+
+
+def gather(state: ReplayState, read: Reader, row: Array, env: Array) -> Sample:
+    """The examples that start at row[B] of environment env[B].
+
+    Without the fences XLA fuses the random bits into every gather that uses them and
+    computes them anew for each element: 3.6 times the time of an iteration of MinAtar
+    DQN with 128 seeds on an H100.
+    """
+    row, env = jax.lax.optimization_barrier((row, env))
+    example, weight = jax.vmap(read, (None, 0, 0))(state, row, env)
+    example = jax.lax.optimization_barrier(example)
+    rows, num_envs = state.action.shape
+    return Sample(example, weight, row % rows * num_envs + env)
+
+
+def transitions(
+    example: Array | jax.ShapeDtypeStruct, n: int, gamma: Array | float
+) -> Reader:
+    """Reader of n-step transitions.
 
     Args:
-        state: the ring.
         example: shape and dtype of an observation.
-        row: [] int32, counted since the start; this row and n more are stored.
-        env: [] int32 environment.
-        n: steps in a window.
+        n: steps in a window; n rows must follow the first.
         gamma: [] discount factor.
     """
-    chex.assert_rank([row, env], 0)
+
+    def read(state: ReplayState, row: Array, env: Array) -> tuple[Transition, Array]:
+        chex.assert_rank([row, env], 0)
+        get = _getter(state, env)
+        window = row + jnp.arange(n)
+        folded, weight = returns.fold_stored(
+            get(state.reward, window),
+            get(state.terminated, window),
+            get(state.truncated, window),
+            gamma,
+        )
+        after = row + folded.length
+        transition = Transition(
+            observation=unpack(get(state.observation, row), example),
+            action=get(state.action, row).astype(jnp.int32),
+            reward=folded.reward,
+            discount=folded.discount,
+            next_observation=unpack(get(state.observation, after), example),
+            next_action=get(state.action, after).astype(jnp.int32),
+            memory=jax.tree.map(lambda ring: get(ring, row), state.memory),
+        )
+        return transition, weight
+
+    return read
+
+
+def sequences(example: Array | jax.ShapeDtypeStruct, length: int) -> Reader:
+    """Reader of sequences of `length` rows, with the memory before the first."""
+
+    def read(state: ReplayState, row: Array, env: Array) -> tuple[Sequence, Array]:
+        chex.assert_rank([row, env], 0)
+        get = _getter(state, env)
+        window = row + jnp.arange(length)
+        packed = get(state.observation, window)
+        sequence = Sequence(
+            memory=jax.tree.map(lambda ring: get(ring, row), state.memory),
+            observation=jax.vmap(lambda leaf: unpack(leaf, example))(packed),
+            action=get(state.action, window).astype(jnp.int32),
+            reward=get(state.reward, window),
+            terminated=get(state.terminated, window),
+            truncated=get(state.truncated, window),
+        )
+        return sequence, jnp.ones(())
+
+    return read
+
+
+def _getter(state: ReplayState, env: Array) -> Callable[[Array, Array], Array]:
+    """Function that reads rows, counted since the start, of one environment."""
     rows = state.action.shape[0]
-    window = (row + jnp.arange(n)) % rows
 
-    def get(ring: Array, index: Array) -> Array:
-        return ring.at[index, env].get(mode="promise_in_bounds")
+    def get(ring: Array, row: Array) -> Array:
+        return ring.at[row % rows, env].get(mode="promise_in_bounds")
 
-    truncated = get(state.truncated, window)
-    # A truncated step is cut off: the step before it ends the window.
-    cut = jnp.concatenate([truncated[1:], jnp.zeros(1, bool)])
-    folded = returns.fold(
-        get(state.reward, window), get(state.terminated, window), cut, gamma
-    )
-    transition = Transition(
-        observation=unpack(get(state.observation, window[0]), example),
-        action=get(state.action, window[0]).astype(jnp.int32),
-        reward=folded.reward,
-        discount=folded.discount,
-        next_observation=unpack(
-            get(state.observation, (row + folded.length) % rows), example
-        ),
-    )
-    return transition, 1.0 - truncated[0].astype(jnp.float32)
+    return get

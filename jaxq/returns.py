@@ -50,6 +50,19 @@ def fold(
     )
 
 
+def fold_stored(
+    reward: Array, terminated: Array, truncated: Array, gamma: Array | float
+) -> tuple[Fold, Array]:
+    """`fold` where a truncated step's successor is unknown, and the window's weight.
+
+    The next stored observation belongs to another episode. So a window ends just before
+    a truncated step, and one that starts with it has weight 0, otherwise 1.
+    """
+    cut = jnp.concatenate([truncated[1:], jnp.zeros(1, bool)])
+    weight = 1.0 - truncated[0].astype(jnp.float32)
+    return fold(reward, terminated, cut, gamma), weight
+
+
 def n_step(window: Step, gamma: Array | float) -> Transition:
     """Fold a window of consecutive steps into the transition that starts it.
 
@@ -69,4 +82,45 @@ def n_step(window: Step, gamma: Array | float) -> Transition:
         reward=folded.reward,
         discount=folded.discount,
         next_observation=window.next_observation[folded.length - 1],
+        memory=first.memory,
     )
+
+
+def lambda_returns(
+    reward: Array,
+    discount: Array,
+    truncated: Array,
+    next_value: Array,
+    lambda_: Array | float,
+) -> Array:
+    """Returns of Q(lambda) along a rollout.
+
+    G_t = r_t + d_t ((1 - l_t) v_t + l_t G_{t+1}),  d_t = gamma (1 - terminated_t),
+
+    where v_t is the value of the true successor of step t, and l_t is lambda, or 0
+    where the trace ends: at a truncation, whose successor is not the next step, and at
+    the last step of the rollout.
+
+    Args:
+        reward, discount, next_value: [T].
+        truncated: [T] bool.
+        lambda_: [] or [T]: weight of the return of step t + 1 against next_value[t].
+
+    Returns:
+        [T].
+
+    Reference: Peng and Williams (1996); Watkins (1989) with lambda 0 before actions
+    that are not greedy; Gallici et al., arXiv:2407.04811, section 4.
+    """
+    chex.assert_rank([reward, discount, truncated, next_value], 1)
+    chex.assert_equal_shape([reward, discount, truncated, next_value])
+    last = jnp.arange(reward.size) == reward.size - 1
+    weight = jnp.where(truncated | last, 0.0, lambda_)
+
+    def back(following: Array, step: tuple[Array, ...]) -> tuple[Array, Array]:
+        reward, discount, weight, value = step
+        total = reward + discount * ((1.0 - weight) * value + weight * following)
+        return total, total
+
+    steps = (reward, discount, weight, next_value)
+    return jax.lax.scan(back, jnp.zeros(()), steps, reverse=True)[1]

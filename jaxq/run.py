@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxq import algorithms, progress, registry, results, statistics, train, validation
-from jaxq import config as configs
+from jaxq import plan as plans
 from jaxq.config import Config, ConfigError
 from jaxq.environments import Environment
+from jaxq.papers import compose
 from jaxq.population import Measurement, Population, layout, used_devices
 from jaxq.types import EnvSpec, PyTree
 
@@ -113,10 +114,11 @@ def run(
         ConfigError: before anything is compiled.
     """
     env = check(config, environment)
+    config = compose(config)
     blocks = layout(config, devices or jax.local_devices())
     used = used_devices(blocks)
     width = blocks[0].seeds.size
-    loop = configs.plan(config)
+    loop = plans.plan(config)
     title = f"{config.algorithm} on {env.spec.name}"
     record = results.manifest(env.spec.name, used, width)
     directory = None
@@ -188,7 +190,7 @@ def run(
 
 
 def _points(
-    population: Population, loop: configs.Plan, bar: progress.Progress, extras: Extras
+    population: Population, loop: plans.Plan, bar: progress.Progress, extras: Extras
 ) -> Iterator[Measurement]:
     """Train, and yield what was measured at every point of the curve.
 
@@ -219,11 +221,13 @@ def _latest(point: Measurement) -> str:
 
 def to_arrays(config: Config, points: list[Measurement]) -> results.Arrays:
     """Measurements as arrays [S, P]."""
-    loop = configs.plan(config)
+    loop = plans.plan(config)
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *points)
     tally, evaluation = stacked.tally, stacked.evaluation
     steps = loop.warmup_steps + loop.point_steps * np.arange(len(points))
     epsilon = train.epsilon_schedule(config)(jnp.asarray(steps), stacked.finished)
+    if config.epsilon_schedule == "ladder":
+        epsilon = jnp.mean(epsilon)
     none = tally.episodes == 0
 
     def of_updates(mean: np.ndarray) -> np.ndarray:

@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxq import algorithms, exploration
-from jaxq.config import Config, plan, static_fields, traced_fields
+from jaxq.config import Config, static_fields, traced_fields
 from jaxq.environments import Environment, EnvState
+from jaxq.papers import compose
+from jaxq.plan import plan
 from jaxq.types import (
     Agent,
     Array,
@@ -27,7 +29,7 @@ from jaxq.types import (
 
 jax.tree_util.register_dataclass(Config, traced_fields(), static_fields())
 
-# (environment steps, finished episodes) -> epsilon
+# (environment steps, finished episodes) -> epsilon, [] or one for each environment [E]
 Schedule = Callable[[Array, Array], Array]
 
 
@@ -54,6 +56,7 @@ class RunState(NamedTuple):
 
     agent: Any
     env: EnvState  # leading axis [E]
+    memory: PyTree  # the agent's, leading axis [E]
     episodes: Episodes
     tally: Tally
     steps: Counter  # steps taken by every environment
@@ -61,6 +64,14 @@ class RunState(NamedTuple):
 
 def epsilon_schedule(config: Config) -> Schedule:
     """The schedule a configuration names."""
+    config = compose(config)
+    if config.epsilon_schedule == "none":
+        return lambda steps, episodes: jnp.zeros(())
+    if config.epsilon_schedule == "ladder":
+        ladder = exploration.epsilon_ladder(
+            config.num_envs, config.epsilon_start, config.ladder_exponent
+        )
+        return lambda steps, episodes: ladder
     start, end = config.epsilon_start, config.epsilon_end
     if config.epsilon_schedule == "episodic":
         decrement = config.epsilon_decrement
@@ -102,18 +113,36 @@ def collect(
     """
     num_envs = state.episodes.reward.size
 
+    def act(key: Key, memory: PyTree, observation: Array, epsilon: Array) -> Any:
+        return agent.act(key, state.agent, memory, observation, epsilon, True)
+
     def step(state: RunState, key: Key) -> tuple[RunState, Step]:
-        act_key, env_key = jax.random.split(key)
+        act_key, env_key, begin_key = jax.random.split(key, 3)
         steps = state.steps.value * num_envs
-        chance = jnp.full(num_envs, epsilon(steps, state.episodes.finished))
-        action = agent.act(act_key, state.agent, state.env.observation, chance)
+        chance = jnp.broadcast_to(epsilon(steps, state.episodes.finished), num_envs)
+        act_keys = jax.random.split(act_key, num_envs)
+        action, memory = jax.vmap(act)(
+            act_keys, state.memory, state.env.observation, chance
+        )
         env_keys = jax.random.split(env_key, num_envs)
         env_state, said = jax.vmap(env.step)(env_keys, state.env, action)
+        said = said._replace(memory=state.memory)
+        fresh = jax.vmap(agent.begin)(jax.random.split(begin_key, num_envs))
+        memory = restart(said.terminated | said.truncated, fresh, memory)
         episodes, tally = count_episodes(state.episodes, state.tally, said)
         clock = Counter(state.steps.value + 1)
-        return RunState(state.agent, env_state, episodes, tally, clock), said
+        return RunState(state.agent, env_state, memory, episodes, tally, clock), said
 
     return jax.lax.scan(step, state, jax.random.split(key, length))
+
+
+def restart(done: Array, fresh: PyTree, memory: PyTree) -> PyTree:
+    """The fresh memory where an episode ended; leading axis [E]."""
+
+    def choose(fresh: Array, memory: Array) -> Array:
+        return jnp.where(done.reshape(-1, *[1] * (memory.ndim - 1)), fresh, memory)
+
+    return jax.tree.map(choose, fresh, memory)
 
 
 def count_episodes(
@@ -145,11 +174,12 @@ def count_episodes(
 
 def init(key: Key, agent: Agent, env: Environment, num_envs: int) -> RunState:
     """A fresh agent and environments."""
-    agent_key, env_key = jax.random.split(key)
+    agent_key, env_key, begin_key = jax.random.split(key, 3)
     env_state = jax.vmap(env.reset)(jax.random.split(env_key, num_envs))
     return RunState(
         agent=agent.init(agent_key, env.spec.example()),
         env=env_state,
+        memory=jax.vmap(agent.begin)(jax.random.split(begin_key, num_envs)),
         episodes=Episodes(
             reward=jnp.zeros(num_envs),
             length=jnp.zeros(num_envs, jnp.int32),
@@ -168,9 +198,13 @@ def start(config: Config, env: Environment, seed_key: Key) -> RunState:
     state = init(init_key, agent, env, config.num_envs)
 
     def rollout(state: RunState, key: Key) -> tuple[RunState, None]:
+        collect_key, observe_key = jax.random.split(key)
         always = lambda steps, episodes: jnp.ones(())  # noqa: E731
-        state, steps = collect(key, agent, env, state, always, loop.rollout_length)
-        return state._replace(agent=agent.observe(state.agent, steps)), None
+        state, steps = collect(
+            collect_key, agent, env, state, always, loop.rollout_length
+        )
+        observed = agent.observe(observe_key, state.agent, steps)
+        return state._replace(agent=observed), None
 
     keys = jax.random.split(warmup_key, loop.warmup_rollouts)
     return jax.lax.scan(rollout, state, keys)[0]
@@ -181,29 +215,37 @@ _START = 2**32 - 1  # folded into a seed's key; the clock stays below 2**31
 
 def iteration(
     config: Config, env: Environment, seed_key: Key, state: RunState
-) -> RunState:
-    """T steps of every environment, then U gradient steps."""
+) -> tuple[RunState, Step]:
+    """T steps of every environment, then U gradient steps.
+
+    Returns:
+        The state, and what happened: Step[T, E].
+    """
     agent = algorithms.make(config, env.spec)
     loop = plan(config)
     clock = state.steps.value
-    collect_key, update_key = jax.random.split(jax.random.fold_in(seed_key, clock))
+    keys = jax.random.split(jax.random.fold_in(seed_key, clock), 3)
+    collect_key, observe_key, update_key = keys
+    schedule = epsilon_schedule(config)
     state, rollout = collect(
-        collect_key, agent, env, state, epsilon_schedule(config), loop.rollout_length
+        collect_key, agent, env, state, schedule, loop.rollout_length
     )
+    steps = state.steps.value * config.num_envs
+    epsilon = jnp.mean(schedule(steps, state.episodes.finished))
 
     def update(index: Array, carry: tuple[Any, Tally]) -> tuple[Any, Tally]:
         agent_state, tally = carry
         key = jax.random.fold_in(update_key, index)
-        agent_state, metrics = agent.update(key, agent_state)
+        agent_state, metrics = agent.update(key, agent_state, epsilon)
         updates = tally.updates + 1
         mean = jax.tree.map(
             lambda mean, new: mean + (new - mean) / updates, tally.update, metrics
         )
         return agent_state, tally._replace(updates=updates, update=mean)
 
-    carry = (agent.observe(state.agent, rollout), state.tally)
+    carry = (agent.observe(observe_key, state.agent, rollout), state.tally)
     agent_state, tally = repeat(update, carry, loop.num_updates, clock)
-    return state._replace(agent=agent_state, tally=tally)
+    return state._replace(agent=agent_state, tally=tally), rollout
 
 
 def repeat(
@@ -238,6 +280,6 @@ def chunk(config: Config, env: Environment, seed_key: Key, state: RunState) -> R
     """As many iterations as one compiled call makes."""
 
     def step(state: RunState, _: None) -> tuple[RunState, None]:
-        return iteration(config, env, seed_key, state), None
+        return iteration(config, env, seed_key, state)[0], None
 
     return jax.lax.scan(step, state, None, length=plan(config).chunk_iterations)[0]

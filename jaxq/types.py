@@ -5,7 +5,7 @@ State, data and bundles of functions are NamedTuples. Shapes in comments are unb
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +48,7 @@ class Step(NamedTuple):
     terminated: Array  # [] bool: the task ended; do not bootstrap
     truncated: Array  # [] bool: the clock ran out; bootstrap, but end the window
     next_observation: Array  # [...] the true successor, before any reset
+    memory: PyTree = ()  # the agent's memory before it chose the action; see Agent
 
 
 class Transition(NamedTuple):
@@ -58,48 +59,82 @@ class Transition(NamedTuple):
     reward: Array  # [] float32: discounted sum of up to n rewards
     discount: Array  # [] float32: gamma^k (1 - terminated)
     next_observation: Array  # [...] k steps later
+    next_action: Array | None = None  # [] int32: taken there
+    epsilon: Array | None = None  # [] of the policy that is being learned
+    memory: PyTree = ()  # the agent's, before the action
+
+
+class Regression(NamedTuple):
+    """An estimate and the return it should have."""
+
+    observation: Array  # [...]
+    action: Array  # [] int32
+    target_return: Array  # [] float32
+
+
+class Sequence(NamedTuple):
+    """Consecutive steps of one environment, for a network with a memory."""
+
+    memory: PyTree  # before the first step
+    observation: Array  # [L, ...]
+    action: Array  # [L] int32
+    reward: Array  # [L] float32, or the return to regress to
+    terminated: Array  # [L] bool
+    truncated: Array  # [L] bool
 
 
 class Head(NamedTuple):
-    """How K outputs of a network represent the return of one action.
+    """How the output of a network represents the return of every action.
 
-    q_values: output[A, K] -> q_values[A]
-    backup: (reward, discount, next_output[K]) -> target, what `loss` compares with
-    loss: (output[K], target) -> (loss, priority), both scalar
+    An output is an array [A, K], or a pytree of arrays whose first axis is A.
+
+    q_values: output[A, ...] -> q_values[A]
+    backup: (reward, discount, next_output[...]) -> target, what `loss` compares with
+    loss: (output[...], target) -> (loss, priority), both scalar
+    averages: whether outputs of several actions may be averaged with the weights of a
+        policy; otherwise one action must be selected
     """
 
-    num_outputs: int
-    q_values: Callable[[Array], Array]
-    backup: Callable[[Array, Array, Array], Any]
-    loss: Callable[[Array, Any], tuple[Array, Array]]
+    num_outputs: int  # K of the array that the network's last layer gives
+    q_values: Callable[[PyTree], Array]
+    backup: Callable[[Array, Array, PyTree], Any]
+    loss: Callable[[PyTree, Any], tuple[Array, Array]]
+    averages: bool = False
 
 
 class Network(NamedTuple):
-    """A function from an observation to the outputs of all actions.
+    """A function from an observation to the output for all actions.
 
     init: (key, observation) -> params
-    apply: (key, params, observation) -> output[A, K]; the key is for noise, if any
+    apply: (key, params, observation) -> output; the key is for noise, None for none
+    head: what the output means
+    begin: (key) -> memory at the start of an episode
+    step: (key, params, memory, observation) -> (output, memory), where there is a
+        memory; None stands for `apply`
+    absorb: (params, observation[B]) -> params with new statistics of the inputs, for
+        networks that keep some
     """
 
     init: Callable[[Key, Array], PyTree]
-    apply: Callable[[Key, PyTree, Array], Array]
+    apply: Callable[[Key | None, PyTree, Array], PyTree]
     head: Head
+    begin: Callable[[Key], PyTree] = lambda key: ()
+    step: (
+        Callable[[Key | None, PyTree, PyTree, Array], tuple[PyTree, PyTree]] | None
+    ) = None
+    absorb: Callable[[PyTree, Array], PyTree] | None = None
 
 
 class LossInfo(NamedTuple):
-    """What a loss reports about a transition besides its value."""
+    """What a loss reports about an example besides its value."""
 
     priority: Array  # [] absolute TD error, or what stands for it
     q_value: Array  # [] online estimate of the action taken
 
 
-class LossFunction(Protocol):
-    """The loss of one transition."""
-
-    def __call__(
-        self, key: Key, params: PyTree, target_params: PyTree, transition: Transition
-    ) -> tuple[Array, LossInfo]:
-        """Scalar loss and what it reports."""
+# (key, params, target_params, example) -> (loss[], LossInfo), for one example: a
+# Transition, a Regression or a Sequence
+LossFunction = Callable[[Key, PyTree, PyTree, Any], tuple[Array, LossInfo]]
 
 
 class LearnerState(NamedTuple):
@@ -121,21 +156,26 @@ class UpdateMetrics(NamedTuple):
 
 
 class Agent(NamedTuple):
-    """An algorithm as four pure functions; the training loop knows nothing else.
+    """An algorithm as pure functions; the training loop knows nothing else.
 
     init: (key, example: Step) -> AgentState
-    act: (key, state, observation[E, ...], epsilon[E]) -> action[E]
-    observe: (state, rollout: Step[T, E]) -> AgentState
-    update: (key, state) -> (AgentState, UpdateMetrics)
+    begin: (key) -> memory of one environment at the start of an episode
+    act: (key, state, memory, observation, epsilon, explore) -> (action, memory), for
+        one environment; `explore` is False for the policy that is evaluated
+    observe: (key, state, rollout: Step[T, E]) -> AgentState
+    update: (key, state, epsilon) -> (AgentState, UpdateMetrics)
+    q_values: (state, memory, observation) -> q_values[A], without noise
 
     An AgentState is any pytree with a field `learner: LearnerState`. Counts that are
     the same for every seed are wrapped in `Counter`.
     """
 
     init: Callable[[Key, Step], Any]
-    act: Callable[[Key, Any, Array, Array], Array]
-    observe: Callable[[Any, Step], Any]
-    update: Callable[[Key, Any], tuple[Any, UpdateMetrics]]
+    begin: Callable[[Key], PyTree]
+    act: Callable[[Key, Any, PyTree, Array, Array, bool], tuple[Array, PyTree]]
+    observe: Callable[[Key, Any, Step], Any]
+    update: Callable[[Key, Any, Array], tuple[Any, UpdateMetrics]]
+    q_values: Callable[[Any, PyTree, Array], Array]
 
 
 class EnvSpec(NamedTuple):
@@ -147,6 +187,7 @@ class EnvSpec(NamedTuple):
     num_categories: int | None = None  # of a scalar integer observation
     num_states: int | None = None  # rows of a table, where one is known
     state_index: Callable[[Array], Array] | None = None  # observation -> row
+    valid_actions: Callable[[Array], Array] | None = None  # observation -> [A] bool
 
     def example(self) -> Step:
         """A step of zeros with the right shapes and dtypes."""

@@ -5,7 +5,9 @@ import math
 import typing
 from typing import Any, Literal
 
-from jaxq.config import MAX_INT32, Config, ConfigError, Range, annotation, plan
+from jaxq import papers, plan
+from jaxq.config import Config, annotation
+from jaxq.fields import MAX_INT32, ConfigError, Range
 
 
 def _check_field(name: str, value: Any, default: Any) -> None:
@@ -54,7 +56,8 @@ def validate(config: Config) -> None:
     """
     for field in dataclasses.fields(Config):
         _check_field(field.name, getattr(config, field.name), field.default)
-    loop = plan(config)
+    config = papers.compose(config)
+    loop = plan.plan(config)
     if config.first_seed + config.num_seeds > 2**32:
         raise ConfigError(
             f"first_seed = {config.first_seed} leaves no room for num_seeds = "
@@ -79,12 +82,36 @@ def validate(config: Config) -> None:
             f"{iterations * loop.num_updates} gradient steps, more than the "
             f"{MAX_INT32} that a counter holds. Lower it, or total_steps."
         )
-    if loop.buffer_rows <= config.n_step:
-        least = (config.n_step + 1) * config.num_envs
+    if not config.rollout_length:
+        _check_replay(config, loop)
+    if config.v_min >= config.v_max:
+        raise ConfigError(
+            f"v_min = {config.v_min} must be below v_max = {config.v_max}; they bound "
+            "the returns that a histogram can hold."
+        )
+    if config.epsilon_end > config.epsilon_start:
+        raise ConfigError(
+            f"epsilon_end = {config.epsilon_end} is above epsilon_start = "
+            f"{config.epsilon_start}; epsilon decays. Swap them."
+        )
+    if not config.timeout_is_terminal and config.time_limit is not None:
+        check_time_limit(config.time_limit)
+
+
+def _check_replay(config: Config, loop: plan.Plan) -> None:
+    window = plan.window(config)
+    if loop.buffer_rows <= window:
+        least = (window + 1) * config.num_envs
+        parts = f"n_step = {config.n_step}"
+        if config.recurrent != "none":
+            parts += (
+                f", burn_in = {config.burn_in} and sequence_length = "
+                f"{config.sequence_length}"
+            )
         raise ConfigError(
             f"buffer_size = {config.buffer_size} keeps {loop.buffer_rows} steps of "
-            f"each of {config.num_envs} environments; n_step = {config.n_step} needs "
-            f"more. Set buffer_size to {least} or more."
+            f"each of {config.num_envs} environments; {parts} needs more. Set "
+            f"buffer_size to {least} or more."
         )
     if config.buffer_size > MAX_INT32 // 2:
         raise ConfigError(
@@ -96,13 +123,6 @@ def validate(config: Config) -> None:
             f"batch_size = {config.batch_size} exceeds buffer_size = "
             f"{config.buffer_size}. Lower batch_size or raise buffer_size."
         )
-    if config.epsilon_end > config.epsilon_start:
-        raise ConfigError(
-            f"epsilon_end = {config.epsilon_end} is above epsilon_start = "
-            f"{config.epsilon_start}; epsilon decays. Swap them."
-        )
-    if not config.timeout_is_terminal and config.time_limit is not None:
-        check_time_limit(config.time_limit)
 
 
 def check_time_limit(time_limit: float) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxq import config, validation
+from jaxq import config, plan, validation
 from jaxq.config import Config, ConfigError
 
 NAN, INF = float("nan"), float("inf")
@@ -54,7 +54,7 @@ BAD = [
     ("num_updates", -1, "outside"),
     ("n_step", 0, "outside"),
     ("n_step", 1000, "outside"),
-    ("optimizer", "lion", "choose one of adam, rmsprop, sgd"),
+    ("optimizer", "lion", "choose one of adam, radam, rmsprop, sgd"),
     ("adam_b1", 1.0, "outside"),
     ("optimizer_eps", 0.0, "outside"),
     ("max_grad_norm", 0.0, "outside"),
@@ -133,7 +133,7 @@ def test_a_plan_keeps_the_replay_ratio(envs, steps, updates, warmup, n, chunk, p
         num_envs=envs, update_steps=steps, num_updates=updates, warmup_steps=warmup,
         n_step=n, chunk_iterations=chunk, eval_points=points, total_steps=20_000,
     )  # fmt: skip
-    loop = config.plan(settings)
+    loop = plan.plan(settings)
     iteration = loop.rollout_length * envs
     assert loop.num_updates * steps == updates * iteration
     assert loop.buffer_rows % loop.rollout_length == 0
@@ -149,7 +149,7 @@ def test_a_plan_keeps_the_replay_ratio(envs, steps, updates, warmup, n, chunk, p
 
 
 def test_cleanrl_settings_give_cleanrl_counts():
-    loop = config.plan(Config())
+    loop = plan.plan(Config())
     assert (loop.rollout_length, loop.num_updates) == (10, 1)
     assert loop.total_steps == 500_000 and loop.num_points == 100
     assert loop.num_points * loop.point_steps // 10 == 49_000
@@ -201,7 +201,7 @@ def test_help_explains_every_field_quickly(script):
         (("--seeds", "3"), "--num-seeds"),
         (("--cpu-devices", "-1"), "cpu_devices = -1"),
         (("--environment", "CartPole-v7"), "Did you mean CartPole-v1"),
-        (("--algorithm", "sarsa9"), "choose one of tabular_q, dqn"),
+        (("--algorithm", "sarsa9"), "choose one of tabular_q, n_step_q"),
     ],
 )
 def test_bad_input_on_the_command_line(args, message, tmp_path):

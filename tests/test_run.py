@@ -11,7 +11,7 @@ from conftest import same
 from mdps import Corridor
 
 from jaxq import config as configs
-from jaxq import environments, population, registry, results, run, train, types
+from jaxq import environments, plan, population, registry, results, run, train, types
 from jaxq.config import Config, ConfigError
 
 TINY = Config(
@@ -71,7 +71,7 @@ def test_seeds_differ_in_every_leaf_that_is_random(four):
         for i in range(4):
             for j in range(i):
                 assert np.any(leaf[i] != leaf[j]), path
-    ring = four.agent.replay
+    ring = four.agent.store
     assert len({ring.observation[i].tobytes() for i in range(4)}) == 4
     assert len({ring.action[i].tobytes() for i in range(4)}) == 4
 
@@ -104,9 +104,9 @@ def test_devices_change_nothing():
 
 @pytest.mark.parametrize("length", [25, 250])
 def test_chunk_length_changes_nothing(four, length):
-    assert configs.plan(TINY).chunk_iterations == 125
+    assert plan.plan(TINY).chunk_iterations == 125
     config = dataclasses.replace(TINY, chunk_iterations=length, eval_points=1)
-    assert configs.plan(config).chunk_iterations == length
+    assert plan.plan(config).chunk_iterations == length
     assert same(trained(config, chunks=250 // length), four)
 
 
@@ -141,7 +141,7 @@ def test_one_compilation_serves_every_value_of_every_traced_field():
         state = population.chunk(population.traced(changed), keys, state, env=env)
         size = size or population.chunk._cache_size()
         assert population.chunk._cache_size() == size, name
-    assert len(configs.traced_fields()) >= 17
+    assert len(configs.traced_fields()) >= 30
 
 
 def equations(jaxpr):
@@ -168,7 +168,7 @@ def resumed():
 
 def test_a_resumed_chunk_neither_selects_nor_scatters_over_the_buffer(resumed):
     state, trace = resumed
-    limit = state.agent.replay.action[0].size  # of one seed
+    limit = state.agent.store.action[0].size  # of one seed
     found = set()
     for equation in equations(trace.jaxpr.jaxpr):
         sizes = [v.aval.size for v in equation.invars if hasattr(v.aval, "size")]
@@ -199,7 +199,7 @@ def test_counters_have_no_seed_axis(resumed):
 def test_a_resumed_chunk_updates_the_buffer_in_place(resumed):
     state, trace = resumed
     memory = trace.lower().compile().memory_analysis()
-    ring = [leaf.nbytes for leaf in jax.tree.leaves(state.agent.replay)]
+    ring = [leaf.nbytes for leaf in jax.tree.leaves(state.agent.store)]
     assert memory.alias_size_in_bytes >= sum(ring)
     # Less than the smallest array of the ring: none of them is copied.
     assert memory.temp_size_in_bytes < sorted(ring)[1]
@@ -217,7 +217,7 @@ def test_update_and_refresh_counts_are_exact(num_envs):
         TINY, num_envs=num_envs, update_steps=10, num_updates=3, total_steps=3000,
         eval_points=1, chunk_iterations=0, target_period=9, num_seeds=1, seed_block=1,
     )  # fmt: skip
-    loop = configs.plan(config)
+    loop = plan.plan(config)
     learning_steps = loop.total_steps - loop.warmup_steps
     assert learning_steps * 3 % 10 == 0
     state = trained(config, chunks=loop.point_chunks * loop.num_points)
@@ -389,12 +389,12 @@ def test_epsilon_counts_the_steps_of_all_environments():
     """Greedy from the start, or random throughout: the returns tell which."""
     seen = []
 
-    def act(key, state, observation, epsilon):
-        seen.append(epsilon.shape)
-        return jnp.where(epsilon > 0.75, 1, 0).astype(jnp.int32)
+    def act(key, state, memory, observation, epsilon, explore):
+        seen.append((epsilon.shape, explore))
+        return jnp.where(epsilon > 0.75, 1, 0).astype(jnp.int32), memory
 
     env = environments.adapt(Corridor())
-    agent = types.Agent(lambda key, example: None, act, None, None)
+    agent = types.Agent(lambda *_: None, lambda key: (), act, None, None, None)
     state = train.init(jax.random.key(0), agent, env, 2)
     schedule = train.epsilon_schedule(
         dataclasses.replace(
@@ -402,7 +402,7 @@ def test_epsilon_counts_the_steps_of_all_environments():
         )
     )
     _, rollout = train.collect(jax.random.key(1), agent, env, state, schedule, 20)
-    assert seen[0] == (2,)
+    assert seen[0] == ((), True)
     # epsilon = 1 - 2 t / 80 > 0.75 for t < 10, with two steps counted a row.
     np.testing.assert_array_equal(rollout.action[:, 0], np.arange(20) < 10)
 

@@ -1,0 +1,40 @@
+"""What the fields of a configuration are made of: ranges, and what can be swept.
+
+This module imports nothing heavier than the standard library, so that `--help` and
+every refusal of a bad value come before jax is loaded.
+"""
+
+import dataclasses
+import math
+from typing import Annotated
+
+MAX_INT32 = 2**31 - 1
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run; the message says what to change."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """The interval of a number; `open_low` excludes the lower end."""
+
+    low: float
+    high: float = math.inf
+    open_low: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.open_low else value >= self.low
+        return above and value <= self.high
+
+    def __str__(self) -> str:
+        left = "(" if self.open_low else "["
+        right = ")" if self.high == math.inf else "]"
+        return f"{left}{self.low:g}, {self.high:g}{right}"
+
+
+TRACED = "traced"
+Count = Annotated[int, Range(1, MAX_INT32)]
+Probability = Annotated[float, Range(0, 1), TRACED]
+Positive = Annotated[float, Range(0, open_low=True), TRACED]
+Decay = Annotated[float, Range(0, 0.9999999), TRACED]

@@ -1,0 +1,114 @@
+"""Heads that represent the return of an action by a histogram."""
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import erf
+
+from jaxq.types import Array, Head
+
+
+def _atoms(v_min: Array | float, v_max: Array | float, num_atoms: int) -> Array:
+    return v_min + (v_max - v_min) * (jnp.arange(num_atoms) / (num_atoms - 1))
+
+
+def cross_entropy(logits: Array, target: Array) -> tuple[Array, Array]:
+    """Cross-entropy of target[K] with softmax(logits[K]), and their KL divergence.
+
+    The divergence is the priority: cross-entropy never falls below the entropy of the
+    target, which would keep transitions with a wide return on top for ever.
+    """
+    log_probabilities = jax.nn.log_softmax(logits)
+    value = -jnp.sum(target * log_probabilities)
+    negative_entropy = jnp.sum(jax.scipy.special.xlogy(target, target))
+    return value, jnp.maximum(value + negative_entropy, 0.0)
+
+
+def two_hot_target(value: Array, atoms: Array) -> Array:
+    """Mass on the two atoms [K] next to a value, so that their mean is the value.
+
+    Values beyond the first or last atom go to it. This is the projection of C51 for a
+    single value, written without a scatter.
+    """
+    spacing = atoms[1] - atoms[0]
+    value = jnp.clip(value, atoms[0], atoms[-1])
+    return jnp.clip(1.0 - jnp.abs(value - atoms) / spacing, 0.0, 1.0)
+
+
+def categorical(num_atoms: int, v_min: Array | float, v_max: Array | float) -> Head:
+    """K logits an action: a distribution of the return on K fixed atoms.
+
+    target = projection of sum_i p'_i delta(r + discount * z_i) onto the atoms;
+    loss = cross-entropy; priority = Kullback-Leibler divergence.
+
+    Args:
+        num_atoms: K.
+        v_min, v_max: [] first and last atom.
+
+    Reference: Bellemare et al., arXiv:1707.06887, equation 7 and algorithm 1.
+    """
+
+    def q_values(output: Array) -> Array:
+        return jax.nn.softmax(output) @ _atoms(v_min, v_max, num_atoms)
+
+    def backup(reward: Array, discount: Array, next_output: Array) -> Array:
+        atoms = _atoms(v_min, v_max, num_atoms)
+        moved = reward + discount * atoms
+        spread = jax.vmap(two_hot_target, in_axes=(0, None))(moved, atoms)
+        return jax.nn.softmax(next_output) @ spread
+
+    return Head(num_atoms, q_values, backup, cross_entropy)
+
+
+def two_hot(num_atoms: int, v_min: Array | float, v_max: Array | float) -> Head:
+    """K logits an action: its expected return, as a histogram.
+
+    target = two-hot(r + discount * q'); loss = cross-entropy.
+
+    Reference: Schrittwieser et al., arXiv:1911.08265, appendix F; Farebrother et al.,
+    arXiv:2403.03950, section 3.1.
+    """
+
+    def q_values(output: Array) -> Array:
+        return jax.nn.softmax(output) @ _atoms(v_min, v_max, num_atoms)
+
+    def backup(reward: Array, discount: Array, next_output: Array) -> Array:
+        value = reward + discount * q_values(next_output[None])[0]
+        return two_hot_target(value, _atoms(v_min, v_max, num_atoms))
+
+    return Head(num_atoms, q_values, backup, cross_entropy)
+
+
+def hl_gauss(
+    num_bins: int,
+    v_min: Array | float,
+    v_max: Array | float,
+    sigma: Array | float = 0.75,
+) -> Head:
+    """K logits an action: its expected return, as a histogram of K equal bins.
+
+    target_i = mass of N(r + discount * q', (sigma * width)^2) in bin i, normalised to
+    [v_min, v_max]; loss = cross-entropy.
+
+    Args:
+        num_bins: K.
+        v_min, v_max: [] ends of the first and last bin.
+        sigma: [] standard deviation in widths of a bin.
+
+    Reference: Imani and White, arXiv:1806.04613; Farebrother et al., arXiv:2403.03950,
+    section 3.1 (sigma 0.75).
+    """
+
+    def edges() -> Array:
+        return _atoms(v_min, v_max, num_bins + 1)
+
+    def q_values(output: Array) -> Array:
+        return jax.nn.softmax(output) @ ((edges()[1:] + edges()[:-1]) / 2.0)
+
+    def backup(reward: Array, discount: Array, next_output: Array) -> Array:
+        value = reward + discount * q_values(next_output[None])[0]
+        value = jnp.clip(value, edges()[0], edges()[-1])
+        width = edges()[1] - edges()[0]
+        cumulative = erf((edges() - value) / (jnp.sqrt(2.0) * sigma * width))
+        return jnp.diff(cumulative) / (cumulative[-1] - cumulative[0])
+
+    return Head(num_bins, q_values, backup, cross_entropy)

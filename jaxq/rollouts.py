@@ -1,0 +1,159 @@
+"""An agent that learns from its newest rollout, and its returns."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxq import agents, learner, networks, returns
+from jaxq import plan as plans
+from jaxq.config import Config
+from jaxq.types import (
+    Agent,
+    Array,
+    Counter,
+    Key,
+    LearnerState,
+    LossFunction,
+    Network,
+    PyTree,
+    Regression,
+    Sequence,
+    Step,
+    UpdateMetrics,
+    counter,
+)
+
+
+class RolloutAgentState(NamedTuple):
+    """State of an agent that learns from the newest rollout only."""
+
+    learner: LearnerState
+    examples: PyTree  # [N, ...], made of the rollout
+    key: Key  # of the order in which they are drawn
+    updates: Counter  # gradient steps done
+
+
+def rollout_agent(
+    network: Network, policy: Network, loss: LossFunction, config: Config
+) -> Agent:
+    """An agent that regresses to the Q(lambda) returns of its newest rollout.
+
+    The returns are computed once, before the first of num_epochs passes over the
+    rollout; a pass is shuffled and cut into num_minibatches. With a recurrent network,
+    whole sequences are shuffled, one for each environment.
+
+    Args:
+        network: its parameters are learned.
+        policy: acts, and evaluates successors, with the same parameters.
+        loss: of one Regression, or of one Sequence for a recurrent network.
+        config: exploration, returns and optimizer.
+    """
+    optimizer = learner.make_optimizer(config)
+    act = agents.acting(policy, config)
+    length = plans.plan(config).rollout_length
+    recurrent = config.recurrent != "none"
+    batches, per_epoch = config.num_minibatches, config.num_envs
+    per_epoch *= 1 if recurrent else length
+
+    def make_examples(state: LearnerState, rollout: Step) -> PyTree:
+        """Regression[T E], or Sequence[E] of T steps."""
+        target = jax.vmap(
+            lambda steps: q_lambda_returns(policy, state.params, steps, config),
+            in_axes=1,
+            out_axes=1,
+        )(rollout)
+        if not recurrent:
+            examples = Regression(rollout.observation, rollout.action, target)
+            return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), examples)
+        by_env = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), rollout)
+        return Sequence(
+            memory=jax.tree.map(lambda x: x[:, 0], by_env.memory),
+            observation=by_env.observation,
+            action=by_env.action,
+            reward=target.T,
+            terminated=by_env.terminated,
+            truncated=by_env.truncated,
+        )
+
+    def init(key: Key, example: Step) -> RolloutAgentState:
+        example = example._replace(memory=policy.begin(jax.random.key(0)))
+        state = learner.init_learner(key, network, optimizer, example.observation)
+        shape = (length, config.num_envs)
+        rollout = jax.tree.map(
+            lambda leaf: jnp.zeros((*shape, *leaf.shape), leaf.dtype), example
+        )
+        return RolloutAgentState(
+            learner=state,
+            examples=make_examples(state, rollout),
+            key=jax.random.key(0),
+            updates=counter(),
+        )
+
+    def observe(key: Key, state: RolloutAgentState, rollout: Step) -> RolloutAgentState:
+        examples = make_examples(state.learner, rollout)
+        return state._replace(examples=examples, key=key)
+
+    def update(
+        key: Key, state: RolloutAgentState, epsilon: Array
+    ) -> tuple[RolloutAgentState, UpdateMetrics]:
+        del epsilon
+        done = state.updates.value
+        order_key = jax.random.fold_in(state.key, done // batches)
+        order = jax.random.permutation(order_key, per_epoch)
+        size = per_epoch // batches
+        chosen = jax.lax.dynamic_slice_in_dim(order, done % batches * size, size)
+        chosen = jax.lax.optimization_barrier(chosen)
+        stepped, _, metrics = learner.gradient_step(
+            key,
+            state.learner,
+            jax.tree.map(lambda leaf: leaf[chosen], state.examples),
+            jnp.ones(size),
+            done,
+            config=config,
+            loss=loss,
+            optimizer=optimizer,
+            absorb=network.absorb,
+        )
+        state = state._replace(learner=stepped, updates=Counter(done + 1))
+        return state, metrics
+
+    return agents.assemble(policy, init, act, observe, update)
+
+
+def q_lambda_returns(
+    policy: Network, params: PyTree, steps: Step, config: Config
+) -> Array:
+    """Returns of Q(lambda) of one environment's rollout, all from the same parameters.
+
+    Args:
+        policy: evaluates the true successors.
+        params: its parameters.
+        steps: Step[T], with the memory before each step.
+        config: discount, trace_decay, and trace_cut for Watkins' traces.
+
+    Returns:
+        [T].
+    """
+
+    def evaluate(step: Step) -> tuple[Array, Array]:
+        output, memory = networks.step(
+            policy, None, params, step.memory, step.observation
+        )
+        after, _ = networks.step(policy, None, params, memory, step.next_observation)
+        return policy.head.q_values(output), jnp.max(policy.head.q_values(after))
+
+    q_values, next_value = jax.vmap(evaluate)(steps)
+    trace = jnp.full(next_value.shape, config.trace_decay)
+    if config.trace_cut:
+        best = jnp.max(q_values, axis=1)
+        value = jnp.take_along_axis(q_values, steps.action[:, None], axis=1)[:, 0]
+        greedy = (value == best).astype(jnp.float32)
+        trace *= jnp.concatenate([greedy[1:], jnp.ones(1)])
+    return returns.lambda_returns(
+        steps.reward,
+        config.discount * (1.0 - steps.terminated),
+        steps.truncated,
+        next_value,
+        trace,
+    )

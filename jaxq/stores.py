@@ -1,0 +1,184 @@
+"""What a replay agent learns from: where steps are kept and how they are drawn."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxq import plan as plans
+from jaxq import priorities, replay, returns
+from jaxq.config import Config
+from jaxq.types import Array, EnvSpec, Key, Step, Transition
+
+
+class Store(NamedTuple):
+    """A place for experience as four pure functions.
+
+    init: (example: Step) -> state
+    add: (state, rollout: Step[T, E]) -> state
+    sample: (key, state, updates) -> replay.Sample[B]
+    feedback: (state, place[B], priority[B]) -> state, after learning from a sample
+    """
+
+    init: Callable[[Step], Any]
+    add: Callable[[Any, Step], Any]
+    sample: Callable[[Key, Any, Array], replay.Sample]
+    feedback: Callable[[Any, Array, Array], Any]
+
+
+def reader(config: Config, spec: EnvSpec) -> replay.Reader:
+    """Sequences for a recurrent network, n-step transitions for any other."""
+    if config.recurrent == "none":
+        return replay.transitions(spec.observation, config.n_step, config.discount)
+    return replay.sequences(spec.observation, plans.window(config) + 1)
+
+
+def keep(state: Any, place: Array, priority: Array) -> Any:
+    """The feedback of a store that has no use for priorities."""
+    del place, priority
+    return state
+
+
+def uniform(config: Config, spec: EnvSpec) -> Store:
+    """A ring from which every step is drawn equally often.
+
+    Reference: Lin (1992); Mnih et al. (2015), doi:10.1038/nature14236.
+    """
+    rows, window = plans.plan(config).buffer_rows, plans.window(config)
+    read = reader(config, spec)
+
+    def init(example: Step) -> replay.ReplayState:
+        return replay.init(example, rows, config.num_envs, spec.num_actions)
+
+    def sample(key: Key, state: replay.ReplayState, updates: Array) -> replay.Sample:
+        del updates
+        return replay.sample_uniform(key, state, read, config.batch_size, window)
+
+    return Store(init, replay.add, sample, keep)
+
+
+class Prioritized(NamedTuple):
+    """A ring, and the mass with which each of its steps is drawn."""
+
+    ring: replay.ReplayState
+    tree: priorities.Tree
+    largest: Array  # [] float32: the largest priority so far
+
+
+def proportional(config: Config, spec: EnvSpec) -> Store:
+    """A ring from which steps are drawn in proportion to p^alpha.
+
+    p is the last priority of a step plus priority_epsilon; a new step has the largest
+    so far, at first 1. The loss is weighted by (N P(i))^-beta over its maximum in the
+    minibatch, where beta rises linearly to 1 over importance_updates. A step that
+    cannot be learned from (its successors are not stored yet, or it was truncated) has
+    no mass.
+
+    Reference: Schaul et al., arXiv:1511.05952, section 3.3 and algorithm 1.
+    """
+    rows, window = plans.plan(config).buffer_rows, plans.window(config)
+    read, num_envs = reader(config, spec), config.num_envs
+    base = uniform(config, spec)
+
+    def mass(priority: Array) -> Array:
+        return (priority + config.priority_epsilon) ** config.priority_exponent
+
+    def init(example: Step) -> Prioritized:
+        tree = priorities.init(rows * num_envs)
+        return Prioritized(base.init(example), tree, jnp.ones(()))
+
+    def add(state: Prioritized, rollout: Step) -> Prioritized:
+        length = rollout.action.shape[0]
+        before = state.ring.added.value
+        ring = base.add(state.ring, rollout)
+        # Rows from `before - window` on have all their successors now, except for the
+        # newest `window` rows, which also take the place of old ones.
+        row = before - window + jnp.arange(min(length + window, rows))
+        row += length + window - row.size
+        ready = (row >= 0) & (row < before + length - window)
+        usable = jnp.ones((row.size, num_envs))
+        if config.recurrent == "none":
+            usable = 1.0 - ring.truncated[row % rows].astype(jnp.float32)
+        new = jnp.where(ready[:, None], usable * mass(state.largest), 0.0)
+        place = (row % rows)[:, None] * num_envs + jnp.arange(num_envs)
+        tree = priorities.update(state.tree, place.reshape(-1), new.reshape(-1))
+        return Prioritized(ring, tree, state.largest)
+
+    def sample(key: Key, state: Prioritized, updates: Array) -> replay.Sample:
+        place = priorities.sample(key, state.tree, config.batch_size)
+        place = jax.lax.optimization_barrier(place)
+        # Rows are counted since the start; the newest is added - 1.
+        newest = state.ring.added.value - 1
+        slot = place // num_envs
+        row = newest - (newest - slot) % rows
+        drawn = replay.gather(state.ring, read, row, place % num_envs)
+        progress = jnp.minimum(updates / config.importance_updates, 1.0)
+        start = config.importance_exponent
+        beta = start + (1.0 - start) * progress
+        chance = state.tree[0][place]
+        smallest = jnp.min(jnp.where(chance > 0.0, chance, jnp.inf))
+        weight = jnp.where(chance > 0.0, (smallest / chance) ** beta, 0.0)
+        return drawn._replace(weight=drawn.weight * weight)
+
+    def feedback(state: Prioritized, place: Array, priority: Array) -> Prioritized:
+        priority = jnp.where(jnp.isfinite(priority), priority, state.largest)
+        # What has no mass must not get any.
+        new = jnp.where(state.tree[0][place] > 0.0, mass(priority), 0.0)
+        tree = priorities.update(state.tree, place, new)
+        largest = jnp.maximum(state.largest, jnp.max(priority))
+        return Prioritized(state.ring, tree, largest)
+
+    return Store(init, add, sample, feedback)
+
+
+def latest(config: Config, spec: EnvSpec) -> Store:
+    """Every step once, as soon as its successors and their actions are known."""
+    loop, window = plans.plan(config), plans.window(config)
+    length = loop.rollout_length
+    rows = -(-(length + window) // length) * length
+    read = reader(config, spec)
+
+    def init(example: Step) -> replay.ReplayState:
+        return replay.init(example, rows, config.num_envs, spec.num_actions)
+
+    def sample(key: Key, state: replay.ReplayState, updates: Array) -> replay.Sample:
+        del key, updates
+        return replay.sample_latest(state, read, length, window)
+
+    return Store(init, replay.add, sample, keep)
+
+
+def newest(config: Config, spec: EnvSpec) -> Store:
+    """The steps of the newest rollout, each once, with their true successors.
+
+    A window of n steps ends with its episode or with the rollout.
+    """
+    del spec
+    length = plans.plan(config).rollout_length
+
+    def init(example: Step) -> Step:
+        def zeros(leaf: Array) -> Array:
+            return jnp.zeros((length, config.num_envs, *leaf.shape), leaf.dtype)
+
+        return jax.tree.map(zeros, example)
+
+    def add(state: Step, rollout: Step) -> Step:
+        del state
+        return rollout
+
+    def sample(key: Key, state: Step, updates: Array) -> replay.Sample:
+        del key, updates
+        last = jnp.arange(length) == length - 1
+        ended = state._replace(truncated=state.truncated | last[:, None])
+
+        def fold(time: Array, env: Array) -> Transition:
+            window = jnp.minimum(time + jnp.arange(config.n_step), length - 1)
+            steps = jax.tree.map(lambda leaf: leaf[window, env], ended)
+            return returns.n_step(steps, config.discount)
+
+        place = jnp.arange(length * config.num_envs)
+        examples = jax.vmap(fold)(place // config.num_envs, place % config.num_envs)
+        return replay.Sample(examples, jnp.ones(place.size), place)
+
+    return Store(init, add, sample, keep)

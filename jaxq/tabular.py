@@ -1,0 +1,95 @@
+"""The algorithms that learn a table; see `jaxq.algorithms`."""
+
+from jaxq import agents, build, ensembles, losses, models, rollouts
+from jaxq.config import Config
+from jaxq.deep import dqn
+from jaxq.papers import compose
+from jaxq.types import Agent, EnvSpec
+
+
+def tabular_q(config: Config, spec: EnvSpec) -> Agent:
+    """Q-learning on a table, from replayed minibatches.
+
+    Q(s, a) += learning_rate (R - Q(s, a)) for every transition of the minibatch, where
+    R = r if it is terminal and r + gamma max Q(s', .) otherwise. With `sgd` and the
+    summed loss that is the gradient step of the squared TD loss; the target table is
+    the table itself as long as target_period is 1. Differs by drawing its transitions
+    from a replay buffer (Lin, 1992), unless rollout_length is 1.
+    """
+    return _tabular("tabular_q", config, spec)
+
+
+def n_step_q(config: Config, spec: EnvSpec) -> Agent:
+    """Q-learning on a table with uncorrected n-step returns, from replay."""
+    return _tabular("n_step_q", config, spec)
+
+
+def sarsa(config: Config, spec: EnvSpec) -> Agent:
+    """SARSA on a table: the target is r + gamma Q(s', a') of the action taken there.
+
+    Every step is learned from once, as soon as the next action is chosen.
+    """
+    return _tabular("sarsa", config, spec)
+
+
+def expected_sarsa(config: Config, spec: EnvSpec) -> Agent:
+    """Expected SARSA on a table: bootstraps from the epsilon-greedy policy's mean."""
+    return _tabular("expected_sarsa", config, spec)
+
+
+def double_q_learning(config: Config, spec: EnvSpec) -> Agent:
+    """Double Q-learning: two tables, each judged by the other.
+
+    The behaviour policy follows their mean.
+    """
+    config = build.check_table(
+        "double_q_learning", compose(config, "double_q_learning")
+    )
+    network = build.make_twin(config, spec)
+    loss = build.with_penalty(ensembles.double_q_loss(network), config)
+    store = build.make_store(config, spec)
+    return agents.replay_agent(network, network, loss, store, config)
+
+
+def watkins_q_lambda(config: Config, spec: EnvSpec) -> Agent:
+    """Watkins's Q(lambda) on a table: traces end before an action that is not greedy.
+
+    The forward view, within rollouts of rollout_length steps, in place of eligibility
+    traces that last for the whole episode.
+    """
+    return _q_lambda("watkins_q_lambda", config, spec)
+
+
+def peng_q_lambda(config: Config, spec: EnvSpec) -> Agent:
+    """Peng's Q(lambda) on a table: traces go on whatever the action.
+
+    The forward view, within rollouts of rollout_length steps, in place of eligibility
+    traces that last for the whole episode.
+    """
+    return _q_lambda("peng_q_lambda", config, spec)
+
+
+def dyna_q(config: Config, spec: EnvSpec) -> Agent:
+    """Dyna-Q: learns from each step, and from batch_size steps that a model recalls.
+
+    The model is deterministic: it recalls what happened last. Differs in that the
+    recalled steps are learned from together with the new one, not one by one.
+    """
+    config = build.check_table("dyna_q", compose(config, "dyna_q"))
+    network = build.make_networks(config, spec).online
+    loss = build.with_penalty(losses.td_loss(network, config.double_q), config)
+    store = models.model(config, spec)
+    return agents.replay_agent(network, network, loss, store, config)
+
+
+def _tabular(name: str, config: Config, spec: EnvSpec) -> Agent:
+    return dqn(build.check_table(name, compose(config, name)), spec)
+
+
+def _q_lambda(name: str, config: Config, spec: EnvSpec) -> Agent:
+    config = build.check_table(name, compose(config, name))
+    network = build.make_networks(config, spec).online
+    loss = build.with_penalty(losses.regression_loss(network), config)
+    return rollouts.rollout_agent(
+        network, network, loss, build.check_rollouts(name, config)
+    )
