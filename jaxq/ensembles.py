@@ -58,7 +58,9 @@ def ensemble(
         del key
         each = jax.vmap(network.apply, in_axes=(None, 0, None))
         prior = each(None, jax.lax.stop_gradient(params["priors"]), observation)
-        outputs = each(None, params["members"], observation) + prior_scale * prior
+        # Minus infinity, no action, comes from the members; 0 * -inf would be NaN.
+        prior = jnp.where(jnp.isfinite(prior), prior_scale * prior, 0.0)
+        outputs = each(None, params["members"], observation) + prior
         return outputs[..., 0].T
 
     def begin(key: Key) -> Member:

@@ -16,20 +16,17 @@ def rescale(x: Array) -> Array:
 
     Reference: Pohlen et al., arXiv:1805.11593, proposition A.2 (c = 0.001).
     """
-    # sqrt(|x| + 1) - 1, without the cancellation near zero.
-    root = jnp.abs(x) / (jnp.sqrt(jnp.abs(x) + 1.0) + 1.0)
-    return jnp.sign(x) * root + RESCALING * x
+    # The first term without the cancellation near zero, and with its slope at zero.
+    return x / (jnp.sqrt(jnp.abs(x) + 1.0) + 1.0) + RESCALING * x
 
 
 def unrescale(y: Array) -> Array:
-    """The inverse of `rescale`."""
-    c = RESCALING
-    size = jnp.abs(y)
-    # Solves c u^2 + u - (1 + c + size) = 0 for u = sqrt(|x| + 1), with u - 1 = root.
-    root = (
-        2.0 * size / (1.0 + 2.0 * c + jnp.sqrt((1.0 + 2.0 * c) ** 2 + 4.0 * c * size))
-    )
-    return jnp.sign(y) * root * (root + 2.0)
+    """The inverse of `rescale`; minus infinity, no action, stays what it is."""
+    b, c = 1.0 + 2.0 * RESCALING, RESCALING
+    finite = jnp.where(jnp.isfinite(y), y, 0.0)
+    # Solves c u^2 + u - (1 + c + |y|) = 0 for u = sqrt(|x| + 1); u - 1 = |root|.
+    root = 2.0 * finite / (b + jnp.sqrt(b**2 + 4.0 * c * jnp.abs(finite)))
+    return jnp.where(jnp.isfinite(y), root * (jnp.abs(root) + 2.0), y)
 
 
 def scalar(
@@ -97,7 +94,7 @@ def quantile_loss(
     Reference: Dabney et al., arXiv:1710.10044, equation 10.
     """
     error = target.value[None, :] - value[:, None]
-    side = jnp.abs(fraction[:, None] - (error < 0.0))
+    side = jnp.where(error < 0.0, 1.0 - fraction[:, None], fraction[:, None])
     huber = optax.losses.huber_loss(error, delta=huber_delta) / huber_delta
     loss = jnp.sum(side * huber * target.weight[None, :])
     mean_error = jnp.sum(target.weight * target.value) - jnp.mean(value)

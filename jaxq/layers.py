@@ -69,7 +69,12 @@ class Dense(nn.Module):
         into, out = jax.random.split(self.make_rng("noise"))
         e_in = _squashed_normal(into, fan_in)
         e_out = _squashed_normal(out, self.features)
-        return y + e_out * ((e_in * x) @ weight + bias)
+        spread = jnp.broadcast_to(e_in, x.shape) * x @ weight + _like(bias, y)
+        return y + _like(e_out, y) * spread
+
+
+def _like(x: Array, y: Array) -> Array:
+    return jnp.broadcast_to(x, y.shape)
 
 
 def _squashed_normal(key: Key, size: int) -> Array:

@@ -172,7 +172,9 @@ def munchausen_loss(
         taken = select_action(here[:, None], transition.action)[0]
         bonus = alpha * jnp.maximum(temperature * taken, clip)
         probabilities = jnp.exp(there)
-        entropy = -temperature * jnp.sum(probabilities * there)
+        # An action without probability adds nothing, even where its log is infinite.
+        each = jnp.where(probabilities > 0.0, probabilities * there, 0.0)
+        entropy = -temperature * jnp.sum(each)
         backup = head.backup(
             transition.reward + bonus + transition.discount * entropy,
             transition.discount,

@@ -30,7 +30,7 @@ class RolloutAgentState(NamedTuple):
 
     learner: LearnerState
     examples: PyTree  # [N, ...], made of the rollout
-    key: Key  # of the order in which they are drawn
+    order: Array  # data of the key of the order in which they are drawn
     updates: Counter  # gradient steps done
 
 
@@ -86,20 +86,22 @@ def rollout_agent(
         return RolloutAgentState(
             learner=state,
             examples=make_examples(state, rollout),
-            key=jax.random.key(0),
+            order=jax.random.key_data(jax.random.key(0)),
             updates=counter(),
         )
 
     def observe(key: Key, state: RolloutAgentState, rollout: Step) -> RolloutAgentState:
         examples = make_examples(state.learner, rollout)
-        return state._replace(examples=examples, key=key)
+        return state._replace(examples=examples, order=jax.random.key_data(key))
 
     def update(
         key: Key, state: RolloutAgentState, epsilon: Array
     ) -> tuple[RolloutAgentState, UpdateMetrics]:
         del epsilon
         done = state.updates.value
-        order_key = jax.random.fold_in(state.key, done // batches)
+        order_key = jax.random.fold_in(
+            jax.random.wrap_key_data(state.order), done // batches
+        )
         order = jax.random.permutation(order_key, per_epoch)
         size = per_epoch // batches
         chosen = jax.lax.dynamic_slice_in_dim(order, done % batches * size, size)

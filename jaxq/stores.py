@@ -101,7 +101,7 @@ def proportional(config: Config, spec: EnvSpec) -> Store:
         if config.recurrent == "none":
             usable = 1.0 - ring.truncated[row % rows].astype(jnp.float32)
         new = jnp.where(ready[:, None], usable * mass(state.largest), 0.0)
-        place = (row % rows)[:, None] * num_envs + jnp.arange(num_envs)
+        place = (row % rows)[:, None] * num_envs + jnp.arange(num_envs)[None, :]
         tree = priorities.update(state.tree, place.reshape(-1), new.reshape(-1))
         return Prioritized(ring, tree, state.largest)
 

@@ -65,89 +65,68 @@ class MDP:
         return observation, following, reward, terminated, truncated, info
 
 
-class Probe(MDP):
-    """Observation [1] or [2] floats; an episode of `length` steps."""
+class Gauntlet(MDP):
+    """Seven small tasks in one, drawn at reset; an observation is [one-hot task, x, y].
 
-    length = 1
-
-    def first(self, key):
-        return jnp.zeros(2)
-
-    def observe(self, value):
-        return value
-
-
-class ValueOnly(Probe):
-    """One state, one action, reward 1: Q = 1."""
-
-    num_actions = 1
-
-    def transition(self, key, value, action):
-        return value, jnp.float32(1), jnp.bool_(True)
-
-    truth = ((((0.0, 0.0), 0), 1.0),)
-
-
-class ObservationDependent(Probe):
-    """Reward is the observation, +1 or -1."""
-
-    num_actions = 1
+    0 value only: reward 1. 1 observation: reward x = +1 or -1. 2 delayed: reward 1 on
+    the second step (x = 1). 3 action: action 0 pays +1, action 1 pays -1. 4 both: the
+    action that equals the sign of y pays +1, the other -1. 5 constant reward 1, cut off
+    every 7 steps. 6 a corridor of four cells (x = cell / 4): action 1 moves on, leaving
+    the last pays 1; cut off after 6 steps.
+    """
 
     def first(self, key):
-        return jnp.array([1.0, 0.0]) * jax.random.choice(key, jnp.array([-1.0, 1.0]))
+        task_key, sign_key, cell_key = jax.random.split(key, 3)
+        task = jax.random.randint(task_key, (), 0, 7)
+        sign = jax.random.choice(sign_key, jnp.array([-1.0, 1.0]))
+        cell = jax.random.randint(cell_key, (), 0, 4) / 4
+        x = jnp.where(task == 1, sign, jnp.where(task == 6, cell, 0.0))
+        y = jnp.where(task == 4, sign, 0.0)
+        return jnp.concatenate([jax.nn.one_hot(task, 7), jnp.stack([x, y])])
 
     def transition(self, key, value, action):
-        return value, value[0], jnp.bool_(True)
+        del key
+        task, x, y = jnp.argmax(value[:7]), value[7], value[8]
+        right = jnp.where(task == 3, action == 0, (y > 0) == (action == 1))
+        moved = x + action / 4
+        reward = jnp.select(
+            [task == 0, task == 1, task == 2, task <= 4, task == 5],
+            [1.0, x, x, jnp.where(right, 1.0, -1.0), 1.0],
+            (moved > 0.9).astype(jnp.float32),
+        )
+        ended = jnp.select(
+            [task == 2, task <= 4, task == 5], [x > 0.5, True, False], moved > 0.9
+        )
+        x = jnp.select([task == 2, task == 6], [1.0, moved], x)
+        return value.at[7].set(x), reward, ended
 
-    truth = ((((1.0, 0.0), 0), 1.0), (((-1.0, 0.0), 0), -1.0))
+    def step(self, key, state, action, params):
+        task = jnp.argmax(state.value[:7])
+        limit = jnp.select([task == 5, task == 6], [7, 6], 100)
+        return super().step(key, state, action, Params(limit))
 
-
-class DelayedReward(Probe):
-    """Two steps, reward 1 at the end: Q(start) = gamma."""
-
-    num_actions = 1
-
-    def transition(self, key, value, action):
-        last = value[0] > 0.5
-        return jnp.array([1.0, 0.0]), last.astype(jnp.float32), last
-
-    truth = ((((0.0, 0.0), 0), 0.9), (((1.0, 0.0), 0), 1.0))
-
-
-class ActionDependent(Probe):
-    """Action 0 pays +1 and action 1 pays -1."""
-
-    def transition(self, key, value, action):
-        return value, jnp.where(action == 0, 1.0, -1.0), jnp.bool_(True)
-
-    truth = ((((0.0, 0.0), 0), 1.0), (((0.0, 0.0), 1), -1.0))
-
-
-class BothDependent(Probe):
-    """The action that equals the sign of the observation pays +1, the other -1."""
-
-    def first(self, key):
-        return jnp.array([0.0, 1.0]) * jax.random.choice(key, jnp.array([-1.0, 1.0]))
-
-    def transition(self, key, value, action):
-        right = (value[1] > 0) == (action == 1)
-        return value, jnp.where(right, 1.0, -1.0), jnp.bool_(True)
-
-    truth = (
-        (((0.0, 1.0), 1), 1.0),
-        (((0.0, 1.0), 0), -1.0),
-        (((0.0, -1.0), 0), 1.0),
-        (((0.0, -1.0), 1), -1.0),
-    )
+    @staticmethod
+    def row(observation):
+        """A number of its own for every observation, below 7 * 15."""
+        task = jnp.argmax(observation[:7])
+        x, y = jnp.round(4 * observation[7]) + 4, jnp.sign(observation[8]) + 1
+        return (task * 27 + 3 * x + y).astype(jnp.int32)
 
 
-PROBES = (
-    ValueOnly,
-    ObservationDependent,
-    DelayedReward,
-    ActionDependent,
-    BothDependent,
-)
+def seen(task, x=0.0, y=0.0):
+    return jnp.zeros(9).at[task].set(1).at[7].set(x).at[8].set(y)
+
+
+# (observation, action, value) with discount 0.9, the same for every policy.
+PROBES = {
+    "value only": [(seen(0), 0, 1.0)],
+    "observation": [(seen(1, 1.0), 0, 1.0), (seen(1, -1.0), 1, -1.0)],
+    "delayed reward": [(seen(2), 0, 0.9), (seen(2, 1.0), 1, 1.0)],
+    "action": [(seen(3), 0, 1.0), (seen(3), 1, -1.0)],
+    "both": [(seen(4, 0.0, 1.0), 1, 1.0), (seen(4, 0.0, -1.0), 1, -1.0)],
+    "constant reward": [(seen(5), 0, 10.0), (seen(5), 1, 10.0)],
+}
+CORRIDOR = [(seen(6, cell / 4), 1, 0.9 ** (3 - cell)) for cell in range(4)]
 
 
 class ConstantReward(MDP):

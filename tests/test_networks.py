@@ -1,75 +1,63 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxq import heads, networks
+from jaxq import build, heads, layers, networks
+from jaxq.config import Config
 from jaxq.types import EnvSpec
 
 HEAD = heads.scalar()
+KEY = jax.random.key(0)
 
 
 def spec(shape, dtype=jnp.float32, **more):
     return EnvSpec("test", jax.ShapeDtypeStruct(shape, dtype), 3, **more)
 
 
-def test_patches_equal_the_windows(rng):
-    x = rng.normal(size=(10, 9, 4)).astype(np.float32)
-    found = np.asarray(networks.patches(jnp.asarray(x), 3))
-    assert found.shape == (8, 7, 36)
-    for i in range(8):
-        for j in range(7):
-            window = x[i : i + 3, j : j + 3].reshape(-1)
-            np.testing.assert_array_equal(found[i, j], window)
+def minatar(style=layers.Style()):  # noqa: B008
+    torso = layers.MinAtarTorso(style=style)
+    return networks.from_torso(torso, spec((10, 10, 4), bool), HEAD, style)
 
 
-def test_patches_and_a_matrix_equal_a_convolution(rng):
-    x = rng.normal(size=(10, 10, 4)).astype(np.float32)
-    kernel = rng.normal(size=(3, 3, 4, 16)).astype(np.float32)
-    expected = jax.lax.conv_general_dilated(
-        x[None], kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )[0]
-    found = networks.patches(jnp.asarray(x), 3) @ kernel.reshape(36, 16)
-    np.testing.assert_allclose(found, expected, atol=1e-4)
-
-
-@pytest.mark.parametrize("torch_init", [False, True])
-def test_minatar_network_is_young_and_tians(torch_init):
-    torso = networks.MinAtarTorso(torch_init=torch_init)
-    network = networks.from_torso(torso, spec((10, 10, 4), bool), HEAD, torch_init)
+@pytest.mark.parametrize("weight_init", ["torch", "lecun", "orthogonal"])
+def test_minatar_network_is_young_and_tians(weight_init):
+    network = minatar(layers.Style(weight_init))
     observation = jnp.ones((10, 10, 4), bool)
-    params = network.init(jax.random.key(0), observation)
+    params = jax.eval_shape(network.init, KEY, observation)
     shapes = sorted(leaf.shape for leaf in jax.tree.leaves(params))
     assert shapes == [(3,), (16,), (36, 16), (128,), (128, 3), (1024, 128)]
-    output = network.apply(jax.random.key(0), params, observation)
+    output = jax.eval_shape(network.apply, KEY, params, observation)
     assert output.shape == (3, 1) and output.dtype == jnp.float32
 
 
 def test_no_grouped_convolution_under_vmap():
-    torso = networks.MinAtarTorso()
-    network = networks.from_torso(torso, spec((10, 10, 4), bool), HEAD)
-    observation = jnp.ones((10, 10, 4), bool)
-    params = jax.vmap(network.init, (0, None))(
-        jax.random.split(jax.random.key(0), 4), observation
-    )
+    network, observation = minatar(), jnp.ones((10, 10, 4), bool)
+    keys = jax.random.split(KEY, 4)
+    params = jax.eval_shape(jax.vmap(network.init, (0, None)), keys, observation)
     lowered = jax.jit(jax.vmap(network.apply, (None, 0, None))).lower(
-        jax.random.key(0), params, observation
+        KEY, params, observation
     )
     assert "convolution" not in lowered.as_text()
 
 
-def test_torch_initialisation_is_uniform_within_its_bound():
-    network = networks.from_torso(
-        networks.MLP((400,), torch_init=True), spec((25,)), HEAD, torch_init=True
+def test_an_mlp_is_affine_layers_with_relu_between_them(rng):
+    network = networks.from_torso(layers.MLP((7, 5)), spec((2, 2)), HEAD)
+    x = rng.normal(size=(2, 2)).astype(np.float32)
+    params = jax.tree.map(
+        lambda leaf: rng.normal(size=leaf.shape).astype(np.float32),
+        jax.eval_shape(network.init, KEY, x),
     )
-    params = network.init(jax.random.key(0), jnp.zeros(25))
-    layers = [params["torso"]["Dense_0"]["Dense_0"], params["Dense_0"]["Dense_0"]]
-    for layer, fan_in in zip(layers, (25, 400), strict=True):
-        for leaf in layer.values():
-            assert np.abs(leaf).max() <= fan_in**-0.5 + 1e-6
-        kernel = np.asarray(layer["kernel"])
-        np.testing.assert_allclose(kernel.std(), (3 * fan_in) ** -0.5, rtol=0.1)
-        assert np.asarray(layer["bias"]).std() > 0
+    y = x.reshape(-1)
+    for name in ("Hidden_0", "Hidden_1"):
+        dense = params["torso"][name]["Dense_0"]["Dense_0"]
+        y = np.maximum(y @ dense["kernel"] + dense["bias"], 0)
+    dense = params["values"]["Dense_0"]["Dense_0"]
+    expected = y @ dense["kernel"] + dense["bias"]
+    found = network.apply(None, params, x)
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-4)
 
 
 def test_a_scalar_observation_becomes_one_hot():
@@ -77,16 +65,146 @@ def test_a_scalar_observation_becomes_one_hot():
     np.testing.assert_array_equal(convert(jnp.int32(3)), [0, 0, 0, 1, 0])
 
 
+def test_a_number_without_categories_stays_a_number():
+    convert = networks.features(spec((), jnp.int32))
+    assert convert(jnp.int32(3)) == 3 and convert(jnp.int32(3)).dtype == jnp.float32
+
+
+# -- noise -----------------------------------------------------------------------------
+
+
+def test_every_environment_has_noise_of_its_own(strict):
+    nets = build.make_networks(Config(noisy=True, hidden_sizes=(8,)), spec((4,)))
+    params, x = jax.jit(nets.policy.init)(KEY, jnp.zeros(4)), jnp.ones(4)
+    keys, apply = jax.random.split(KEY, 16), jax.jit(nets.policy.apply)
+    outputs = jax.vmap(apply, (0, None, None))(keys, params, x)
+    assert len({row.tobytes() for row in np.asarray(outputs)}) == 16
+    np.testing.assert_allclose(outputs[3], apply(keys[3], params, x), rtol=1e-5)
+    silent = apply(None, params, x)
+    assert np.abs(outputs - silent[None]).max((1, 2)).min() > 0
+
+
+def test_dueling_values_under_noise_still_have_advantages_without_a_sum(rng):
+    config = Config(noisy=True, dueling=True, hidden_sizes=(8,))
+    network = build.make_networks(config, spec((4,))).online
+    params = jax.jit(network.init)(KEY, jnp.zeros(4))
+    x = rng.normal(size=4).astype(np.float32)
+    other = jax.tree.map(jnp.copy, params)
+    other["values"]["Dense_0"]["Dense_0"]["bias"] += 5.0  # of all advantages
+    np.testing.assert_allclose(
+        network.apply(KEY, params, x), network.apply(KEY, other, x), atol=1e-5
+    )
+
+
+# -- tables ----------------------------------------------------------------------------
+
+
 def test_a_table_reads_its_row():
     known = spec((), jnp.int32, num_states=5, state_index=lambda o: o)
     network = networks.table(known, HEAD, 2.5)
-    params = network.init(jax.random.key(0), jnp.int32(0))
+    params = network.init(KEY, jnp.int32(0))
     np.testing.assert_array_equal(params["table"], np.full((5, 3, 1), 2.5))
     params = {"table": jnp.arange(15.0).reshape(5, 3, 1)}
-    output = network.apply(jax.random.key(0), params, jnp.int32(2))
+    output = network.apply(KEY, params, jnp.int32(2))
     np.testing.assert_array_equal(output[:, 0], [6, 7, 8])
 
 
-def test_a_table_needs_numbered_states():
+def test_a_table_of_several_outputs():
+    known = spec((2,), num_states=4, state_index=lambda o: o[1].astype(jnp.int32))
+    network = networks.table(known, heads.quantile(7))
+    params = {"table": jnp.arange(84.0).reshape(4, 3, 7)}
+    output = network.apply(None, params, jnp.array([0.0, 3.0]))
+    np.testing.assert_array_equal(output, np.arange(63, 84).reshape(3, 7))
+
+
+def test_actions_that_do_not_exist_are_worth_minus_infinity():
+    known = spec(
+        (), jnp.int32, num_states=5, state_index=lambda o: o,
+        valid_actions=lambda o: jnp.arange(3) < o,
+    )  # fmt: skip
+    network = networks.table(known, HEAD)
+    params = {"table": jnp.arange(15.0).reshape(5, 3, 1)}
+    for row, expected in ((1, [3, -np.inf, -np.inf]), (2, [6, 7, -np.inf])):
+        output = network.apply(None, params, jnp.int32(row))
+        np.testing.assert_array_equal(output[:, 0], expected)
+
+    def best(params):
+        return jnp.max(network.apply(None, params, jnp.int32(2)))
+
+    gradient = np.asarray(jax.grad(best)(params)["table"])
+    assert gradient[2, 1, 0] == 1 and np.abs(gradient).sum() == 1
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"num_states": 5}, {"state_index": lambda o: o}], ids=str
+)
+def test_a_table_needs_numbered_states(more):
     with pytest.raises(ValueError, match="no numbered states"):
-        networks.table(spec((4,)), HEAD)
+        networks.table(spec((4,), **more), HEAD)
+
+
+# -- memory ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_a_recurrent_network_threads_its_memory(kind, rng, strict):
+    config = Config(recurrent=kind, memory_size=6, hidden_sizes=(5,))
+    network = build.make_networks(config, spec((4,))).online
+    x = rng.normal(size=(3, 4)).astype(np.float32)
+    params = jax.jit(network.init)(KEY, x[0])
+    memory = network.begin(KEY)
+    leaves = jax.tree.leaves(memory)
+    assert [leaf.shape for leaf in leaves] == [(6,)] * (2 if kind == "lstm" else 1)
+    assert not any(leaf.any() for leaf in leaves)
+    step = jax.jit(lambda memory, x: networks.step(network, None, params, memory, x))
+    memories, outputs = [memory], []
+    for observation in x:
+        output, memory = step(memory, observation)
+        memories.append(memory)
+        outputs.append(output)
+    assert outputs[0].shape == (3, 1)
+    np.testing.assert_allclose(network.apply(None, params, x[0]), outputs[0], atol=1e-6)
+    # The output depends on what was seen before, through the memory alone.
+    forgotten, _ = step(memories[0], x[2])
+    assert np.abs(forgotten - outputs[2]).max() > 1e-4
+    np.testing.assert_array_equal(step(memories[2], x[2])[0], outputs[2])
+    for before, after in itertools.pairwise(memories):
+        for left, right in zip(*map(jax.tree.leaves, (before, after)), strict=True):
+            assert np.abs(left - right).max() > 1e-4
+
+
+def test_a_gru_remembers_by_cho_et_als_equations(rng):
+    config = Config(recurrent="gru", memory_size=6, hidden_sizes=(5,))
+    network = build.make_networks(config, spec((4,))).online
+    x = rng.normal(size=4).astype(np.float32)
+    memory = rng.normal(size=6).astype(np.float32)
+    params = jax.tree.map(
+        lambda leaf: rng.normal(size=leaf.shape).astype(np.float32),
+        jax.eval_shape(network.init, KEY, x),
+    )
+    cell, dense = params["cell"], params["torso"]["Hidden_0"]["Dense_0"]["Dense_0"]
+    y = np.maximum(x @ dense["kernel"] + dense["bias"], 0)
+
+    def of(name, value):
+        return value @ cell[name]["kernel"] + cell[name].get("bias", 0)
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    reset = sigmoid(of("ir", y) + of("hr", memory))
+    update = sigmoid(of("iz", y) + of("hz", memory))
+    candidate = np.tanh(of("in", y) + reset * of("hn", memory))
+    expected = (1 - update) * candidate + update * memory
+    output, found = network.step(None, params, memory, x)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    dense = params["values"]["Dense_0"]["Dense_0"]
+    values = expected @ dense["kernel"] + dense["bias"]
+    np.testing.assert_allclose(output[:, 0], values, rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_without_memory_passes_it_on():
+    network = networks.from_torso(layers.MLP((4,)), spec((4,)), HEAD)
+    params = network.init(KEY, jnp.zeros(4))
+    output, memory = networks.step(network, None, params, (), jnp.ones(4))
+    np.testing.assert_array_equal(output, network.apply(None, params, jnp.ones(4)))
+    assert memory == () == network.begin(KEY)

@@ -1,67 +1,50 @@
 import collections
-import operator
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from conftest import same
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from streams import (
+    EXAMPLE,
+    SPEC,
+    check_transition,
+    example,
+    make_stream,
+    plain_transition,
+    rollouts,
+)
 
 from jaxq import replay
-from jaxq.types import Step
 
 GAMMA = 0.5
 
 
-def make_stream(rng, time, envs, p_terminated=0.1, p_truncated=0.1, shape=()):
-    """Steps whose observations are unique, so that every successor can be checked."""
-    observation = np.arange(time * envs, dtype=np.float32).reshape(time, envs)
-    terminated = rng.random((time, envs)) < p_terminated
-    truncated = (rng.random((time, envs)) < p_truncated) & ~terminated
-    following = np.vstack([observation[1:], np.full((1, envs), -2.0, np.float32)])
-    final = np.where(terminated | truncated, -1.0, following).astype(np.float32)
-    return Step(
-        observation=observation,
-        action=rng.integers(0, 3, (time, envs)).astype(np.int32),
-        reward=rng.normal(size=(time, envs)).astype(np.float32),
-        terminated=terminated,
-        truncated=truncated,
-        next_observation=final,
-    )
-
-
-EXAMPLE = Step(
-    jnp.float32(0), jnp.int32(0), jnp.float32(0), jnp.bool_(0), jnp.bool_(0),
-    jnp.float32(0),
-)  # fmt: skip
+add = jax.jit(replay.add)
+gather = jax.jit(replay.gather, static_argnums=1)
+sample_latest = jax.jit(replay.sample_latest, static_argnums=(1, 2, 3))
+sample_uniform = jax.jit(replay.sample_uniform, static_argnums=(2, 3, 4))
 
 
 def fill(stream, rows, length):
-    state = replay.init(EXAMPLE, rows, stream.action.shape[1], num_actions=3)
-    add = jax.jit(replay.add)
-    for start in range(0, stream.action.shape[0], length):
-        state = add(
-            state,
-            jax.tree.map(operator.itemgetter(slice(start, start + length)), stream),
-        )
+    memory = not isinstance(stream.memory, tuple)
+    state = replay.init(example(memory), rows, stream.action.shape[1], num_actions=3)
+    for rollout in rollouts(stream, length):
+        state = add(state, rollout)
     return state
 
 
-def plain_transition(stream, t, e, n):
-    """The transition from the stream itself; None if there is none."""
-    if stream.truncated[t, e]:
-        return None
-    reward, discount = 0.0, 1.0
-    for k in range(n):
-        if stream.truncated[t + k, e]:  # ends before it
-            return reward, discount, stream.observation[t + k, e]
-        reward += discount * stream.reward[t + k, e]
-        discount *= GAMMA
-        if stream.terminated[t + k, e]:
-            return reward, 0.0, None
-    return reward, discount, stream.observation[t + n, e]
+@functools.cache
+def transitions(n):
+    return replay.transitions(SPEC.observation, n, GAMMA)
+
+
+def draw(state, seed, batch_size, n):
+    return sample_uniform(jax.random.key(seed), state, transitions(n), batch_size, n)
 
 
 @pytest.mark.parametrize("n", [1, 3])
@@ -70,34 +53,22 @@ def test_every_stored_transition_equals_the_stream(n, total, rng, strict):
     rows, envs, length = 20, 3, 4
     stream = make_stream(rng, total, envs)
     state = fill(stream, rows, length)
-    read = jax.jit(replay.read, static_argnums=4)
+    read = jax.jit(replay.transitions(SPEC.observation, n, jnp.float32(GAMMA)))
     starts = int(replay.num_starts(state, n))
     assert starts == min(total, rows) - n
     for t in range(total - n - starts, total - n):
         for e in range(envs):
-            transition, weight = read(
-                state, EXAMPLE.observation, jnp.int32(t), jnp.int32(e), n,
-                jnp.float32(GAMMA),
-            )  # fmt: skip
-            expected = plain_transition(stream, t, e, n)
-            assert float(weight) == (expected is not None)
-            if expected is None:
-                continue
-            assert transition.observation == stream.observation[t, e]
-            assert transition.action == stream.action[t, e]
-            np.testing.assert_allclose(transition.reward, expected[0], atol=1e-6)
-            assert transition.discount == expected[1]
-            if expected[2] is not None:
-                assert transition.next_observation == expected[2]
+            transition, weight = read(state, jnp.int32(t), jnp.int32(e))
+            exists = plain_transition(stream, t, e, n, GAMMA) is not None
+            assert float(weight) == exists
+            if exists:
+                check_transition(transition, stream, t, e, n, GAMMA)
 
 
 def test_every_step_before_a_termination_is_drawn(rng):
     stream = make_stream(rng, 16, 2, p_terminated=0.5, p_truncated=0.2)
-    state = fill(stream, 16, 4)
-    sample = replay.sample_uniform(
-        jax.random.key(0), state, EXAMPLE.observation, 4096, 1, jnp.float32(GAMMA)
-    )
-    drawn = set(np.asarray(sample.transition.observation)[sample.weight > 0].tolist())
+    sample = draw(fill(stream, 16, 4), 0, 4096, 1)
+    drawn = set(np.asarray(sample.example.observation)[sample.weight > 0].tolist())
     usable = ~stream.truncated
     usable[-1] = False  # the newest row waits for its successor
     assert drawn == set(stream.observation[usable].tolist())
@@ -105,42 +76,77 @@ def test_every_step_before_a_termination_is_drawn(rng):
 
 def test_uniform_over_the_ring(rng):
     stream = make_stream(rng, 44, 3, p_truncated=0.0)
-    state = fill(stream, 20, 4)
-    sample = jax.jit(replay.sample_uniform, static_argnums=(3, 4))(
-        jax.random.key(1), state, EXAMPLE.observation, 60_000, 3, jnp.float32(GAMMA)
-    )
-    counts = collections.Counter(np.asarray(sample.transition.observation).tolist())
+    sample = draw(fill(stream, 20, 4), 1, 60_000, 3)
+    observation = np.asarray(sample.example.observation)
+    counts = collections.Counter(observation.tolist())
     assert len(counts) == 17 * 3
     assert scipy.stats.chisquare(list(counts.values())).pvalue > 1e-4
-    row, env = np.asarray(sample.place).T
-    assert row.max() < 20 and env.max() < 3
+    # Observation t * 3 + e lies in row t % 20, and its place is that times 3, plus e.
+    np.testing.assert_array_equal(sample.place, observation % 60)
 
 
 def test_no_transition_crosses_a_reset(rng):
     stream = make_stream(rng, 40, 2, p_terminated=0.2, p_truncated=0.2)
-    state = fill(stream, 40, 4)
-    sample = replay.sample_uniform(
-        jax.random.key(2), state, EXAMPLE.observation, 2000, 1, jnp.float32(GAMMA)
-    )
-    bootstraps = np.asarray((sample.weight > 0) & (sample.transition.discount > 0))
-    start = np.asarray(sample.transition.observation)[bootstraps]
-    after = np.asarray(sample.transition.next_observation)[bootstraps]
+    sample = draw(fill(stream, 40, 4), 2, 2000, 1)
+    bootstraps = np.asarray((sample.weight > 0) & (sample.example.discount > 0))
+    start = np.asarray(sample.example.observation)[bootstraps]
+    after = np.asarray(sample.example.next_observation)[bootstraps]
+    assert start.size > 500
+    assert not stream.truncated[start.astype(int) // 2, start.astype(int) % 2].any()
     np.testing.assert_array_equal(after - start, 2)  # the next row, not a fresh episode
 
 
+def test_the_newest_rows_with_successors_come_once_each(rng):
+    stream = make_stream(rng, 8, 2, p_truncated=0.2)
+    state = fill(stream, 8, 4)
+    sample = sample_latest(state, transitions(2), 4, 2)
+    np.testing.assert_array_equal(sample.example.observation, np.arange(4, 12))
+    np.testing.assert_array_equal(sample.weight, ~stream.truncated[2:6].reshape(-1))
+
+
+@pytest.mark.parametrize("start", [0, 3, 17, 35])
+def test_a_sequence_is_rows_in_order_with_the_memory_of_the_first(start, rng):
+    stream = make_stream(rng, 40, 2, memory=True)
+    rows = 40 if start < 20 else 20  # the last sequences wrap around the ring's end
+    state = fill(stream, rows, 4)
+    read = jax.jit(replay.sequences(SPEC.observation, 5))
+    for e in range(2):
+        found, weight = read(state, jnp.int32(start), jnp.int32(e))
+        window = np.s_[start : start + 5, e]
+        assert weight == 1
+        np.testing.assert_array_equal(found.memory, stream.memory[start, e])
+        for field in ("observation", "action", "reward", "terminated", "truncated"):
+            expected = getattr(stream, field)[window]
+            np.testing.assert_array_equal(getattr(found, field), expected)
+
+
+def test_a_transition_has_the_memory_of_its_first_row(rng):
+    state = fill(make_stream(rng, 12, 2, memory=True), 8, 4)
+    sample = draw(state, 3, 64, 2)
+    observation = np.asarray(sample.example.observation)
+    expected = np.stack([observation, -observation], -1)
+    np.testing.assert_array_equal(sample.example.memory, expected)
+
+
 @settings(deadline=None, max_examples=25)
-@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 12), st.integers(0, 2**31))
-def test_the_ring_holds_the_last_rows_in_order(length, envs, rollouts, seed):
+@given(
+    st.sampled_from([1, 3]),
+    st.sampled_from([1, 2]),
+    st.integers(1, 12),
+    st.integers(0, 2**31),
+)
+def test_the_ring_holds_the_last_rows_in_order(length, envs, count, seed):
     rows = 3 * length
-    stream = make_stream(np.random.default_rng(seed), rollouts * length, envs)
+    rng = np.random.default_rng(seed)
+    stream = make_stream(rng, count * length, envs, memory=True)
     state = fill(stream, rows, length)
     added = int(state.added.value)
-    assert added == rollouts * length
+    assert added == count * length
     oldest = max(0, added - rows)
     order = np.arange(oldest, added) % rows
-    np.testing.assert_array_equal(
-        np.asarray(state.observation)[order], stream.observation[oldest:]
-    )
+    for field in ("observation", "action", "reward", "truncated", "memory"):
+        stored = np.asarray(getattr(state, field))[order]
+        np.testing.assert_array_equal(stored, getattr(stream, field)[oldest:])
 
 
 @pytest.mark.parametrize("shape", [(), (7,), (10, 10, 4)])
@@ -153,12 +159,41 @@ def test_booleans_are_stored_as_bits(shape, rng):
     np.testing.assert_array_equal(back, observation)
 
 
+def test_boolean_observations_come_back_from_the_ring(rng):
+    observation = rng.random((4, 2, 3, 3)) < 0.5
+    grid = jnp.zeros((3, 3), bool)
+    one = EXAMPLE._replace(observation=grid, next_observation=grid)
+    state = replay.init(one, 4, 2, num_actions=3)
+    stream = make_stream(rng, 4, 2, 0.0, 0.0)._replace(
+        observation=observation, next_observation=observation
+    )
+    state = add(state, stream)
+    assert state.observation.shape == (4, 2, 2)  # nine bits in two bytes
+    row, env = jnp.array([0, 2, 1]), jnp.array([1, 0, 0])
+    sample = gather(state, replay.transitions(grid, 1, GAMMA), row, env)
+    np.testing.assert_array_equal(sample.example.observation, observation[row, env])
+    after = observation[row + 1, env]
+    np.testing.assert_array_equal(sample.example.next_observation, after)
+    window = gather(state, replay.sequences(grid, 2), row, env).example
+    np.testing.assert_array_equal(window.observation[:, 1], after)
+
+
 def test_minatar_breakout_takes_at_most_64_bytes_a_transition():
     observation = jnp.zeros((10, 10, 4), bool)
-    example = EXAMPLE._replace(observation=observation, next_observation=observation)
-    state = jax.eval_shape(lambda: replay.init(example, 1000, 1, num_actions=3))
+    one = EXAMPLE._replace(observation=observation, next_observation=observation)
+    state = jax.eval_shape(lambda: replay.init(one, 1000, 1, num_actions=3))
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     assert size / 1000 <= 64
+
+
+@pytest.mark.parametrize("num_actions", [256, 257])
+def test_the_last_action_survives_storage(num_actions, rng):
+    state = replay.init(EXAMPLE, 4, 1, num_actions)
+    stream = make_stream(rng, 4, 1, 0.0, 0.0)
+    stream = stream._replace(action=np.full((4, 1), num_actions - 1, np.int32))
+    sample = sample_latest(add(state, stream), transitions(1), 3, 1)
+    assert (sample.example.action == num_actions - 1).all()
+    assert (sample.example.next_action == num_actions - 1).all()
 
 
 def test_a_ring_that_does_not_fit_its_rollouts_is_refused():
@@ -168,15 +203,19 @@ def test_a_ring_that_does_not_fit_its_rollouts_is_refused():
         replay.add(state, rollout)
 
 
+def test_the_same_key_draws_the_same(rng):
+    state = fill(make_stream(rng, 40, 2), 40, 4)
+    once, again, other = (draw(state, seed, 2000, 1) for seed in (5, 5, 6))
+    assert same(once, again)
+    assert not same(once.place, other.place)
+
+
 def test_work_of_sampling_does_not_depend_on_capacity():
-    def flops(rows):
+    def work(rows):
         state = jax.eval_shape(lambda: replay.init(EXAMPLE, rows, 1, num_actions=2))
-        sample = jax.jit(replay.sample_uniform, static_argnums=(3, 4))
-        lowered = sample.lower(
-            jax.random.key(0), state, EXAMPLE.observation, 32, 1, jnp.float32(0.9)
-        )
-        compiled = lowered.compile()
+        arguments = jax.random.key(0), state, transitions(1), 32, 1
+        compiled = sample_uniform.lower(*arguments).compile()
         memory = compiled.memory_analysis()
         return compiled.cost_analysis()["flops"], memory.temp_size_in_bytes
 
-    assert flops(10_000) == flops(1_000_000)
+    assert work(10_000) == work(1_000_000)

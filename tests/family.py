@@ -1,0 +1,138 @@
+"""Small configurations of every algorithm, and what it takes to train them."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from mdps import ConstantReward, Corridor, Gauntlet
+
+from jaxq import algorithms, catalogue, environments, papers, plan, population, types
+from jaxq.config import Config
+
+# Random behaviour throughout: every action of every state is learned.
+DEEP = Config(
+    num_seeds=1,
+    seed_block=1,
+    total_steps=16_000,
+    num_envs=8,
+    buffer_size=4000,
+    batch_size=64,
+    warmup_steps=800,
+    update_steps=8,
+    hidden_sizes=(48,),
+    learning_rate=4e-3,
+    learning_rate_schedule="linear",
+    learning_rate_updates=2_000.0,
+    target_period=10,
+    discount=0.9,
+    epsilon_schedule="exponential",
+    epsilon_end=1.0,
+    eval_points=1,
+    eval_episodes=2,
+    eval_max_steps=20,
+    v_min=-3.0,
+    v_max=13.0,
+    num_quantiles=16,
+    quantile_samples=8,
+    target_samples=8,
+    policy_samples=8,
+    num_cosines=16,
+    sequence_length=6,
+    burn_in=2,
+    memory_size=16,
+    importance_updates=2000.0,
+)
+TABLE = dataclasses.replace(
+    DEEP, network="table", learning_rate=0.05, learning_rate_schedule="constant",
+    learning_rate_updates=500.0, num_updates=2, target_period=1,
+)  # fmt: skip
+ROLLOUT = {"rollout_length": 4, "num_minibatches": 2, "num_epochs": 2}
+CHANGES = {
+    "prioritized_dqn": {"priority_exponent": 0.3},
+    "rainbow": {"priority_exponent": 0.3},
+    "munchausen_dqn": {"munchausen_alpha": 0.0},
+    "munchausen_qr_dqn": {"munchausen_alpha": 0.0},
+    "munchausen_iqn": {"munchausen_alpha": 0.0},
+    "bootstrapped_dqn": {"ensemble_size": 3, "prior_scale": 0.3},
+    "r2d2": {"batch_size": 16, "n_step": 1, "priority_exponent": 0.3},
+    "pqn": ROLLOUT | {"total_steps": 40_000},
+    "pqn_rnn": ROLLOUT | {"total_steps": 40_000},
+    "dyna_q": {"batch_size": 16},
+    "double_q_learning": {"total_steps": 32_000},
+}
+
+
+def config(name, **changes):
+    base = TABLE if name in TABULAR else DEEP
+    fields = CHANGES.get(name, {}) | {"algorithm": name} | changes
+    return papers.compose(dataclasses.replace(base, **fields))
+
+
+TABULAR = tuple(algorithm.__name__ for algorithm in algorithms.TABULAR)
+NAMES = tuple(algorithms.ALGORITHMS)
+# Their targets are not those of the greedy policy when the behaviour is random.
+OF_BEHAVIOUR = ("sarsa", "expected_sarsa", "n_step_q", "n_step_dqn", "rainbow")
+OF_BEHAVIOUR += ("watkins_q_lambda", "peng_q_lambda", "pqn", "pqn_rnn")
+ROLLOUTS = ("watkins_q_lambda", "peng_q_lambda", "pqn", "pqn_rnn")
+
+
+@functools.cache
+def gauntlet():
+    return environments.adapt(
+        Gauntlet(), table=catalogue.TableIndex(7 * 27, Gauntlet.row)
+    )
+
+
+@functools.cache
+def corridor():
+    return environments.adapt(Corridor())
+
+
+@functools.cache
+def constant():
+    return environments.adapt(ConstantReward())
+
+
+class Trained:
+    """Some seeds of a configuration, trained without evaluation."""
+
+    def __init__(self, config, env, seeds=(0,)):
+        self.config, self.env = config, env
+        self.traced = population.traced(config)
+        self.keys = population.make_keys(np.uint32(seeds))
+        self.state = population.start(self.traced, self.keys, env=env)
+
+    def chunk(self, state):
+        # Donated: hand over a copy.
+        state = jax.tree.map(jnp.array, state)
+        return population.chunk(self.traced, self.keys, state, env=self.env)
+
+    def train(self):
+        loop = plan.plan(self.config)
+        for _ in range(loop.num_points * loop.point_chunks):
+            self.state = self.chunk(self.state)
+        return self
+
+    def q_values(self, observations, seed=0):
+        """Values of the last of some observations, from the start of an episode."""
+        agent = algorithms.make(self.config, self.env.spec)
+        state = lane(self.state, seed).agent
+        memory = agent.begin(jax.random.key(0))
+        for observation in observations[:-1]:
+            _, memory = agent.act(
+                jax.random.key(0), state, memory, observation, jnp.float32(0), False
+            )
+        return np.asarray(agent.q_values(state, memory, observations[-1]))
+
+
+def lane(state, i):
+    """One seed of a state."""
+    axes = types.seed_axes(state)
+    return jax.tree.map(
+        lambda axis, part: part if axis is None else jax.tree.map(lambda x: x[i], part),
+        axes,
+        state,
+        is_leaf=lambda axis: axis is None,
+    )

@@ -1,0 +1,84 @@
+"""Logs of what happened, and what replay should make of them, step by step."""
+
+import operator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxq.types import EnvSpec, Step
+
+NUM_ACTIONS = 3
+SPEC = EnvSpec("log", jax.ShapeDtypeStruct((), jnp.float32), NUM_ACTIONS)
+EXAMPLE = Step(
+    jnp.float32(0), jnp.int32(0), jnp.float32(0), jnp.bool_(0), jnp.bool_(0),
+    jnp.float32(0),
+)  # fmt: skip
+
+
+def make_stream(rng, time, envs, p_terminated=0.1, p_truncated=0.1, memory=False):
+    """Steps [time, envs] whose observations are unique: t * envs + e.
+
+    The true successor of the last step of an episode is a number of its own, below
+    zero, and not the observation in the next row, which starts another episode.
+    """
+    observation = np.arange(time * envs, dtype=np.float32).reshape(time, envs)
+    terminated = rng.random((time, envs)) < p_terminated
+    truncated = (rng.random((time, envs)) < p_truncated) & ~terminated
+    following = observation + envs
+    final = np.where(terminated | truncated, -1 - observation, following)
+    return Step(
+        observation=observation,
+        action=rng.integers(0, NUM_ACTIONS, (time, envs)).astype(np.int32),
+        reward=rng.normal(size=(time, envs)).astype(np.float32),
+        terminated=terminated,
+        truncated=truncated,
+        next_observation=final.astype(np.float32),
+        memory=np.stack([observation, -observation], -1) if memory else (),
+    )
+
+
+def example(memory=False):
+    return EXAMPLE._replace(memory=jnp.zeros(2) if memory else ())
+
+
+def rollouts(stream, length):
+    """The stream, cut into rollouts."""
+    for start in range(0, stream.action.shape[0], length):
+        part = operator.itemgetter(slice(start, start + length))
+        yield jax.tree.map(part, stream)
+
+
+def plain_transition(stream, t, e, n, gamma):
+    """(reward, discount, row of the successor) from the stream itself.
+
+    None if step t is truncated; the row is None if the window ends in a termination.
+    """
+    if stream.truncated[t, e]:
+        return None
+    reward, discount = 0.0, 1.0
+    for k in range(n):
+        if stream.truncated[t + k, e]:  # ends before it, in what it observes
+            return reward, discount, t + k
+        reward += discount * stream.reward[t + k, e]
+        discount *= gamma
+        if stream.terminated[t + k, e]:
+            return reward, 0.0, None
+    return reward, discount, t + n
+
+
+def check_transition(found, stream, t, e, n, gamma):
+    """Whether a Transition without batch axis is the one that starts at (t, e)."""
+    reward, discount, after = plain_transition(stream, t, e, n, gamma)
+    assert found.observation == stream.observation[t, e]
+    assert found.action == stream.action[t, e]
+    np.testing.assert_allclose(found.reward, reward, atol=1e-5)
+    np.testing.assert_allclose(found.discount, discount, rtol=1e-6)
+    if after is not None:
+        assert found.next_observation == stream.observation[after, e]
+        assert found.next_action == stream.action[after, e]
+
+
+def unbatched(examples, index):
+    """One example of a minibatch, in NumPy."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[index], examples)

@@ -1,0 +1,232 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import scipy.stats
+from conftest import same
+
+from jaxq import build, heads, learner
+from jaxq.config import Config
+from jaxq.types import EnvSpec
+
+KEY = jax.random.key(0)
+SPEC = EnvSpec("test", jax.ShapeDtypeStruct((4,), jnp.float32), 3)
+COMMON = {"hidden_sizes": (6,), "num_cosines": 5}
+IQN = Config(
+    head="implicit_quantile", quantile_samples=4, target_samples=7, policy_samples=9,
+    **COMMON,
+)  # fmt: skip
+FQF = Config(head="fully_parameterized", num_quantiles=8, **COMMON)
+
+
+@pytest.fixture
+def keys_used_once():
+    with jax.debug_key_reuse(True):
+        yield
+
+
+@functools.cache
+def networks(config):
+    return build.make_networks(config, SPEC)
+
+
+def randomised(config, rng):
+    shapes = jax.eval_shape(networks(config).online.init, KEY, jnp.zeros(4))
+    return jax.tree.map(lambda leaf: np.float32(rng.normal(size=leaf.shape)), shapes)
+
+
+def observation(rng):
+    return rng.normal(size=4).astype(np.float32)
+
+
+def affine(params, x):
+    return x @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"]
+
+
+def plain_quantiles(params, x, fractions):
+    """f(psi(x) * phi(t)) for every action and fraction; [A, N]."""
+    psi = np.maximum(affine(params["torso"]["Hidden_0"]["Dense_0"], x), 0)
+    embedding = params["FractionEmbedding_0"]["Dense_0"]
+    columns = []
+    for fraction in np.asarray(fractions, np.float64):
+        cosines = np.array([np.cos(np.pi * i * fraction) for i in range(5)])
+        phi = np.maximum(affine(embedding, cosines), 0)
+        columns.append(affine(params["values"]["Dense_0"], psi * phi))
+    return np.stack(columns, 1)
+
+
+# -- implicit quantiles ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("view, samples", [("online", 4), ("target", 7), ("policy", 9)])
+def test_implicit_quantiles_equal_the_formula(view, samples, rng, keys_used_once):
+    network, params = getattr(networks(IQN), view), randomised(IQN, rng)
+    x = observation(rng)
+    for key in (None, jax.random.key(5)):
+        output = jax.jit(network.apply)(key, params, x)
+        assert output.value.shape == (3, samples)
+        fraction = np.asarray(output.fraction)
+        np.testing.assert_array_equal(fraction, np.stack([fraction[0]] * 3))
+        np.testing.assert_allclose(output.weight, 1 / samples, rtol=1e-6)
+        expected = plain_quantiles(params, x, fraction[0])
+        np.testing.assert_allclose(output.value, expected, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(
+            network.head.q_values(output), expected.mean(1), rtol=1e-3, atol=1e-3
+        )
+
+
+def test_the_policy_chooses_the_next_action_too():
+    nets = networks(IQN)
+    assert nets.selector is nets.policy
+
+
+def test_parameters_serve_any_number_of_samples():
+    nets = networks(IQN)
+    first, *rest = (jax.jit(net.init)(KEY, jnp.zeros(4)) for net in nets)
+    assert all(same(first, other) for other in rest)
+
+
+def test_without_a_key_fractions_are_equally_spaced_midpoints(rng):
+    output = networks(IQN).online.apply(None, randomised(IQN, rng), observation(rng))
+    np.testing.assert_allclose(output.fraction[0], [0.125, 0.375, 0.625, 0.875])
+
+
+def test_fractions_are_uniform_and_new_with_every_key(rng):
+    params, x = randomised(IQN, rng), observation(rng)
+    keys = jax.random.split(jax.random.key(1), 2000)
+    apply = jax.jit(jax.vmap(networks(IQN).online.apply, (0, None, None)))
+    fraction = np.asarray(apply(keys, params, x).fraction)[:, 0]
+    assert len(np.unique(fraction)) > 0.99 * fraction.size
+    assert scipy.stats.kstest(fraction.reshape(-1), "uniform").pvalue > 1e-4
+    assert np.abs(np.corrcoef(fraction.T) - np.eye(4)).max() < 0.11
+    again = apply(keys[::-1], params, x).fraction[::-1, 0]
+    np.testing.assert_array_equal(again, fraction)
+
+
+def test_noise_and_fractions_have_keys_of_their_own(rng):
+    config = Config(**vars(IQN) | {"noisy": True})
+    network, params = networks(config).online, randomised(config, rng)
+    x = observation(rng)
+    noisy = network.apply(KEY, params, x)
+    embedding = params["FractionEmbedding_0"]["Dense_0"]
+    assert embedding["sigma_kernel"].shape == (5, 6)  # it has noise too
+    # The same fractions as without noise, but other values there.
+    plain = networks(IQN).online.apply(KEY, randomised(IQN, rng), x)
+    np.testing.assert_array_equal(noisy.fraction, plain.fraction)
+    silenced = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: leaf * ("sigma" not in str(path)), params
+    )
+    silent = network.apply(KEY, silenced, x)
+    np.testing.assert_array_equal(noisy.fraction, silent.fraction)
+    assert np.abs(noisy.value - silent.value).max() > 1e-3
+
+
+# -- proposed fractions ----------------------------------------------------------------
+
+
+def plain_ends(params, x):
+    """Ends of the proposed intervals, and the entropy of their lengths."""
+    psi = np.maximum(affine(params["torso"]["Hidden_0"]["Dense_0"], x), 0)
+    logits = affine(params["fractions"], psi)
+    length = np.exp(logits - logits.max())
+    length /= length.sum()
+    entropy = -np.sum(length * np.log(length))
+    return np.concatenate([[0], np.cumsum(length)]), entropy
+
+
+def test_proposed_fractions_and_quantiles_equal_the_formula(rng, keys_used_once):
+    network, params = networks(FQF).online, randomised(FQF, rng)
+    x = observation(rng)
+    output = jax.jit(network.apply)(None, params, x)
+    ends, entropy = plain_ends(params, x)
+    middle = (ends[1:] + ends[:-1]) / 2
+    for action in range(3):
+        found = jax.tree.map(lambda leaf, a=action: leaf[a], output)
+        np.testing.assert_allclose(found.edge, ends[1:-1], rtol=1e-4)
+        np.testing.assert_allclose(found.quantiles.fraction, middle, rtol=1e-4)
+        np.testing.assert_allclose(found.quantiles.weight, np.diff(ends), rtol=1e-3)
+        np.testing.assert_allclose(found.entropy, entropy, rtol=1e-4)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-3)
+    expected = plain_quantiles(params, x, middle)
+    close(output.quantiles.value, expected)
+    close(output.edge_value, plain_quantiles(params, x, ends[1:-1]))
+    close(network.head.q_values(output), expected @ np.diff(ends))
+
+
+def test_proposed_fractions_increase_from_zero_to_one(rng):
+    network = networks(FQF).online
+    for seed in range(5):
+        output = network.apply(
+            None, randomised(FQF, rng), jnp.float32(rng.normal(size=4) * seed)
+        )
+        ends = np.concatenate([[0], np.asarray(output.edge[0]), [1]])
+        weight, fraction = output.quantiles.weight[0], output.quantiles.fraction[0]
+        assert (np.diff(ends) >= 0).all() and ends[-2] <= 1 + 1e-6
+        np.testing.assert_allclose(np.sum(weight), 1, rtol=1e-5)
+        np.testing.assert_allclose(np.diff(ends), weight, atol=1e-5)
+        np.testing.assert_allclose((ends[1:] + ends[:-1]) / 2, fraction, atol=1e-5)
+
+
+def test_proposals_start_nearly_equal():
+    network = networks(FQF).online
+    params = jax.jit(network.init)(KEY, jnp.zeros(4))
+    output = network.apply(None, params, jnp.ones(4))
+    np.testing.assert_allclose(output.quantiles.weight, 1 / 8, rtol=0.1)
+
+
+def gradient(params, x, of):
+    """Of a function of the head's (loss of action 0, quantile loss of action 0)."""
+    network = networks(FQF).online
+    inner = heads.implicit_quantile()
+    target = heads.QuantileTarget(jnp.array([0.5, 2.0]), jnp.array([0.5, 0.5]))
+
+    def losses(params):
+        output = network.apply(None, params, x)
+        output = jax.tree.map(lambda leaf: leaf[0], output)
+        whole = network.head.loss(output, target)[0]
+        return of(whole, inner.loss(output.quantiles, target)[0])
+
+    return jax.jit(jax.grad(losses))(params)
+
+
+def test_the_proposal_and_the_rest_learn_from_losses_of_their_own(rng):
+    params, x = randomised(FQF, rng), observation(rng)
+    params["torso"]["Hidden_0"]["Dense_0"]["Dense_0"]["bias"] += 2  # units that respond
+    # Of the quantile loss: nothing for the proposal.
+    quantile = gradient(params, x, lambda whole, inner: inner)
+    assert not any(leaf.any() for leaf in jax.tree.leaves(quantile["fractions"]))
+    # Of what is added to it: something for the proposal alone, nothing for the torso.
+    proposal = gradient(params, x, lambda whole, inner: whole - inner)
+    assert all(leaf.any() for leaf in jax.tree.leaves(proposal.pop("fractions")))
+    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(proposal)) < 1e-6
+    whole = gradient(params, x, lambda whole, inner: whole)
+    for name in ("torso", "values", "FractionEmbedding_0"):
+        assert any(leaf.any() for leaf in jax.tree.leaves(whole[name]))
+        for left, right in zip(
+            *map(jax.tree.leaves, (whole[name], quantile[name])), strict=True
+        ):
+            np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-6)
+
+
+def test_proposals_have_an_optimizer_of_their_own(rng):
+    config = Config(**vars(FQF) | {
+        "optimizer": "adam", "optimizer_eps": 1e-4, "learning_rate": 0.05,
+        "fraction_learning_rate": 0.002,
+    })  # fmt: skip
+    optimizer, params = learner.make_optimizer(config), randomised(config, rng)
+    adam = optax.scale_by_adam(0.9, 0.999, 1e-4)
+    state, adam_state, square = optimizer.init(params), adam.init(params), 0.0
+    for _ in range(3):
+        grads = randomised(config, rng)
+        direction, state = optimizer.update(grads, state, params)
+        expected, adam_state = adam.update(grads, adam_state)
+        for name in ("torso", "values", "FractionEmbedding_0"):
+            assert same(direction[name], expected[name])
+        g = grads["fractions"]["Dense_0"]["kernel"].astype(np.float64)
+        square = 0.95 * square + 0.05 * g**2
+        step = 0.002 * g / np.sqrt(square + 1e-5)  # what is taken off the parameters
+        found = 0.05 * direction["fractions"]["Dense_0"]["kernel"]
+        np.testing.assert_allclose(found, step, rtol=1e-4)

@@ -1,0 +1,205 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxq import priorities
+
+CAPACITIES = [1, 63, 64, 65, 5000, 300_000]  # one to four levels
+ALMOST_ONE = np.float32(1) - np.float32(2) ** -24
+
+update = jax.jit(priorities.update)
+draw = jax.jit(jax.vmap(priorities.draw, in_axes=(None, 0)))
+
+
+def tree_of(mass):
+    """A tree whose masses are mass[N]."""
+    tree = priorities.init(len(mass))
+    return update(tree, jnp.arange(len(mass)), jnp.asarray(mass, jnp.float32))
+
+
+def check_sums(tree, rtol=1e-6):
+    """Every node is the sum of its children; nodes without children are zero."""
+    for low, high in itertools.pairwise(tree):
+        sums = np.asarray(low, np.float64).reshape(-1, priorities.BRANCHES).sum(1)
+        np.testing.assert_allclose(high[: sums.size], sums, rtol=rtol)
+        assert not np.any(high[sums.size :])
+
+
+def plain_update(mass, place, new):
+    """Of equal places, the largest mass is kept."""
+    for p in set(place.tolist()):
+        mass[p] = new[place == p].max()
+
+
+@pytest.mark.parametrize("capacity", CAPACITIES)
+def test_masses_and_sums_after_many_updates(capacity, rng):
+    tree, mass = priorities.init(capacity), np.zeros(capacity, np.float32)
+    for _ in range(40):
+        place = rng.integers(0, capacity, 50)
+        place[25:] = rng.choice(place, 25)  # some are named more than once
+        new = rng.exponential(size=50) * (rng.random(50) < 0.7)
+        new = new.astype(np.float32)
+        plain_update(mass, place, new)
+        tree = update(tree, place, new)
+    np.testing.assert_array_equal(tree[0][:capacity], mass)
+    assert not np.any(tree[0][capacity:])
+    check_sums(tree)
+    total = mass.sum(dtype=np.float64)
+    np.testing.assert_allclose(priorities.total(tree), total, rtol=1e-6)
+
+
+@pytest.mark.parametrize("capacity", CAPACITIES)
+def test_a_draw_is_a_search_in_the_running_sum(capacity, rng):
+    # Whole masses have exact sums, and k + 1/2 never lies on a boundary.
+    mass = rng.integers(0, 10, capacity) * (rng.random(capacity) < 0.8)
+    mass[rng.integers(capacity)] = 7
+    tree, total = tree_of(mass), mass.sum()
+    check_sums(tree, 0)
+    assert priorities.total(tree) == total < 2**21
+    which = np.arange(total) if total < 50_000 else rng.integers(0, total, 50_000)
+    found = draw(tree, ((which + 0.5) / total).astype(np.float32))
+    expected = np.searchsorted(np.cumsum(mass), which, side="right")
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("capacity", [65, 5000])
+def test_a_draw_of_any_masses_is_right_away_from_rounding(capacity, rng):
+    mass = rng.pareto(1.5, capacity).astype(np.float32)
+    uniform = rng.random(20_000, np.float32)
+    bounds = np.cumsum(mass, dtype=np.float64)
+    wanted = uniform * bounds[-1]
+    expected = np.searchsorted(bounds, wanted, side="right")
+    edges = np.append(0, bounds)
+    gap = np.minimum(wanted - edges[expected], edges[expected + 1] - wanted)
+    near = gap < 1e-6 * bounds[-1]
+    assert near.mean() < 0.1
+    found = np.asarray(draw(tree_of(mass), uniform))
+    np.testing.assert_array_equal(found[~near], expected[~near])
+    assert np.abs(found - expected).max() <= 1
+
+
+@pytest.mark.parametrize("capacity", [64, 65, 5000, 300_000])
+def test_what_has_no_mass_is_never_drawn(capacity, rng):
+    mass = 10.0 ** rng.uniform(-6, 6, capacity)  # sums swallow the small ones
+    mass *= rng.random(capacity) < 0.1
+    mass[0] = mass[-1] = 0.0
+    mass[capacity // 2] = 1.0
+    uniform = np.append(rng.random(20_000, np.float32), [0, 2**-24, ALMOST_ONE, 1])
+    assert (mass[draw(tree_of(mass), jnp.float32(uniform))] > 0).all()
+
+
+@pytest.mark.parametrize("capacity", CAPACITIES)
+def test_the_only_positive_mass_is_always_drawn(capacity):
+    edges = np.array([0, 1, 62, 63, 64, 4095, 4096, 262_143, 262_144, capacity - 1])
+    places = np.arange(capacity) if capacity <= 65 else edges[edges < capacity]
+
+    @jax.jit
+    def draws(place, mass):
+        tree = priorities.update(priorities.init(capacity), place, mass)
+        return jax.vmap(priorities.draw, (None, 0))(tree, uniform)
+
+    uniform = jnp.array([0, 0.3, 0.5, ALMOST_ONE, 1], jnp.float32)
+    for place in places:
+        for mass in (1e-6, 1.0, 1e6):
+            found = draws(np.array([place]), np.array([mass], np.float32))
+            np.testing.assert_array_equal(found, place)
+
+
+def test_frequencies_are_in_proportion_to_the_masses(rng):
+    mass = rng.exponential(size=150) * (rng.random(150) < 0.8)
+    tree = tree_of(mass)
+    keys = jax.random.split(jax.random.key(0), 100_000)
+    place = jax.jit(jax.vmap(lambda key: priorities.sample(key, tree, 1)))(keys)
+    counts = np.bincount(place.reshape(-1), minlength=150)
+    assert not counts[mass == 0].any()
+    share = mass[mass > 0] / mass.sum()
+    test = scipy.stats.chisquare(counts[mass > 0], share * keys.size)
+    assert test.pvalue > 1e-4
+
+
+def test_a_minibatch_has_one_draw_in_every_equal_share(rng):
+    mass = rng.integers(0, 10, 150)
+    tree, total, upper = tree_of(mass), mass.sum(), np.cumsum(mass)
+    keys = jax.random.split(jax.random.key(1), 2000)
+    sample = jax.jit(jax.vmap(lambda key: priorities.sample(key, tree, 32)))
+    place = np.asarray(sample(keys))
+    share = np.arange(32) / 32 * total
+    assert (upper[place] > share).all()
+    assert (upper[place] - mass[place] < share + total / 32).all()
+    # Over many minibatches, the shares add up to the masses.
+    counts = np.bincount(place.reshape(-1), minlength=150)
+    np.testing.assert_allclose(counts / counts.sum(), mass / total, atol=2e-3)
+
+
+def test_a_million_updates_leave_no_drift():
+    """Sums that were kept by adding differences would have drifted by then.
+
+    Priorities fall by four orders of magnitude, as they do while an agent learns, so
+    that the rounding of the early, large sums would stay behind in the late ones.
+    """
+    capacity, batch, count = 5000, 100, 10_000
+
+    def step(carry, key):
+        tree, by_differences, time = carry
+        place_key, mass_key = jax.random.split(key)
+        start = jax.random.randint(place_key, (), 0, capacity)
+        place = (start + 37 * jnp.arange(batch)) % capacity
+        mass = 10 ** (4 - 4 * time / count) * jax.random.exponential(mass_key, (batch,))
+        by_differences += jnp.sum(mass) - jnp.sum(tree[0][place])
+        return (priorities.update(tree, place, mass), by_differences, time + 1), None
+
+    @jax.jit
+    def run(key):
+        carry = priorities.init(capacity), jnp.zeros(()), jnp.int32(0)
+        return jax.lax.scan(step, carry, jax.random.split(key, count))[0]
+
+    tree, by_differences, _ = run(jax.random.key(0))
+    mass = np.asarray(tree[0], np.float64)
+    assert (mass[:capacity] > 0).all()
+    check_sums(tree)
+    np.testing.assert_allclose(priorities.total(tree), mass.sum(), rtol=1e-6)
+    for level, nodes in enumerate(tree):
+        below = np.zeros(nodes.size * priorities.BRANCHES**level)
+        below[: mass.size] = mass
+        np.testing.assert_allclose(
+            nodes, below.reshape(nodes.size, -1).sum(1), rtol=1e-6
+        )
+    assert abs(by_differences / mass.sum() - 1) > 1e-5  # what this test would catch
+
+
+BATCH = st.lists(
+    st.tuples(st.integers(0, 129), st.integers(0, 20)), min_size=8, max_size=8
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.sampled_from([1, 64, 65, 130]), st.lists(BATCH, min_size=1, max_size=6))
+def test_any_updates_and_every_draw(capacity, batches):
+    tree, mass = priorities.init(capacity), np.zeros(capacity, np.int64)
+    for batch in batches:
+        place, new = np.array(batch).T
+        place %= capacity
+        plain_update(mass, place, new)
+        tree = update(tree, place, new.astype(np.float32))
+    np.testing.assert_array_equal(tree[0][:capacity], mass)
+    assert priorities.total(tree) == mass.sum()
+    check_sums(tree, 0)
+    if mass.sum() > 0:
+        which = np.arange(1024) % mass.sum()
+        found = draw(tree, ((which + 0.5) / mass.sum()).astype(np.float32))
+        expected = np.searchsorted(np.cumsum(mass), which, side="right")
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_levels_grow_with_the_logarithm_of_the_capacity():
+    for levels, most in ((1, 64), (2, 64**2), (3, 64**3), (4, 64**4)):
+        for capacity in (most // 64 + 1, most):
+            tree = jax.eval_shape(lambda capacity=capacity: priorities.init(capacity))
+            assert len(tree) == levels
+            assert tree[0].size >= capacity and tree[-1].size == 64
