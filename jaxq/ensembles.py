@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxq import heads, losses
+from jaxq import exploration, heads, losses
 from jaxq.types import (
     Array,
     Head,
@@ -140,6 +140,9 @@ def double_q_loss(network: Network) -> LossFunction:
     heads:  Q1(s, a) <- r + discount * Q2(s', argmax_a Q1(s', a))
     tails:  Q2(s, a) <- r + discount * Q1(s', argmax_a Q2(s', a))
 
+    Ties of the maximum are broken uniformly: with all values equal at first, a fixed
+    choice would judge one action again and again.
+
     Args:
         network: two outputs an action, with the head `twin`.
 
@@ -150,11 +153,13 @@ def double_q_loss(network: Network) -> LossFunction:
     def loss(
         key: Key, params: PyTree, target_params: PyTree, transition: Transition
     ) -> tuple[Array, LossInfo]:
-        coin = jax.random.bernoulli(key).astype(jnp.int32)
+        coin_key, tie_key = jax.random.split(key)
+        coin = jax.random.bernoulli(coin_key).astype(jnp.int32)
         outputs = network.apply(None, params, transition.observation)
         following = network.apply(None, target_params, transition.next_observation)
         learner, judge = jnp.take(following, jnp.stack([coin, 1 - coin]), axis=1).T
-        judged = losses.select_action(judge[:, None], jnp.argmax(learner))
+        best = exploration.epsilon_greedy(tie_key, learner, 0.0)
+        judged = losses.select_action(judge[:, None], best)
         backup = transition.reward + transition.discount * judged[0]
         return losses.compare(head, outputs, transition.action, (coin, backup))
 

@@ -82,3 +82,49 @@ def check_transition(found, stream, t, e, n, gamma):
 def unbatched(examples, index):
     """One example of a minibatch, in NumPy."""
     return jax.tree.map(lambda leaf: np.asarray(leaf)[index], examples)
+
+
+def random_rollout(rng, time, envs, states):
+    """Steps between numbered states; after an end, the next row is elsewhere."""
+    shape = (time, envs)
+    terminated = rng.random(shape) < 0.15
+    truncated = ~terminated & (rng.random(shape) < 0.25)
+    observation = rng.integers(0, states, shape)
+    after = np.vstack([observation[1:], rng.integers(0, states, (1, envs))])
+    elsewhere = (after + rng.integers(1, states, shape)) % states
+    return Step(
+        observation=observation.astype(np.int32),
+        action=rng.integers(0, NUM_ACTIONS, shape).astype(np.int32),
+        reward=rng.normal(size=shape).astype(np.float32),
+        terminated=terminated,
+        truncated=truncated,
+        next_observation=np.where(terminated | truncated, elsewhere, after).astype(
+            np.int32
+        ),
+    )
+
+
+def plain_returns(rollout, next_value, trace, gamma):
+    """The recursion, from the end of the rollout, one environment at a time.
+
+    trace[t, e]: weight of the return of step t + 1, unless the episode ends with t.
+    """
+    returns = np.zeros(rollout.action.shape)
+    for t, e in reversed(list(np.ndindex(returns.shape))):
+        value = next_value[t, e]
+        if t + 1 < len(returns) and not rollout.truncated[t, e]:
+            value = (1 - trace[t, e]) * value + trace[t, e] * returns[t + 1, e]
+        going = 0.0 if rollout.terminated[t, e] else gamma
+        returns[t, e] = rollout.reward[t, e] + going * value
+    return returns
+
+
+def plain_table_returns(values, rollout, gamma, decay, cut):
+    """`plain_returns` for the values[S, A] of a table."""
+    trace = np.full(rollout.action.shape, decay)
+    for t, e in np.ndindex(len(trace) - 1, trace.shape[1]):
+        here = values[rollout.observation[t + 1, e]]
+        if cut and here[rollout.action[t + 1, e]] < here.max():
+            trace[t, e] = 0.0
+    next_value = values[rollout.next_observation].max(-1)
+    return plain_returns(rollout, next_value, trace, gamma)

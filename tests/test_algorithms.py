@@ -1,63 +1,23 @@
-"""Conformance of every algorithm, and the values it must find."""
+"""What single algorithms do, and evaluation; tests of all of them: test_family."""
 
 import dataclasses
 
+import family
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import same
-from mdps import PROBES, ConstantReward, Corridor
+from mdps import ConstantReward, Corridor, LengthBiased
 
-from jaxq import (
-    algorithms,
-    catalogue,
-    environments,
-    evaluate,
-    heads,
-    replay,
-    run,
-    types,
-)
+from jaxq import algorithms, environments, evaluate, exploration, replay, run
 from jaxq.config import Config, ConfigError
 
-DEEP = Config(
-    num_seeds=2,
-    seed_block=2,
-    total_steps=4000,
-    num_envs=4,
-    buffer_size=1000,
-    batch_size=32,
-    warmup_steps=200,
-    update_steps=4,
-    num_updates=2,
-    hidden_sizes=(32,),
-    learning_rate=5e-3,
-    target_period=20,
-    discount=0.9,
-    epsilon_end=1.0,
-    eval_points=1,
-    eval_episodes=2,
-    eval_max_steps=50,
-)
-TABLE = dataclasses.replace(
-    DEEP,
-    algorithm="tabular_q",
-    network="table",
-    optimizer="sgd",
-    loss_reduction="sum",
-    learning_rate=0.05,
-    target_period=1,
-)
-CONFIGS = {"dqn": DEEP, "tabular_q": TABLE}
-
-
-def test_every_algorithm_is_tested():
-    assert set(CONFIGS) == set(algorithms.ALGORITHMS)
+SMALL = {"num_envs": 4, "update_steps": 4, "batch_size": 16, "epsilon_end": 1.0}
 
 
 def make_agent(name, env, **changes):
-    config = dataclasses.replace(CONFIGS[name], **changes)
+    config = family.config(name, **(SMALL | changes))
     return config, algorithms.make(config, env.spec)
 
 
@@ -72,151 +32,41 @@ def random_rollout(env, time, envs):
     return jax.lax.scan(step, state, jax.random.split(key, time))[1]
 
 
-def signature(tree):
-    return jax.tree.map(lambda leaf: (jnp.shape(leaf), jnp.result_type(leaf)), tree)
-
-
-@pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("how", ["eager", "jit", "vmap"])
-def test_structure_types_and_finiteness_are_kept(name, how):
-    env = environments.adapt(Corridor())
-    _, agent = make_agent(name, env)
-    traces = []
-
-    def cycle(key, rollout):
-        traces.append(1)
-        init_key, act_key, update_key = jax.random.split(key, 3)
-        state = agent.init(init_key, env.spec.example())
-        observed = agent.observe(state, rollout)
-        updated, metrics = agent.update(update_key, observed)
-        action = agent.act(act_key, updated, rollout.observation[0], jnp.full(4, 0.1))
-        assert signature(state) == signature(observed) == signature(updated)
-        return updated, metrics, action
-
-    rollout = random_rollout(env, 10, 4)
-    key = jax.random.key(0)
-    if how == "vmap":
-        keys = jax.random.split(key, 3)
-        axes = types.seed_axes(jax.eval_shape(cycle, key, rollout))
-        traces.clear()
-        mapped = jax.jit(jax.vmap(cycle, in_axes=(0, None), out_axes=axes))
-        out = mapped(keys, rollout)
-        mapped(keys, rollout)
-    elif how == "jit":
-        jitted = jax.jit(cycle)
-        out = jitted(key, rollout)
-        jitted(key, rollout)
-    else:
-        with jax.debug_key_reuse(True):
-            out = cycle(key, rollout)
-    assert len(traces) == 1
-    for leaf in jax.tree.leaves(out):
-        assert np.isfinite(leaf).all()
-    action = np.asarray(out[2])
-    assert action.dtype == np.int32 and set(action.ravel()) <= {0, 1}
-
-
-@pytest.mark.parametrize("name", CONFIGS)
-def test_the_update_depends_on_the_target_params(name):
-    env = environments.adapt(Corridor())
-    _, agent = make_agent(name, env, target_period=1000)
-    state = agent.init(jax.random.key(0), env.spec.example())
-    state = agent.observe(state, random_rollout(env, 10, 4))
-    shifted = state._replace(
-        learner=state.learner._replace(
-            target_params=jax.tree.map(lambda x: x + 10, state.learner.target_params)
-        )
-    )
-    key = jax.random.key(1)
-    left, _ = agent.update(key, state)
-    right, _ = agent.update(key, shifted)
-    assert not same(left.learner.params, right.learner.params)
-
-
-def q_values(result, env, seed, observation):
-    config = result.config
-    head = heads.scalar(config.loss, config.huber_delta)
-    network = algorithms.make_network(config, env.spec, head)
-    params = jax.tree.map(lambda leaf: leaf[seed], result.params)
-    output = network.apply(jax.random.key(0), params, observation)
-    return np.asarray(network.head.q_values(output))
-
-
-@pytest.mark.parametrize("probe", PROBES)
-@pytest.mark.parametrize("name", CONFIGS)
-def test_probe_environments_are_solved(name, probe):
-    table = catalogue.TableIndex(
-        9, lambda o: (3 * jnp.sign(o[0]) + jnp.sign(o[1]) + 4).astype(jnp.int32)
-    )
-    env = environments.adapt(probe(), table=table)
-    result = run.run(CONFIGS[name], env)
-    for seed in range(2):
-        for (observation, action), value in probe.truth:
-            found = q_values(result, env, seed, jnp.asarray(observation))[action]
-            np.testing.assert_allclose(found, value, atol=0.05)
-
-
-@pytest.mark.parametrize("n_step", [1, 3, 5])
-@pytest.mark.parametrize("name", CONFIGS)
-def test_a_constant_reward_is_worth_its_geometric_sum(name, n_step):
-    """Through truncations every 7 steps: 1 / (1 - 0.9) = 10 for every n."""
-    config = dataclasses.replace(
-        CONFIGS[name], n_step=n_step, total_steps=12_000, target_period=5
-    )
-    env = environments.adapt(ConstantReward())
-    result = run.run(config, env)
-    values = q_values(result, env, 0, jnp.int32(0))
-    np.testing.assert_allclose(values, 10.0, rtol=0.03)
-
-
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", ["tabular_q", "dqn", "pqn"])
 def test_timeout_is_terminal_gives_the_value_of_the_limited_task(name):
-    config = dataclasses.replace(CONFIGS[name], timeout_is_terminal=True)
+    changes = {"timeout_is_terminal": True}
     if name == "tabular_q":  # one entry takes every sample of a minibatch
-        config = dataclasses.replace(config, learning_rate=0.002)
+        changes["learning_rate"] = 0.002
     env = environments.adapt(ConstantReward(), timeout_is_terminal=True)
-    result = run.run(config, env)
+    trained = family.Trained(family.config(name, **changes), env).train()
     # Averaged over where in an episode of 7 steps it is: V = 1 + 0.9 * (6/7) V.
-    values = q_values(result, env, 0, jnp.int32(0))
-    np.testing.assert_allclose(values, 1 / (1 - 0.9 * 6 / 7), rtol=0.1)
-
-
-@pytest.mark.parametrize("n_step", [1, 3])
-@pytest.mark.parametrize("name", CONFIGS)
-def test_a_time_limit_does_not_change_the_value(name, n_step):
-    """Corridor, truncated after 6 random steps: Q(s, right) = 0.9^(3 - s)."""
-    config = dataclasses.replace(
-        CONFIGS[name], n_step=n_step, total_steps=8000, num_seeds=1, seed_block=1
-    )
-    env = environments.adapt(Corridor())
-    result = run.run(config, env)
-    for state in range(4):
-        expected = 0.9 ** (3 - state)
-        right = q_values(result, env, 0, jnp.int32(state))[1]
-        if n_step == 1:
-            np.testing.assert_allclose(right, expected, atol=0.04)
-        else:  # uncorrected n-step returns are partly those of the random behaviour
-            assert 0.3 * expected < right <= expected + 0.04
+    values = trained.q_values([jnp.int32(0)])
+    if name == "pqn":  # the mean of Q(lambda)'s returns lies between that and the
+        # mean over an episode of what is left of it
+        whole = np.mean([(1 - 0.9**n) / 0.1 for n in range(1, 8)])
+        assert whole < values[0] < 1 / (1 - 0.9 * 6 / 7)
+    else:
+        np.testing.assert_allclose(values, 1 / (1 - 0.9 * 6 / 7), rtol=0.1)
 
 
 def test_the_table_equals_plain_numpy_q_learning():
     """The same minibatches, entry by entry: Q(s, a) += lr (R - Q(s, a))."""
     env = environments.adapt(Corridor())
-    config, agent = make_agent("tabular_q", env, batch_size=16)
+    config, agent = make_agent("tabular_q", env)
+    read = replay.transitions(env.spec.observation, 1, config.discount)
     state = agent.init(jax.random.key(0), env.spec.example())
     update = jax.jit(agent.update)
     table = np.zeros((5, 2), np.float64)
     for step in range(60):
         key = jax.random.key(step)
         if step % 10 == 0:
-            rollout = random_rollout(env, 10, 4)
-            state = agent.observe(state, rollout)
+            rollout = random_rollout(env, 1, 4)
+            for _ in range(10):
+                state = agent.observe(key, state, rollout)
         sample_key, _ = jax.random.split(key)
-        sample = replay.sample_uniform(
-            sample_key, state.replay, env.spec.observation, 16, 1, config.discount
-        )
-        batch, weight = jax.device_get((sample.transition, sample.weight))
-        state, _ = update(key, state)
+        sample = replay.sample_uniform(sample_key, state.store, read, 16, 1)
+        batch, weight = jax.device_get((sample.example[:5], sample.weight))
+        state, _ = update(key, state, jnp.float32(1))
         before = table.copy()
         for s, a, r, discount, after, w in zip(*batch, weight, strict=True):
             terminal = discount == 0
@@ -227,20 +77,62 @@ def test_the_table_equals_plain_numpy_q_learning():
     assert table.max() > 0.1
 
 
+@pytest.mark.parametrize("name", ["tabular_q", "sarsa", "expected_sarsa"])
+def test_online_learning_equals_the_textbook_step_by_step(name):
+    """One environment, plain NumPy, the book's order of acting and learning."""
+    env = environments.adapt(Corridor(), timeout_is_terminal=True)
+    config = family.config(
+        name, num_envs=1, rollout_length=1, learning_rate=0.5, epsilon_start=0.3,
+        epsilon_end=0.3, total_steps=400, chunk_iterations=1,
+    )  # fmt: skip
+    trained = family.Trained(config, env)
+    agent = algorithms.make(config, env.spec)
+    table = np.zeros((5, 2))
+    state, key = family.lane(trained.state, 0), trained.keys[0]
+    from jaxq import train
+
+    iteration = jax.jit(lambda state: train.iteration(trained.traced, env, key, state))
+    del agent
+    last = None
+    for _ in range(300):
+        state, said = iteration(state)
+        said = jax.tree.map(lambda x: np.asarray(x)[0, 0], said)
+        s, a, after = said.observation, said.action, said.next_observation
+        if name == "sarsa":
+            if last is not None:
+                s0, a0, r0, ended = last
+                target = r0 + (0 if ended else 0.9 * table[s, a])
+                table[s0, a0] += 0.5 * (target - table[s0, a0])
+            last = (s, a, said.reward, said.terminated)
+        else:
+            policy = np.asarray(exploration.epsilon_greedy_policy(
+                jnp.asarray(table[after], jnp.float32), 0.3
+            ))  # fmt: skip
+            best = table[after].max()
+            following = best if name == "tabular_q" else policy @ table[after]
+            target = said.reward + (0 if said.terminated else 0.9 * following)
+            table[s, a] += 0.5 * (target - table[s, a])
+        found = np.asarray(state.agent.learner.params["table"])[..., 0]
+        np.testing.assert_allclose(found, table, rtol=1e-4, atol=1e-5)
+    assert table.max() > 0.5
+
+
 @pytest.mark.parametrize("change", [{"double_q": True}, {"loss": "huber"}])
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", ["tabular_q", "dqn"])
 def test_options_reach_the_update(name, change):
     env = environments.adapt(Corridor())
-    rollout = random_rollout(env, 10, 4)
+    rollout = random_rollout(env, 1, 4)
     rollout = rollout._replace(reward=rollout.reward + 5)  # beyond Huber's delta
     learned = []
+    epsilon = jnp.float32(1)
     for changes in ({}, change):
         _, agent = make_agent(name, env, target_period=1000, **changes)
-        state = agent.observe(
-            agent.init(jax.random.key(0), env.spec.example()), rollout
-        )
+        state = agent.init(jax.random.key(0), env.spec.example())
+        update, observe = jax.jit(agent.update), jax.jit(agent.observe)
+        for i in range(10):
+            state = observe(jax.random.key(i), state, rollout)
         for i in range(5):
-            state, _ = agent.update(jax.random.key(i), state)
+            state, _ = update(jax.random.key(i), state, epsilon)
         # Online and target params disagree on the best action.
         learner = state.learner
         target = jax.tree.map(
@@ -248,37 +140,64 @@ def test_options_reach_the_update(name, change):
             learner.target_params,
         )
         state = state._replace(learner=learner._replace(target_params=target))
-        state, _ = agent.update(jax.random.key(9), state)
+        state, _ = update(jax.random.key(9), state, epsilon)
         learned.append(state.learner.params)
     assert not same(*learned)
 
 
-def test_a_table_is_not_a_network():
-    with pytest.raises(ConfigError, match="tabular_q learns a table"):
-        run.check(
-            dataclasses.replace(TABLE, network="mlp", environment="FrozenLake-misc")
-        )
-
-
-def test_optimistic_values_are_a_traced_field():
+def test_optimistic_values_are_where_a_table_starts():
     env = environments.adapt(Corridor())
     _, agent = make_agent("tabular_q", env, initial_value=3.0)
     state = agent.init(jax.random.key(0), env.spec.example())
     assert np.all(np.asarray(state.learner.params["table"]) == 3)
 
 
-def test_a_network_that_does_not_fit_is_refused():
-    config = dataclasses.replace(DEEP, network="minatar")
-    with pytest.raises(ConfigError, match="needs a 10 x 10 grid"):
+def test_noise_differs_between_environments_and_is_off_in_evaluation():
+    """With one observation and no epsilon, only noise can tell environments apart."""
+    env = family.gauntlet()
+    _, agent = make_agent("noisy_dqn", env, noisy_sigma=5.0)
+    state = agent.init(jax.random.key(0), env.spec.example())
+    observation = jnp.ones((200, 9))
+    keys = jax.random.split(jax.random.key(1), 200)
+    act = jax.vmap(agent.act, (0, None, None, 0, None, None))
+    noisy, _ = act(keys, state, (), observation, jnp.float32(0), True)
+    quiet, _ = act(keys, state, (), observation, jnp.float32(0), False)
+    assert 20 < int(noisy.sum()) < 180
+    assert len(set(np.asarray(quiet).tolist())) == 1
+
+
+def test_boltzmann_explores_and_evaluates_greedily():
+    env = environments.adapt(Corridor())
+    _, agent = make_agent("tabular_q", env, exploration="boltzmann", temperature=2.0)
+    state = agent.init(jax.random.key(0), env.spec.example())
+    table = {"table": jnp.zeros((5, 2, 1)).at[:, 1].set(1.0)}
+    state = state._replace(learner=state.learner._replace(params=table))
+    keys = jax.random.split(jax.random.key(1), 4000)
+    act = jax.vmap(agent.act, (0, None, None, None, None, None))
+    action, _ = act(keys, state, (), jnp.int32(0), jnp.float32(0), True)
+    chance = 1 / (1 + np.exp(-0.5))
+    assert (
+        abs(float(action.mean()) - chance) < 4 * (chance * (1 - chance) / 4000) ** 0.5
+    )
+    greedy, _ = act(keys, state, (), jnp.int32(0), jnp.float32(0), False)
+    assert bool((greedy == 1).all())
+
+
+def test_a_table_is_not_a_network():
+    config = Config(algorithm="tabular_q", network="mlp", environment="FrozenLake-misc")
+    with pytest.raises(ConfigError, match="tabular_q learns a table"):
         run.check(config)
+
+
+def test_a_network_that_does_not_fit_is_refused():
+    with pytest.raises(ConfigError, match="10 x 10 grid"):
+        run.check(Config(network="minatar"))
     with pytest.raises(ConfigError, match="no numbered states"):
-        run.check(dataclasses.replace(TABLE, environment="CartPole-v1"))
+        run.check(Config(algorithm="tabular_q", environment="CartPole-v1"))
 
 
 def test_evaluation_counts_the_first_episode_of_every_environment():
     """Half the episodes are long and worthless: the mean is 1/2, not 20/21."""
-    from mdps import LengthBiased
-
     env = environments.adapt(LengthBiased())
     _, agent = make_agent("tabular_q", env)
     state = agent.init(jax.random.key(0), env.spec.example())
@@ -304,8 +223,8 @@ def test_evaluation_says_what_it_cut_off():
 )
 def test_dqn_takes_every_kind_of_observation(environment):
     config = dataclasses.replace(
-        DEEP, environment=environment, total_steps=400, batch_size=8, num_updates=1,
-        eval_max_steps=20,
+        family.DEEP, environment=environment, num_seeds=2, seed_block=2,
+        total_steps=1200, batch_size=8,
     )  # fmt: skip
     result = run.run(config)
     assert np.isfinite(result.curve.loss[:, -1]).all()

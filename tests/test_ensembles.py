@@ -187,15 +187,21 @@ def test_each_estimate_is_judged_by_the_other(rng, strict):
     assert set(learners) == {0, 1}
 
 
-def test_the_coin_is_fair():
+def test_coins_are_fair_and_ties_broken_uniformly():
+    """Otherwise one action would be judged again and again while all are equal."""
     loss = ensembles.double_q_loss(table_network(ensembles.twin()))
     step = definitions.example(definitions.transitions(np.random.default_rng(0), 1), 0)
-    params = jnp.ones((STATES, ACTIONS, 2))
-    learns = jax.vmap(jax.grad(loss, argnums=1, has_aux=True), (0, None, None, None))
-    keys = jax.random.split(jax.random.key(5), 2000)
-    gradients, _ = jax.jit(learns)(keys, params, params, step)
-    heads_up = int(np.any(gradients[..., 0], axis=(1, 2)).sum())
-    assert scipy.stats.binomtest(heads_up, 2000).pvalue > 1e-3
+    step = step._replace(reward=np.float32(0), discount=np.float32(1))
+    online = np.zeros((STATES, ACTIONS, 2), np.float32)
+    # The first ties between 0 and 1, which are 2 and 4 to the second; the second
+    # between 1 and 2, which are 5 and 1 to the first.
+    target = np.zeros_like(online) + np.float32([[5, 2], [5, 4], [1, 4]])
+    keys = jax.random.split(jax.random.key(5), 4000)
+    judged = jax.jit(jax.vmap(loss, (0, None, None, None)))
+    _, info = judged(keys, online, target, step)
+    counts = np.bincount(np.asarray(info.priority).astype(int), minlength=6)
+    assert scipy.stats.chisquare(counts[[1, 2, 4, 5]]).pvalue > 1e-3
+    assert counts.sum() == counts[[1, 2, 4, 5]].sum()
 
 
 def test_twins_act_by_their_mean_and_have_no_other_loss(rng):

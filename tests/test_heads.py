@@ -125,7 +125,7 @@ def row(tree, index=1):
 
 def test_implicit_quantiles_equal_their_definition(rng, strict):
     head = heads.implicit_quantile(jnp.float32(0.6))
-    loss = jax.jit(head.loss)
+    loss, plain = jax.jit(head.loss), jax.jit(heads.quantile_loss)
     for _ in range(30):
         here, after = random_quantiles(rng), random_quantiles(rng, size=6)
         mean = [sum(w * v) for v, w in zip(here.value, here.weight, strict=True)]
@@ -140,6 +140,9 @@ def test_implicit_quantiles_equal_their_definition(rng, strict):
         value, priority = loss(row(here), target)
         close(value, expected)
         close(priority, abs(moved @ after.weight[1] - mean[1]))
+        value, priority = plain(here.value[1], here.fraction[1], target, 0.6)
+        close(value, expected)
+        close(priority, abs(moved @ after.weight[1] - here.value[1].mean()))
 
 
 def proposed(rng, quantile_function, edge):
