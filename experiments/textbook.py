@@ -49,7 +49,7 @@ class Arguments:
     """Runs of the maximisation bias."""
     cliff_runs: int = 500
     """Runs of the first 100 episodes of cliff walking, for every step size."""
-    long_runs: int = 50
+    long_runs: int = 20
     """Runs of 1,500 episodes of cliff walking, for every step size."""
     output: pathlib.Path = ROOT
     """Directory of figures/ and tables/."""

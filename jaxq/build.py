@@ -181,8 +181,9 @@ def make_store(config: Config, spec: EnvSpec) -> stores.Store:
 
 def with_penalty(loss: LossFunction, config: Config) -> LossFunction:
     """The loss, with DQN-Reg's penalty where the configuration gives it a weight."""
-    plain = isinstance(config.q_penalty, float | int) and config.q_penalty == 0
-    return loss if plain else losses.penalised(loss, config.q_penalty)
+    if config.q_penalty is None:
+        return loss
+    return losses.penalised(loss, config.q_penalty)
 
 
 def check_table(name: str, config: Config) -> Config:
@@ -278,6 +279,10 @@ def check(config: Config, spec: EnvSpec) -> None:
         _refuse(config.double_q, config, "double_q", reason)
         _refuse(config.next_value != "max", config, "next_value", reason)
         _refuse(config.noisy, config, "noisy", "an ensemble explores by its members")
+        _refuse(
+            config.q_penalty is not None, config, "q_penalty",
+            "it would pull at members that a mask keeps from learning",
+        )  # fmt: skip
         _refuse(config.recurrent != "none", config, "recurrent", reason)
     if config.recurrent != "none":
         reason = "not implemented for networks with a memory"

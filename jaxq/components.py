@@ -74,8 +74,9 @@ class Components:
     """munchausen: temperature of the policy, in units of the return."""
     munchausen_clip: Annotated[float, Range(-1e9, 0), TRACED] = -1.0
     """munchausen: smallest temperature times log-policy that is added."""
-    q_penalty: NotNegative = 0.0
-    """Weight of the estimate itself, added to the squared TD error (DQN-Reg: 0.1)."""
+    q_penalty: NotNegative | None = None
+    """Weight of the estimate itself, added to the squared TD error (DQN-Reg: 0.1);
+    None adds nothing."""
 
     # -- the network -------------------------------------------------------------------
     dueling: bool = False

@@ -1,6 +1,6 @@
 """A tree of sums, to draw places in proportion to their mass.
 
-Every node is the sum of BRANCHES children, so three levels serve two million places. A
+Every node is the sum of BRANCHES children, so four levels serve 16 million places. A
 change recomputes the sums above it from their children and never adds a difference:
 there is nothing that could drift, however many changes there are.
 

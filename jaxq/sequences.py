@@ -107,7 +107,9 @@ def td_loss(
         value, info, weight = jax.vmap(one)(times)
         priority = weight * info.priority
         mixed = max_weight * jnp.max(priority) + (1.0 - max_weight) * jnp.mean(priority)
-        return jnp.mean(weight * value), LossInfo(mixed, jnp.mean(info.q_value))
+        learned = jnp.maximum(jnp.sum(weight), 1.0)
+        q_value = jnp.sum(weight * info.q_value) / learned
+        return jnp.mean(weight * value), LossInfo(mixed, q_value)
 
     return loss
 

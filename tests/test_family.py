@@ -41,7 +41,7 @@ def test_probes_a_constant_reward_and_a_time_limit(name):
     """Truncation is bootstrapped through: 1 / (1 - 0.9) = 10 in spite of the limit."""
     config = family.config(name, **MORE.get(name, {}))
     trained = Trained(config, family.gauntlet()).train()
-    penalty = config.q_penalty / 2
+    penalty = (config.q_penalty or 0.0) / 2
     for probe, truths in PROBES.items():
         for observation, action, value in truths:
             found = trained.q_values(history(name, observation))[action]
@@ -86,7 +86,7 @@ def test_a_constant_reward_is_worth_its_geometric_sum(name, n_step):
     config = dataclasses.replace(config, n_step=n_step)
     values = Trained(config, family.constant()).train().q_values([jnp.int32(0)])
     gamma_n = 0.9**n_step
-    bias = config.q_penalty / 2 / (1 - gamma_n)
+    bias = (config.q_penalty or 0.0) / 2 / (1 - gamma_n)
     np.testing.assert_allclose(values, 10.0 - bias, rtol=0.02)
 
 

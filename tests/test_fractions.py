@@ -6,7 +6,6 @@ import numpy as np
 import optax
 import pytest
 import scipy.stats
-from conftest import same
 
 from jaxq import build, heads, learner
 from jaxq.config import Config
@@ -46,14 +45,13 @@ def applied(config, view="online"):
     return apply
 
 
-@functools.cache
-def initial(config, view="online"):
-    return jax.jit(getattr(networks(config), view).init)(KEY, jnp.zeros(4))
-
-
 def randomised(config, rng):
+    """Random parameters, with hidden units that respond."""
     shapes = jax.eval_shape(networks(config).online.init, KEY, jnp.zeros(4))
-    return jax.tree.map(lambda leaf: np.float32(rng.normal(size=leaf.shape)), shapes)
+    params = jax.tree.map(lambda leaf: np.float32(rng.normal(size=leaf.shape)), shapes)
+    for module in (params["torso"]["Hidden_0"], params["FractionEmbedding_0"]):
+        module["Dense_0"]["Dense_0"]["bias"] += 2
+    return params
 
 
 def observation(rng):
@@ -89,6 +87,7 @@ def test_implicit_quantiles_equal_the_formula(view, samples, rng, keys_used_once
         np.testing.assert_array_equal(fraction, np.stack([fraction[0]] * 3))
         np.testing.assert_allclose(output.weight, 1 / samples, rtol=1e-6)
         expected = plain_quantiles(params, x, fraction[0])
+        assert np.ptp(expected, axis=1).min() > 0.1
         np.testing.assert_allclose(output.value, expected, rtol=1e-3, atol=1e-3)
         np.testing.assert_allclose(q_values, expected.mean(1), rtol=1e-3, atol=1e-3)
 
@@ -99,9 +98,14 @@ def test_the_policy_chooses_the_next_action_too():
 
 
 def test_parameters_serve_any_number_of_samples():
-    first = initial(IQN, "online")
-    for view in ("target", "policy"):
-        assert same(first, initial(IQN, view))
+    def shapes(network):
+        return jax.tree.map(
+            lambda leaf: (leaf.shape, leaf.dtype),
+            jax.eval_shape(network.init, KEY, jnp.zeros(4)),
+        )
+
+    online, *others = networks(IQN)
+    assert all(shapes(other) == shapes(online) for other in others)
 
 
 def test_without_a_key_fractions_are_equally_spaced_midpoints(rng):
@@ -163,6 +167,7 @@ def test_proposed_fractions_and_quantiles_equal_the_formula(rng, keys_used_once)
         np.testing.assert_allclose(found.entropy, entropy, rtol=1e-4)
     close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-3)
     expected = plain_quantiles(params, x, middle)
+    assert np.ptp(expected, axis=1).min() > 0.1
     close(output.quantiles.value, expected)
     close(output.edge_value, plain_quantiles(params, x, ends[1:-1]))
     close(q_values, expected @ np.diff(ends))
@@ -181,7 +186,8 @@ def test_proposed_fractions_increase_from_zero_to_one(rng):
 
 
 def test_proposals_start_nearly_equal():
-    output, _ = applied(FQF)(None, initial(FQF), np.ones(4, np.float32))
+    params = jax.jit(networks(FQF).online.init)(KEY, jnp.zeros(4))
+    output, _ = applied(FQF)(None, params, np.ones(4, np.float32))
     np.testing.assert_allclose(output.quantiles.weight, 1 / 8, rtol=0.1)
 
 
@@ -202,7 +208,6 @@ def gradient(params, x, of):
 
 def test_the_proposal_and_the_rest_learn_from_losses_of_their_own(rng):
     params, x = randomised(FQF, rng), observation(rng)
-    params["torso"]["Hidden_0"]["Dense_0"]["Dense_0"]["bias"] += 2  # units that respond
     # Of the quantile loss: nothing for the proposal.
     quantile = gradient(params, x, lambda whole, inner: inner)
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(quantile["fractions"]))

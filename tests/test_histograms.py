@@ -8,7 +8,7 @@ from definitions import softmax
 
 from jaxq import histograms
 
-SUPPORTS = [(11, -2.0, 3.0), (6, 0.0, 2.5), (51, -10.0, 10.0), (2, -1.0, 1.0)]
+SUPPORTS = [(6, 0.0, 2.5), (51, -10.0, 10.0), (2, -1.0, 1.0)]
 
 
 def points(head, values):

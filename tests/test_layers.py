@@ -23,11 +23,10 @@ def apply(module, params, x, key=None):
     return module.apply({"params": params}, x, rngs=rngs)
 
 
-def randomised(params, rng):
-    """The same shapes with random numbers, so that no two leaves are alike."""
-    return jax.tree.map(
-        lambda leaf: rng.normal(size=leaf.shape).astype(np.float32), params
-    )
+def randomised(module, x, rng):
+    """Random parameters, so that no two leaves are alike."""
+    shapes = jax.eval_shape(module.init, jax.random.key(0), x)["params"]
+    return jax.tree.map(lambda leaf: np.float32(rng.normal(size=leaf.shape)), shapes)
 
 
 def affine(params, x):
@@ -89,7 +88,7 @@ def test_orthogonal_weights(shape):
 
 def test_noise_is_factorised_and_added_to_the_weights(rng):
     layer, key = Dense(5, NOISY), jax.random.key(3)
-    params = randomised(init(layer, jnp.zeros(4)), rng)
+    params = randomised(layer, jnp.zeros(4), rng)
     # The noise of this key, found by probing a layer that has nothing but noise.
     probe = {
         "Dense_0": {"kernel": np.zeros((4, 5)), "bias": np.zeros(5)},
@@ -113,10 +112,9 @@ def over_keys(layer, params, x, count):
 
 def test_noise_is_the_signed_root_of_a_normal():
     layer = Dense(8, NOISY)
-    params = init(layer, jnp.zeros(8))
-    noisy = over_keys(layer, params, jnp.zeros(8), 4000)
-    e_out = (noisy - np.asarray(params["Dense_0"]["bias"])) / params["sigma_bias"][0]
-    e_out = np.asarray(e_out)
+    params = randomised(layer, jnp.zeros(8), np.random.default_rng(0))
+    noisy = over_keys(layer, params, np.zeros(8, np.float32), 4000)
+    e_out = (noisy - params["Dense_0"]["bias"]) / params["sigma_bias"]
     assert scipy.stats.kstest((e_out * np.abs(e_out))[:, 0], "norm").pvalue > 1e-4
     correlation = np.corrcoef(e_out.T) - np.eye(8)
     assert np.abs(correlation).max() < 0.08  # five standard deviations
@@ -124,7 +122,7 @@ def test_noise_is_the_signed_root_of_a_normal():
 
 def test_mean_and_variance_over_noise(rng):
     layer = Dense(3, NOISY)
-    params = randomised(init(layer, jnp.zeros(6)), rng)
+    params = randomised(layer, jnp.zeros(6), rng)
     x = rng.normal(size=6).astype(np.float32)
     found = over_keys(layer, params, x, 40_000)
     mean = np.asarray(apply(layer, params, x))
@@ -139,7 +137,7 @@ def test_mean_and_variance_over_noise(rng):
 
 def test_without_a_key_there_is_no_noise(rng):
     layer = Dense(3, NOISY)
-    params = randomised(init(layer, jnp.zeros(4)), rng)
+    params = randomised(layer, jnp.zeros(4), rng)
     x = rng.normal(size=4).astype(np.float32)
     expected = x @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"]
     np.testing.assert_allclose(apply(layer, params, x), expected, rtol=1e-5)
@@ -166,7 +164,8 @@ def test_layers_of_a_network_have_noise_of_their_own():
 
 def test_the_convolution_of_minatar_has_no_noise():
     torso = layers.MinAtarTorso(4, 8, NOISY)
-    params = init(torso, jnp.zeros((10, 10, 2)))
+    params = jax.eval_shape(torso.init, jax.random.key(0), jnp.zeros((10, 10, 2)))
+    params = params["params"]
     assert set(params["Hidden_0"]["Dense_0"]) == {"Dense_0"}
     assert set(params["Hidden_1"]["Dense_0"]) == {
         "Dense_0", "sigma_kernel", "sigma_bias",
@@ -178,7 +177,7 @@ def test_the_convolution_of_minatar_has_no_noise():
 
 def test_dueling_streams(rng):
     values = ActionValues(3, 2, dueling=True)
-    params = randomised(init(values, jnp.zeros(5)), rng)
+    params = randomised(values, jnp.zeros(5), rng)
     x = rng.normal(size=5).astype(np.float32)
     found = np.asarray(apply(values, params, x))
     advantage = affine(params["Dense_0"], x).reshape(3, 2)
@@ -195,7 +194,7 @@ def test_dueling_streams(rng):
 
 def test_streams_have_hidden_layers_of_their_own(rng):
     values = ActionValues(3, 1, dueling=True, stream_sizes=(7,))
-    params = randomised(init(values, jnp.zeros(5)), rng)
+    params = randomised(values, jnp.zeros(5), rng)
     shapes = {name: jax.tree.leaves(params[name])[1].shape for name in params}
     assert shapes == {
         "Hidden_0": (5, 7), "Dense_0": (7, 3), "Hidden_1": (5, 7), "Dense_1": (7, 1),
@@ -212,7 +211,7 @@ def test_streams_have_hidden_layers_of_their_own(rng):
 
 def test_layer_normalisation_comes_before_the_relu(rng):
     hidden = Hidden(6, Style(normalization="layer"))
-    params = randomised(init(hidden, jnp.zeros(4)), rng)
+    params = randomised(hidden, jnp.zeros(4), rng)
     x = rng.normal(size=4).astype(np.float32)
     y = affine(params["Dense_0"], x)
     normal = (y - y.mean()) / np.sqrt(y.var() + 1e-5)

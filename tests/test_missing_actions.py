@@ -86,7 +86,7 @@ def test_a_missing_action_changes_no_ensemble(rng):
     compare(loss, jax.tree.map(without, tables), smaller, batch._replace(memory=memory))
 
 
-@pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("epsilon", [0.0, 1.0])
 def test_a_missing_action_is_never_drawn(epsilon):
     q_values = jnp.array([-jnp.inf, 0.5, -jnp.inf, 0.0, -1.0, -jnp.inf])
     keys = jax.random.split(jax.random.key(0), 5000)

@@ -37,7 +37,7 @@ def make(length, envs, batch_size=BATCH):
         batch_size=batch_size, discount=0.5,
     )  # fmt: skip
     store = models.model(config, SPEC)
-    return stores.Store(store.init, *map(jax.jit, store[1:]))
+    return stores.Store(*map(jax.jit, store))
 
 
 def outcomes(example):

@@ -80,8 +80,7 @@ def test_scalar_errors(name, rng):
         np.testing.assert_allclose(value, expected**2 / 2, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("double", [False, True])
-@pytest.mark.parametrize("low", [-2.0, 0.0])
+@pytest.mark.parametrize(("double", "low"), [(False, -2.0), (True, 0.0)])
 def test_categorical_losses(double, low, rng):
     atoms = jnp.linspace(low, 2.0, 7)
     loss = evaluate(histograms.categorical(7, low, 2.0), double=double)
@@ -111,8 +110,7 @@ def test_the_projection(rng):
         np.testing.assert_allclose(backup(reward, 0.9, logits), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("delta", [0.3, 1.0])
-@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize(("delta", "double"), [(0.3, False), (1.0, True)])
 def test_quantile_losses(delta, double, rng):
     """rlax leaves Huber's loss as it is; the paper's equation 10 divides by delta."""
     fraction = (jnp.arange(6) + 0.5) / 6

@@ -12,6 +12,7 @@ from streams import SPEC, check_transition, example, make_stream, rollouts, unba
 
 from jaxq import plan, stores
 from jaxq.config import Config
+from jaxq.types import counter, seed_axes
 
 
 @functools.cache
@@ -25,7 +26,7 @@ def make(length, envs, rows, n=1, **more):
     loop = plan.plan(config)
     assert (loop.rollout_length, loop.buffer_rows) == (length, rows)
     store = stores.proportional(config, SPEC)
-    return config, stores.Store(store.init, *map(jax.jit, store[1:]))
+    return config, stores.Store(*map(jax.jit, store))
 
 
 class PlainPriorities:
@@ -212,3 +213,35 @@ def test_a_rollout_without_a_usable_step_is_not_learned_from(rng):
     state = store.add(store.init(example()), make_stream(rng, 4, 2, 0.0, 1.0))
     sample = store.sample(jax.random.key(0), state, jnp.int32(0))
     np.testing.assert_array_equal(sample.weight, 0)
+
+
+def test_seeds_side_by_side_have_masses_of_their_own(rng):
+    _, store = make(4, 2, 8, batch_size=64)
+    streams = [make_stream(rng, 12, 2) for _ in range(2)]
+    keys, priority = jax.random.split(jax.random.key(0)), rng.random((2, 64))
+
+    def learn(state, rollouts, key, priority):
+        for rollout in rollouts:
+            state = store.add(state, rollout)
+            sample = store.sample(key, state, jnp.int32(0))
+            state = store.feedback(state, sample.place, jnp.float32(priority))
+        return state, sample
+
+    alone = [
+        learn(store.init(example()), list(rollouts(stream, 4)), key, values)
+        for stream, key, values in zip(streams, keys, priority, strict=True)
+    ]
+    both = jax.tree.map(lambda *leaves: np.stack(leaves, 1), *streams)
+    parts = [jax.tree.map(lambda x: np.moveaxis(x, 1, 0), p) for p in rollouts(both, 4)]
+    start = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), store.init(example()))
+    start = start._replace(ring=start.ring._replace(added=counter()))
+    axes = seed_axes(start), 0, 0, 0
+    beside = jax.vmap(learn, axes, (seed_axes(start), 0))
+    state, sample = beside(start, parts, keys, priority)
+    assert state.ring.added.value == 12  # one counter for both
+    for seed, (own_state, own_sample) in enumerate(alone):
+        np.testing.assert_allclose(state.tree[0][seed], own_state.tree[0], rtol=1e-5)
+        np.testing.assert_array_equal(sample.place[seed], own_sample.place)
+        np.testing.assert_array_equal(
+            sample.example.observation[seed], own_sample.example.observation
+        )

@@ -22,7 +22,7 @@ from jaxq.config import Config
 
 
 def compiled(store):
-    return stores.Store(store.init, *map(jax.jit, store[1:]))
+    return stores.Store(*map(jax.jit, store))
 
 
 def replay_config(length, envs, rows, **more):

@@ -1,0 +1,131 @@
+"""Problems that one component solves and its absence does not, ten seeds each.
+
+DeepSea needs deep exploration: Bootstrapped DQN with priors against epsilon-greedy DQN,
+which acts and learns as often. MemoryChain needs memory: recurrent DQN and recurrent
+PQN against their feed-forward forms. Finished runs are kept; `--cases` chooses. A seed
+has solved a problem if its greedy return in the end is above half the optimum.
+"""
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import tyro
+
+from jaxq import cli, papers
+from jaxq.config import Config
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
+
+DEEP_SEA = Config(
+    environment="DeepSea-bsuite",
+    num_seeds=10,
+    total_steps=24_000,
+    num_envs=4,
+    buffer_size=20_000,
+    batch_size=64,
+    warmup_steps=500,
+    update_steps=4,
+    hidden_sizes=(50, 50),
+    learning_rate=1e-3,
+    target_period=10,
+    eval_points=20,
+    prior_scale=3.0,
+)
+MEMORY = Config(
+    environment="MemoryChain-bsuite",
+    environment_args=("memory_length=10",),
+    num_seeds=10,
+    total_steps=100_000,
+    num_envs=16,
+    buffer_size=50_000,
+    batch_size=32,
+    warmup_steps=3_000,
+    update_steps=16,
+    hidden_sizes=(32,),
+    memory_size=32,
+    learning_rate=2e-3,
+    optimizer_eps=1e-5,
+    max_grad_norm=10.0,
+    target_period=50,
+    epsilon_steps=25_000.0,
+    eval_points=10,
+    eval_episodes=32,
+    burn_in=0,
+    sequence_length=12,
+)
+ROLLOUTS: dict[str, Any] = {"rollout_length": 32, "num_minibatches": 4, "num_epochs": 2}
+RECALLS: dict[str, dict[str, Any]] = {
+    "r2d2": {"n_step": 3},
+    "dqn": {},
+    "pqn_rnn": ROLLOUTS,
+    "pqn": ROLLOUTS,
+}
+CASES = {
+    f"deepsea{size}_{name}": dataclasses.replace(
+        DEEP_SEA,
+        algorithm=name,
+        environment_args=(f"size={size}",),
+        total_steps=steps,
+        epsilon_steps=steps / 2,
+    )
+    for size, steps in ((10, 24_000), (14, 40_000))
+    for name in ("bootstrapped_dqn", "dqn")
+} | {
+    f"memorychain_{name}": dataclasses.replace(MEMORY, algorithm=name, **fields)
+    for name, fields in RECALLS.items()
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """What to run and where to write."""
+
+    cases: tuple[str, ...] = tuple(CASES)
+    """Names of cases."""
+    output: pathlib.Path = ROOT / "hard"
+    """Directory of a table for each case."""
+    runs: pathlib.Path = ROOT / "runs"
+    """Directory of the runs themselves."""
+
+
+def main() -> None:
+    """Run what is missing, and write a table for each."""
+    arguments = tyro.cli(Arguments, description=__doc__)
+    cli.set_up_jax(cli.Options())
+    from jaxq import results, run
+
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for case in arguments.cases:
+        path = arguments.output / f"{case}.json"
+        if path.exists():
+            continue
+        config = papers.compose(CASES[case])
+        result = run.run(config, output=arguments.runs, show_progress=True)
+        assert result.directory is not None
+        final = result.curve.eval_return[:, -1]
+        # The best return of both problems is close to 1.
+        table = {
+            "case": case,
+            "algorithm": config.algorithm,
+            "environment": config.environment,
+            "environment_args": config.environment_args,
+            "final": result.summary["final_eval_return"],
+            "final_per_seed": final,
+            "solved_seeds": int((final > 0.5).sum()),
+            "num_seeds": config.num_seeds,
+            "steps_per_seed": result.summary["steps_per_seed"],
+            "seconds": result.summary["seconds"],
+            "curve": {
+                "steps": result.curve.steps,
+                "eval_return": result.curve.eval_return,
+            },
+            "manifest": json.loads((result.directory / "manifest.json").read_text()),
+        }
+        results.write_json(path, table)
+
+
+if __name__ == "__main__":
+    with cli.exit_codes():
+        main()

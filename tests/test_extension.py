@@ -1,0 +1,49 @@
+"""A head, a loss, a network and an environment from outside, each in its own file."""
+
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+
+from jaxq import agents, algorithms, environments, networks, run, stores
+from jaxq.config import Config, ConfigError
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "extension"))
+import my_environment
+import my_head
+import my_loss
+import my_network
+
+
+@pytest.fixture
+def my_algorithm():
+    @algorithms.register
+    def advantage_learning(config, spec):
+        """Advantage learning with log cosh, on Fourier features."""
+        torso = my_network.FourierFeatures()
+        network = networks.from_torso(torso, spec, my_head.log_cosh())
+        loss = my_loss.advantage_learning_loss(network, alpha=0.5)
+        store = stores.proportional(config, spec)
+        return agents.replay_agent(network, network, loss, store, config)
+
+    yield advantage_learning
+    del algorithms.ALGORITHMS["advantage_learning"]
+
+
+def test_parts_from_outside_learn_without_a_change_to_jaxq(my_algorithm):
+    env = environments.adapt(my_environment.Line())
+    config = Config(
+        algorithm="advantage_learning", num_seeds=2, total_steps=8_000, num_envs=4,
+        buffer_size=4_000, batch_size=32, warmup_steps=400, update_steps=4,
+        learning_rate=2e-3, target_period=20, epsilon_steps=4_000.0, eval_points=2,
+        eval_episodes=4, discount=0.9,
+    )  # fmt: skip
+    result = run.run(config, env)
+    np.testing.assert_array_equal(result.curve.eval_return[:, -1], 1.0)
+    np.testing.assert_array_equal(result.curve.eval_length[:, -1], 4.0)
+
+
+def test_a_name_that_is_taken_is_refused(my_algorithm):
+    with pytest.raises(ConfigError, match="registered already"):
+        algorithms.register(my_algorithm)
