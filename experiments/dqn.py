@@ -1,6 +1,6 @@
 """Deep Q-learning on vectorised gymnax environments, many seeds in one program."""
 
-from jaxq import cli
+from jaxq import cli, papers
 from jaxq.config import Config
 
 PRESETS = {
@@ -22,7 +22,7 @@ PRESETS = {
         eval_points=50,
     ),
     "cleanrl": Config(),
-}
+} | {name: papers.preset(name) for name in papers.PAPERS}
 
 if __name__ == "__main__":
     cli.main(PRESETS, __doc__)

@@ -1,13 +1,21 @@
 """Rewrite the generated parts of the README from the files in results/.
 
 No number in the README is typed by hand: this script fills what stands between
-`<!-- generated: NAME -->` and `<!-- /generated -->`.
+`<!-- generated: NAME -->` and `<!-- /generated -->`. `--tests` runs the tests of all
+algorithms first, for the last column of their table.
 """
 
+import ast
+import inspect
 import json
 import pathlib
+import re
+import subprocess
 import sys
+import tempfile
+import textwrap
 from typing import Any
+from xml.etree import ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -97,11 +105,134 @@ def tabular() -> str:
     return "\n".join(lines)
 
 
-PARTS = {"main": main_job, "cleanrl": cleanrl, "tabular": tabular}
+def algorithms() -> str:
+    """Every algorithm: where it is from, what it is made of, how long, how tested."""
+    from jaxq import algorithms as registry
+    from jaxq import papers
+
+    path = ROOT / "results" / "tables" / "tests.json"
+    tested = json.loads(path.read_text())["passed"] if path.exists() else {}
+    lines = [
+        "| name | from | composition | own lines | tests passed |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, algorithm in registry.ALGORITHMS.items():
+        paper = papers.PAPERS[name]
+        parts = [
+            f"`{field}`" if value is True else f"`{field}={value}`"
+            for field, value in paper.components.items()
+            if field not in papers.TABLE
+        ]
+        if "network" in paper.components:
+            parts.insert(0, "table")
+        lines.append(
+            f"| `{name}` | {paper.reference} | {', '.join(parts) or 'the trunk'} | "
+            f"{own_lines(algorithm)} | {tested.get(name, 'not run')} |"
+        )
+    return "\n".join(lines)
+
+
+def own_lines(function: Any) -> int:
+    """Lines of a function's body, without its docstring."""
+    node = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    assert isinstance(node, ast.FunctionDef)
+    body = node.body[1:] if ast.get_docstring(node) else node.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1
+
+
+def textbook() -> str:
+    """Maximisation bias and cliff walking against the book's."""
+    table = load("tables", "textbook.json")
+    bias, walk = table["maximization_bias"], table["cliff"]
+    lines = [
+        "![Maximisation bias and cliff walking](results/figures/textbook.png)",
+        "",
+        f"Left actions at episode 300, {bias['runs']:,} runs: Q-learning "
+        f"{100 * bias['q']['left'][-1]:.1f} %, Double Q-learning "
+        f"{100 * bias['double_q']['left'][-1]:.1f} % (floor 5 %); at every tenth "
+        "episode within "
+        f"{max(bias[k]['largest_score_every_tenth'] for k in ('q', 'double_q')):.1f} "
+        "standard errors of an independent simulation, in "
+        f"{bias['q']['seconds']:.0f} s and {bias['double_q']['seconds']:.0f} s "
+        f"({hardware(table['manifest'])}).",
+        "",
+        "| cliff walking | first 100 episodes, step size 0.5 | simulated elsewhere | "
+        "largest \\|z\\| over ten step sizes | end, step size 0.5 |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    published = load("published", "sutton_barto_tabular.json")["cliff_interim"]
+    names = {"q": "Q-learning", "sarsa": "SARSA", "expsarsa": "Expected SARSA"}
+    for key, name in names.items():
+        interim, end = walk[key]["interim"], walk[key]["end"]
+        mean, error = published["mean_and_se"][f"{key}/0.5"]
+        lines.append(
+            f"| {name} | {interim['mean'][4]:.1f} ± {interim['se'][4]:.1f} | "
+            f"{mean:.1f} ± {error:.1f} | {interim['largest_score']:.1f} | "
+            f"{end['mean'][4]:.1f} ± {end['se'][4]:.1f} |"
+        )
+    exact = load("published", "sutton_barto_tabular.json")["cliff_exact"]
+    lines += [
+        "",
+        "The end: episodes 1,001 to 1,500. Exact: epsilon-greedy around Q* "
+        f"{exact['eps0.1_around_Qstar_uniform_ties_expected_return']:.1f}; the best "
+        "policy that is epsilon-soft "
+        f"{exact['best_eps0.1_soft_policy_return']:.1f}.",
+    ]
+    return "\n".join(lines)
+
+
+def hard() -> str:
+    """Deep exploration and memory: solved seeds with and without the component."""
+    lines = [
+        "| problem | algorithm | seeds that solve it | final greedy return, IQM [95 %] "
+        "| steps per seed | made with |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for path in sorted((ROOT / "results" / "hard").glob("*.json")):
+        row = load("hard", path.name)
+        problem = f"{row['environment']} {' '.join(row['environment_args'])}"
+        lines.append(
+            f"| {problem} | `{row['algorithm']}` | {row['solved_seeds']} of "
+            f"{row['num_seeds']} | {interval(row['final'])} | "
+            f"{row['steps_per_seed']:,} | {hardware(row['manifest'])} |"
+        )
+    return "\n".join(lines)
+
+
+def run_tests() -> None:
+    """Run the tests of the family, and write how many passed for each algorithm."""
+    with tempfile.TemporaryDirectory() as directory:
+        report = pathlib.Path(directory) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "tests/test_family.py"]
+        subprocess.run([*command, f"--junitxml={report}"], cwd=ROOT, check=False)
+        cases = ElementTree.parse(report).iter("testcase")
+        passed: dict[str, int] = {}
+        failed: list[str] = []
+        for case in cases:
+            _, bracket, rest = case.attrib["name"].partition("[")
+            name = re.sub(r"-\d+$", "", rest.rstrip("]"))
+            if bracket and len(case) == 0:
+                passed[name] = passed.get(name, 0) + 1
+            elif len(case):
+                failed.append(case.attrib["name"])
+    path = ROOT / "results" / "tables" / "tests.json"
+    path.write_text(json.dumps({"passed": passed, "failed": failed}, indent=1))
+
+
+PARTS = {
+    "main": main_job,
+    "algorithms": algorithms,
+    "cleanrl": cleanrl,
+    "tabular": tabular,
+    "textbook": textbook,
+    "hard": hard,
+}
 
 
 def main() -> None:
-    """Fill the README."""
+    """Fill the README; with --tests, run the tests that it reports first."""
+    if "--tests" in sys.argv[1:]:
+        run_tests()
     path = ROOT / "README.md"
     text = path.read_text()
     for name, make in PARTS.items():

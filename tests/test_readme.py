@@ -45,8 +45,8 @@ def test_examples_run(command, tmp_path):
     assert "done in" in done.stdout and list(tmp_path.rglob("curve.png"))
 
 
-def test_the_python_example_runs(capsys):
-    (code,) = blocks("python")
+@pytest.mark.parametrize("code", blocks("python"))
+def test_the_python_examples_run(code, capsys):
     exec(compile(code, "README.md", "exec"), {})
     assert len(capsys.readouterr().out.split()) >= 3
 
@@ -63,6 +63,9 @@ def test_every_script_in_the_table_exists():
 
 def test_every_module_in_the_table_exists():
     table = TEXT.partition("## How it is built")[2].partition("## Results")[0]
+    stems = {path.stem for path in (ROOT / "jaxq").glob("*.py")}
+    rest = {"__init__", "types", "catalogue", "progress", "statistics", "cli"}
+    assert all(f"`{name}`" in table for name in stems - rest)
     for row in re.findall(r"^\| (`.*?) \|", table, flags=re.M):
         for name in re.findall(r"`(\w+)`", row):
             assert (ROOT / "jaxq" / f"{name}.py").exists(), name
