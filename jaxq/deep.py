@@ -137,8 +137,8 @@ def munchausen_iqn(config: Config, spec: EnvSpec) -> Agent:
 def noisy_dqn(config: Config, spec: EnvSpec) -> Agent:
     """Noisy networks: parametric noise in the place of epsilon.
 
-    Every environment acts with noise of its own, drawn anew at every step. Differs in
-    that every example of a minibatch has its own noise too.
+    Every environment acts with noise of its own, drawn anew at every step; a minibatch
+    shares its noise, drawn anew for the estimate, the target and the choice of action.
     """
     return dqn(compose(config, "noisy_dqn"), spec)
 

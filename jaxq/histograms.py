@@ -54,9 +54,9 @@ def categorical(num_atoms: int, v_min: Array | float, v_max: Array | float) -> H
         atoms = _atoms(v_min, v_max, num_atoms)
         moved = reward + discount * atoms
         spread = jax.vmap(two_hot_target, in_axes=(0, None))(moved, atoms)
-        # A sum that fuses with the matrix it reduces, unlike a matrix product: 0.5 and
-        # 1.2 ms for 640 transitions of 51 atoms on two CPU cores; a scatter takes 0.4.
-        return jnp.sum(jax.nn.softmax(next_output)[:, None] * spread, axis=0)
+        # A product, not a sum that XLA fuses with the matrix: 1,900 updates of C51 with
+        # 64 transitions take 0.56 against 3.6 s on a CPU; a scatter takes 0.40.
+        return jax.nn.softmax(next_output) @ spread
 
     return Head(num_atoms, q_values, backup, cross_entropy)
 

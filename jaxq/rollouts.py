@@ -146,6 +146,8 @@ def q_lambda_returns(
         return policy.head.q_values(output), jnp.max(policy.head.q_values(after))
 
     q_values, next_value = jax.vmap(evaluate)(steps)
+    # Where an episode ended there may be no action; 0 * -inf would be NaN.
+    next_value = jnp.where(steps.terminated, 0.0, next_value)
     trace = jnp.full(next_value.shape, config.trace_decay)
     if config.trace_cut:
         best = jnp.max(q_values, axis=1)

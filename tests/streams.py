@@ -79,9 +79,10 @@ def check_transition(found, stream, t, e, n, gamma):
         assert found.next_action == stream.action[after, e]
 
 
-def unbatched(examples, index):
-    """One example of a minibatch, in NumPy."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[index], examples)
+def unbatched(examples):
+    """The examples of a minibatch, one by one, in NumPy."""
+    leaves, structure = jax.tree.flatten(jax.tree.map(np.asarray, examples))
+    return [structure.unflatten(row) for row in zip(*leaves, strict=True)]
 
 
 def random_rollout(rng, time, envs, states):

@@ -191,36 +191,34 @@ def test_proposals_start_nearly_equal():
     np.testing.assert_allclose(output.quantiles.weight, 1 / 8, rtol=0.1)
 
 
-def gradient(params, x, of):
-    """Of a function of the head's (loss of action 0, quantile loss of action 0)."""
-    network = networks(FQF).online
-    inner = heads.implicit_quantile()
+@jax.jit
+def gradients(params, x):
+    """Of the head's loss, of its quantile loss, and of what it adds to that."""
+    network, inner = networks(FQF).online, heads.implicit_quantile()
     target = heads.QuantileTarget(jnp.array([0.5, 2.0]), jnp.array([0.5, 0.5]))
 
     def losses(params):
         output = network.apply(None, params, x)
-        output = jax.tree.map(lambda leaf: leaf[0], output)
+        output = jax.tree.map(lambda leaf: leaf[0], output)  # of one action
         whole = network.head.loss(output, target)[0]
-        return of(whole, inner.loss(output.quantiles, target)[0])
+        quantile = inner.loss(output.quantiles, target)[0]
+        return jnp.stack([whole, quantile, whole - quantile])
 
-    return jax.jit(jax.grad(losses))(params)
+    jacobian = jax.jacrev(losses)(params)
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], jacobian) for i in range(3)]
 
 
 def test_the_proposal_and_the_rest_learn_from_losses_of_their_own(rng):
-    params, x = randomised(FQF, rng), observation(rng)
-    # Of the quantile loss: nothing for the proposal.
-    quantile = gradient(params, x, lambda whole, inner: inner)
+    whole, quantile, added = gradients(randomised(FQF, rng), observation(rng))
+    # The quantile loss teaches the proposal nothing.
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(quantile["fractions"]))
-    # Of what is added to it: something for the proposal alone, nothing for the torso.
-    proposal = gradient(params, x, lambda whole, inner: whole - inner)
-    assert all(np.any(leaf) for leaf in jax.tree.leaves(proposal.pop("fractions")))
-    assert max(np.max(np.abs(leaf)) for leaf in jax.tree.leaves(proposal)) < 1e-6
-    whole = gradient(params, x, lambda whole, inner: whole)
+    # What is added to it teaches the proposal, and not even the torso below it.
+    assert all(np.any(leaf) for leaf in jax.tree.leaves(added.pop("fractions")))
+    assert max(np.max(np.abs(leaf)) for leaf in jax.tree.leaves(added)) < 1e-6
     for name in ("torso", "values", "FractionEmbedding_0"):
         assert any(np.any(leaf) for leaf in jax.tree.leaves(whole[name]))
-        for left, right in zip(
-            *map(jax.tree.leaves, (whole[name], quantile[name])), strict=True
-        ):
+        pairs = map(jax.tree.leaves, (whole[name], quantile[name]))
+        for left, right in zip(*pairs, strict=True):
             np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-6)
 
 

@@ -59,9 +59,10 @@ def compiled(config, absorb=None):
 
 
 def fresh(config):
-    return learner.init_learner(
-        jax.random.key(1), network(), learner.make_optimizer(config), jnp.zeros(3)
-    )
+    params = np.random.default_rng(1).normal(size=(3, 2)).astype(np.float32)
+    net = network()._replace(init=lambda key, observation: jnp.asarray(params))
+    optimizer = learner.make_optimizer(config)
+    return learner.init_learner(jax.random.key(1), net, optimizer, jnp.zeros(3))
 
 
 def plain_errors(params, target_params, transitions):
@@ -221,14 +222,18 @@ def test_statistics_that_are_not_finite_freeze_a_seed(rng):
     assert after.diverged_at == 7 and same(after.params, state.params)
 
 
-def test_every_example_has_a_key_of_its_own(rng):
+@pytest.mark.parametrize("noisy, keys", [(False, 16), (True, 1)])
+def test_every_example_has_a_key_of_its_own_but_for_noise_on_weights(noisy, keys, rng):
     def loss(key, params, target_params, example):
         value = jax.random.normal(key) * params.sum()
         return value, LossInfo(jax.random.normal(key), value)
 
-    state, transitions = fresh(BASE), batch(rng)
-    _, priority, _ = learner.gradient_step(
-        jax.random.key(0), state, transitions, jnp.ones(16), jnp.int32(0),
-        config=BASE, loss=loss, optimizer=learner.make_optimizer(BASE),
-    )  # fmt: skip
-    assert len(np.unique(priority)) == 16
+    @jax.jit
+    def step(state, transitions):
+        return learner.gradient_step(
+            jax.random.key(0), state, transitions, jnp.ones(16), jnp.int32(0),
+            config=dataclasses.replace(BASE, noisy=noisy), loss=loss, optimizer=learner.make_optimizer(BASE),
+        )  # fmt: skip
+
+    _, priority, _ = step(fresh(BASE), batch(rng))
+    assert len(np.unique(priority)) == keys

@@ -122,18 +122,9 @@ def test_the_history_starts_at_zero_and_one():
     np.testing.assert_array_equal(running["var"], np.ones(6))
 
 
-@pytest.mark.parametrize(
-    "optimizer, absorbs",
-    [
-        ("sgd", True),
-        ("adam", True),
-        ("radam", True),
-        ("rmsprop", True),
-        ("adam", False),
-    ],
-)
-def test_only_absorb_changes_statistics(optimizer, absorbs, rng):
-    config = Config(**vars(CONFIG) | {"optimizer": optimizer, "max_grad_norm": 1.0})
+@pytest.mark.parametrize("absorbs", [False, True])
+def test_only_absorb_changes_statistics(absorbs, rng):
+    config = Config(**vars(CONFIG) | {"optimizer": "adam", "max_grad_norm": 1.0})
     nets, x = networks(SPEC), observations(SPEC, rng)
     direction = learner.make_optimizer(config)
     params = randomised(SPEC, rng)

@@ -116,11 +116,11 @@ def test_masses_draws_and_weights_equal_the_log(length, envs, rows, n, more, rng
             continue
         for _ in range(2):
             sample = store.sample(jax.random.key(draws), state, jnp.int32(updates))
-            found = [plain.find(place) for place in sample.place]
+            found = [plain.find(place) for place in np.asarray(sample.place)]
             expected = plain.weights(found, updates)
             np.testing.assert_allclose(sample.weight, expected, rtol=1e-4)
-            for i, (row, env) in enumerate(found):
-                one = unbatched(sample.example, i)
+            examples = unbatched(sample.example)
+            for one, (row, env) in zip(examples, found, strict=True):
                 if recurrent:
                     window = np.s_[row : row + plain.window + 1, env]
                     np.testing.assert_array_equal(

@@ -84,3 +84,17 @@ def test_ties_are_greedy():
     params["table"] = params["table"].at[0, 0].set(0.5)  # now 1 and 2 are not
     found = returns_of(params, rollout, config)
     np.testing.assert_array_equal(found[:, 0], [1.5, 1.5, 1.5])
+
+
+def test_a_terminal_state_needs_no_action():
+    def valid(observation):
+        return jnp.full(ACTIONS, observation != 3)
+
+    table = networks.table(SPEC._replace(valid_actions=valid), heads.scalar(), 5.0)
+    step = Step(*np.ones((6, 1), np.int32))._replace(
+        reward=np.ones(1, np.float32), next_observation=np.array([3]),
+        terminated=np.array([True]), truncated=np.array([False]),
+    )  # fmt: skip
+    params = table.init(jax.random.key(0), jnp.int32(0))
+    found = rollouts.q_lambda_returns(table, params, step, Config())
+    np.testing.assert_array_equal(found, [1])

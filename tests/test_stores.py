@@ -1,6 +1,7 @@
 """The stores without priorities; see test_prioritized.py for the other."""
 
 import collections
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -49,15 +50,15 @@ def test_uniform_draws_every_stored_step_with_its_successor(n, rng):
         seen, unusable = set(), set()
         for seed in range(12):
             drawn = sample(store, state, seed)
-            for i in range(16):
-                one = unbatched(drawn.example, i)
+            places, weights = np.asarray(drawn.place), np.asarray(drawn.weight)
+            for i, one in enumerate(unbatched(drawn.example)):
                 row, env = divmod(int(one.observation), 2)
-                assert drawn.place[i] == row % 12 * 2 + env
+                assert places[i] == row % 12 * 2 + env
                 if plain_transition(stream, row, env, n, 0.5) is None:
-                    assert drawn.weight[i] == 0
+                    assert weights[i] == 0
                     unusable.add((row, env))
                 else:
-                    assert drawn.weight[i] == 1
+                    assert weights[i] == 1
                     check_transition(one, stream, row, env, n, 0.5)
                     seen.add((row, env))
         stored = range(max(0, 4 * number - 12), 4 * number - n)
@@ -82,8 +83,7 @@ def test_uniform_reads_sequences_for_a_recurrent_network(rng, strict):
     starts = set()
     for seed in range(8):
         drawn = sample(store, state, seed)
-        for i in range(16):
-            one = unbatched(drawn.example, i)
+        for one in unbatched(drawn.example):
             row, env = divmod(int(one.observation[0]), 2)
             starts.add(row)
             # 1 of burn-in, 3 to learn from, and 2 more for the last one's target.
@@ -112,8 +112,7 @@ def test_latest_gives_every_step_once_with_the_action_that_followed(
         state = store.add(state, rollout)
         drawn = sample(store, state)
         assert drawn.weight.size == length * envs
-        for i in np.flatnonzero(drawn.weight):
-            one = unbatched(drawn.example, i)
+        for one in itertools.compress(unbatched(drawn.example), drawn.weight):
             row, env = divmod(int(one.observation), envs)
             check_transition(one, stream, row, env, n, 0.5)  # next_action included
             seen[row, env] += 1
@@ -160,8 +159,7 @@ def test_newest_folds_steps_within_the_rollout(n, rng, strict):
         np.testing.assert_array_equal(
             drawn.example.observation, rollout.observation.reshape(-1)
         )
-        for i, (t, e) in enumerate(np.ndindex(6, 3)):
-            one = unbatched(drawn.example, i)
+        for one, (t, e) in zip(unbatched(drawn.example), np.ndindex(6, 3), strict=True):
             reward, discount, after = plain_fold(rollout, t, e, n, 0.5)
             assert one.action == rollout.action[t, e]
             np.testing.assert_allclose(one.reward, reward, atol=1e-5)
