@@ -1,7 +1,7 @@
 """Problems that one component solves and its absence does not, ten seeds each.
 
-DeepSea needs deep exploration: Bootstrapped DQN with priors against epsilon-greedy DQN,
-which acts and learns as often. MemoryChain needs memory: recurrent DQN and recurrent
+DeepSea needs deep exploration: Bootstrapped DQN with priors against DQN with a constant
+epsilon of 0.05, which acts and learns as often. MemoryChain needs memory: recurrent DQN and recurrent
 PQN against their feed-forward forms. Finished runs are kept; `--cases` chooses. A seed
 has solved a problem if its greedy return in the end is above half the optimum.
 """
@@ -30,6 +30,8 @@ DEEP_SEA = Config(
     hidden_sizes=(50, 50),
     learning_rate=1e-3,
     target_period=10,
+    epsilon_start=0.05,
+    epsilon_end=0.05,
     eval_points=20,
     prior_scale=3.0,
 )
@@ -68,9 +70,8 @@ CASES = {
         algorithm=name,
         environment_args=(f"size={size}",),
         total_steps=steps,
-        epsilon_steps=steps / 2,
     )
-    for size, steps in ((10, 24_000), (14, 40_000))
+    for size, steps in ((10, 12_000), (20, 60_000))
     for name in ("bootstrapped_dqn", "dqn")
 } | {
     f"memorychain_{name}": dataclasses.replace(MEMORY, algorithm=name, **fields)

@@ -200,21 +200,27 @@ def hard() -> str:
 
 
 def run_tests() -> None:
-    """Run the tests of the family, and write how many passed for each algorithm."""
+    """Run the tests of the family, and count them for each algorithm."""
     with tempfile.TemporaryDirectory() as directory:
         report = pathlib.Path(directory) / "report.xml"
         command = [sys.executable, "-m", "pytest", "tests/test_family.py"]
         subprocess.run([*command, f"--junitxml={report}"], cwd=ROOT, check=False)
-        cases = ElementTree.parse(report).iter("testcase")
-        passed: dict[str, int] = {}
-        failed: list[str] = []
-        for case in cases:
-            _, bracket, rest = case.attrib["name"].partition("[")
-            name = re.sub(r"-\d+$", "", rest.rstrip("]"))
-            if bracket and len(case) == 0:
-                passed[name] = passed.get(name, 0) + 1
-            elif len(case):
-                failed.append(case.attrib["name"])
+        count_tests(report)
+
+
+def count_tests(report: pathlib.Path) -> None:
+    """Write how many tests of each algorithm passed, from a JUnit report."""
+    passed: dict[str, int] = {}
+    failed: list[str] = []
+    for case in ElementTree.parse(report).iter("testcase"):
+        if not case.attrib["classname"].endswith("test_family"):
+            continue
+        _, bracket, rest = case.attrib["name"].partition("[")
+        name = re.sub(r"-\d+$", "", rest.rstrip("]"))
+        if bracket and len(case) == 0:
+            passed[name] = passed.get(name, 0) + 1
+        elif len(case):
+            failed.append(case.attrib["name"])
     path = ROOT / "results" / "tables" / "tests.json"
     path.write_text(json.dumps({"passed": passed, "failed": failed}, indent=1))
 
