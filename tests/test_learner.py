@@ -232,7 +232,8 @@ def test_every_example_has_a_key_of_its_own_but_for_noise_on_weights(noisy, keys
     def step(state, transitions):
         return learner.gradient_step(
             jax.random.key(0), state, transitions, jnp.ones(16), jnp.int32(0),
-            config=dataclasses.replace(BASE, noisy=noisy), loss=loss, optimizer=learner.make_optimizer(BASE),
+            config=dataclasses.replace(BASE, noisy=noisy), loss=loss,
+            optimizer=learner.make_optimizer(BASE),
         )  # fmt: skip
 
     _, priority, _ = step(fresh(BASE), batch(rng))
