@@ -1,9 +1,10 @@
 """Problems that one component solves and its absence does not, ten seeds each.
 
 DeepSea needs deep exploration: Bootstrapped DQN with priors against DQN with a constant
-epsilon of 0.05, which acts and learns as often. MemoryChain needs memory: recurrent DQN and recurrent
-PQN against their feed-forward forms. Finished runs are kept; `--cases` chooses. A seed
-has solved a problem if its greedy return in the end is above half the optimum.
+epsilon of 0.05, which acts and learns as often. MemoryChain needs memory: recurrent DQN
+and recurrent PQN against their feed-forward forms. Finished runs are kept; `--cases`
+chooses. A seed has solved a problem if its greedy return in the end is above half the
+optimum.
 """
 
 import dataclasses
