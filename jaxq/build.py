@@ -1,12 +1,11 @@
-"""From a configuration to heads, networks and stores; combinations without a meaning
-are refused here, with the reason and the way out.
-"""
+"""From a configuration to heads, networks and stores."""
 
 from typing import NamedTuple
 
 from flax import linen as nn
 
 from jaxq import (
+    combinations,
     ensembles,
     fractions,
     heads,
@@ -28,10 +27,6 @@ class Networks(NamedTuple):
     target: Network  # evaluates the successor, with the target parameters
     selector: Network | None  # chooses the successor's action; None: as target
     policy: Network  # acts
-
-
-ARRAY_HEADS = ("scalar", "categorical", "hl_gauss", "two_hot", "quantile")
-HISTOGRAMS = ("categorical", "hl_gauss", "two_hot")
 
 
 def make_head(config: Config) -> Head:
@@ -76,7 +71,7 @@ def make_networks(config: Config, spec: EnvSpec) -> Networks:
     Raises:
         ConfigError: for parts that cannot be combined.
     """
-    check(config, spec)
+    combinations.check(config, spec, make_head(config).averages)
     head = make_head(config)
     if config.network == "table":
         return _same(_perhaps_ensemble(_table(config, spec, head), config))
@@ -128,7 +123,7 @@ def make_networks(config: Config, spec: EnvSpec) -> Networks:
 
 def make_twin(config: Config, spec: EnvSpec) -> Network:
     """Two tables in one, for Double Q-learning."""
-    check(config, spec)
+    combinations.check(config, spec, make_head(config).averages)
     return _table(config, spec, ensembles.twin(config.loss, config.huber_delta))
 
 
@@ -163,14 +158,14 @@ def make_store(config: Config, spec: EnvSpec) -> stores.Store:
         return (stores.proportional if config.prioritized else stores.uniform)(
             config, spec
         )
-    _refuse(
+    combinations.refuse(
         config.prioritized, config, "prioritized", "rollouts are used up, not drawn"
     )
-    _refuse(
+    combinations.refuse(
         config.recurrent != "none", config, "recurrent",
         "only pqn_rnn learns a memory from rollouts; r2d2 does from replay",
     )  # fmt: skip
-    _refuse(
+    combinations.refuse(
         config.num_minibatches > 1, config, "num_minibatches",
         "only pqn and Q(lambda) split their rollouts",
     )  # fmt: skip
@@ -184,118 +179,3 @@ def with_penalty(loss: LossFunction, config: Config) -> LossFunction:
     if config.q_penalty is None:
         return loss
     return losses.penalised(loss, config.q_penalty)
-
-
-def check_table(name: str, config: Config) -> Config:
-    """Refuse a tabular algorithm without a table."""
-    if config.network != "table":
-        raise ConfigError(
-            f"network = {config.network!r}: {name} learns a table. Use network = "
-            "'table', or algorithm = 'dqn'."
-        )
-    return config
-
-
-def check_rollouts(name: str, config: Config) -> Config:
-    """Refuse what has no meaning for the returns of rollouts."""
-    why = f"{name} regresses to the returns of its rollouts"
-    _refuse(config.prioritized, config, "prioritized", why)
-    _refuse(config.double_q, config, "double_q", f"{name} has no target network")
-    _refuse(config.munchausen, config, "munchausen", why)
-    _refuse(config.ensemble_size > 1, config, "ensemble_size", why)
-    _refuse(config.n_step > 1, config, "n_step", f"{why}; see trace_decay")
-    _refuse(config.next_value != "max", config, "next_value", why)
-    _refuse(
-        config.head in ("implicit_quantile", "fully_parameterized"), config, "head",
-        f"{why}, which hold one number and not a distribution",
-    )  # fmt: skip
-    steps = config.num_envs
-    what = f"num_envs = {config.num_envs}"
-    if config.recurrent == "none":
-        steps *= config.rollout_length
-        what = f"rollout_length x {what}"
-    if steps % config.num_minibatches:
-        raise ConfigError(
-            f"num_minibatches = {config.num_minibatches} must divide {what}, {steps} "
-            "examples in a rollout."
-        )
-    return config
-
-
-def _refuse(condition: bool, config: Config, field: str, reason: str) -> None:
-    if condition:
-        raise ConfigError(
-            f"{field} = {getattr(config, field)!r} does not go with the rest: {reason}."
-        )
-
-
-def check(config: Config, spec: EnvSpec) -> None:
-    """Refuse parts that have no meaning together.
-
-    Raises:
-        ConfigError: names the field and says why.
-    """
-    table = config.network == "table"
-    averaging = make_head(config).averages
-    for field, used in (
-        ("dueling", config.dueling),
-        ("noisy", config.noisy),
-        ("normalization", config.normalization != "none"),
-        ("recurrent", config.recurrent != "none"),
-    ):
-        _refuse(table and used, config, field, "a table has no layers")
-    implicit = config.head not in ARRAY_HEADS
-    _refuse(table and implicit, config, "head", "a table cannot take a fraction")
-    _refuse(
-        config.value_rescaling and config.head not in ("scalar", "quantile"), config,
-        "value_rescaling", f"head = {config.head!r} has a scale of its own",
-    )  # fmt: skip
-    if config.munchausen:
-        reason = "munchausen averages the outputs of all actions, which "
-        _refuse(not averaging, config, "head", f"{reason}a histogram's cannot be")
-        reason = "munchausen "
-        _refuse(
-            config.n_step > 1, config, "n_step",
-            f"{reason}needs the log-policy of every step, and only the first is known",
-        )  # fmt: skip
-        _refuse(config.double_q, config, "double_q", f"{reason}has no greedy action")
-        _refuse(
-            config.next_value != "max", config, "next_value",
-            f"{reason}bootstraps from its own policy",
-        )  # fmt: skip
-    _refuse(
-        config.next_value == "expected_sarsa" and not averaging, config, "next_value",
-        f"outputs of head = {config.head!r} cannot be averaged over actions",
-    )  # fmt: skip
-    _refuse(
-        config.next_value == "sarsa" and config.double_q, config, "double_q",
-        "sarsa takes the action that was taken, and selects none",
-    )  # fmt: skip
-    if config.ensemble_size > 1:
-        reason = "the members of an ensemble are scalar and learn by themselves"
-        _refuse(config.head != "scalar", config, "head", reason)
-        _refuse(config.value_rescaling, config, "value_rescaling", reason)
-        _refuse(config.munchausen, config, "munchausen", reason)
-        _refuse(config.double_q, config, "double_q", reason)
-        _refuse(config.next_value != "max", config, "next_value", reason)
-        _refuse(config.noisy, config, "noisy", "an ensemble explores by its members")
-        _refuse(
-            config.q_penalty is not None, config, "q_penalty",
-            "it would pull at members that a mask keeps from learning",
-        )  # fmt: skip
-        _refuse(config.recurrent != "none", config, "recurrent", reason)
-    if config.recurrent != "none":
-        reason = "not implemented for networks with a memory"
-        _refuse(implicit, config, "head", reason)
-        _refuse(config.munchausen, config, "munchausen", reason)
-        _refuse(config.next_value != "max", config, "next_value", reason)
-    if config.normalization == "batch":
-        reason = "batch statistics are kept for networks without memory or fractions"
-        _refuse(config.recurrent != "none", config, "recurrent", reason)
-        _refuse(implicit, config, "head", reason)
-        _refuse(config.ensemble_size > 1, config, "ensemble_size", reason)
-    if spec.valid_actions is not None and not (table and config.head == "scalar"):
-        raise ConfigError(
-            f"{spec.name} has states in which some actions do not exist, which only a "
-            "table of scalars can express. Use network = 'table' and head = 'scalar'."
-        )

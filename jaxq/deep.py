@@ -1,6 +1,6 @@
 """The algorithms that learn a network; see `jaxq.algorithms`."""
 
-from jaxq import agents, build, ensembles, losses, rollouts, sequences
+from jaxq import agents, build, combinations, ensembles, losses, rollouts, sequences
 from jaxq.config import Config
 from jaxq.papers import compose
 from jaxq.types import Agent, EnvSpec
@@ -182,7 +182,7 @@ def pqn(config: Config, spec: EnvSpec) -> Agent:
     Differs in that the trace ends at a truncation, which bootstraps from its true
     successor, and in that successors are evaluated by the parameters that acted.
     """
-    config = build.check_rollouts("pqn", compose(config, "pqn"))
+    config = combinations.check_rollouts("pqn", compose(config, "pqn"))
     nets = build.make_networks(config, spec)
     recurrent = config.recurrent != "none"
     regress = sequences.regression_loss if recurrent else losses.regression_loss

@@ -38,11 +38,16 @@ def select_action(output: PyTree, action: Array) -> PyTree:
 
 
 def average(output: PyTree, policy: Array) -> PyTree:
-    """Mean of output[A, ...] under the probabilities policy[A]."""
+    """Mean of output[A, ...] under the probabilities policy[A].
+
+    Minus infinity, an action that does not exist, counts nothing: a state in which an
+    episode ended may have no action at all.
+    """
 
     def mean(leaf: Array) -> Array:
         weight = policy.reshape(-1, *[1] * (leaf.ndim - 1))
-        return jnp.sum(jnp.where(weight > 0.0, weight * leaf, 0.0), axis=0)
+        counts = (weight > 0.0) & (leaf != -jnp.inf)
+        return jnp.sum(jnp.where(counts, weight * leaf, 0.0), axis=0)
 
     return jax.tree.map(mean, output)
 

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxq import algorithms, evaluate, train
+from jaxq import algorithms, evaluate, tallies, train
 from jaxq.config import Config, annotation, traced_fields
 from jaxq.environments import Environment
 from jaxq.papers import compose
@@ -116,7 +116,7 @@ make_keys = jax.jit(jax.vmap(jax.random.key))
 class Measurement(NamedTuple):
     """What the host reads at a point of the curve; leading axis [S]."""
 
-    tally: train.Tally
+    tally: tallies.Tally
     evaluation: evaluate.Evaluation
     diverged_at: np.ndarray
     finished: np.ndarray

@@ -1,6 +1,6 @@
 """The algorithms that learn a table; see `jaxq.algorithms`."""
 
-from jaxq import agents, build, ensembles, losses, models, rollouts
+from jaxq import agents, build, combinations, ensembles, losses, models, rollouts
 from jaxq.config import Config
 from jaxq.deep import dqn
 from jaxq.papers import compose
@@ -42,7 +42,7 @@ def double_q_learning(config: Config, spec: EnvSpec) -> Agent:
 
     The behaviour policy follows their mean.
     """
-    config = build.check_table(
+    config = combinations.check_table(
         "double_q_learning", compose(config, "double_q_learning")
     )
     network = build.make_twin(config, spec)
@@ -75,7 +75,7 @@ def dyna_q(config: Config, spec: EnvSpec) -> Agent:
     The model is deterministic: it recalls what happened last. Differs in that the
     recalled steps are learned from together with the new one, not one by one.
     """
-    config = build.check_table("dyna_q", compose(config, "dyna_q"))
+    config = combinations.check_table("dyna_q", compose(config, "dyna_q"))
     network = build.make_networks(config, spec).online
     loss = build.with_penalty(losses.td_loss(network, config.double_q), config)
     store = models.model(config, spec)
@@ -83,13 +83,13 @@ def dyna_q(config: Config, spec: EnvSpec) -> Agent:
 
 
 def _tabular(name: str, config: Config, spec: EnvSpec) -> Agent:
-    return dqn(build.check_table(name, compose(config, name)), spec)
+    return dqn(combinations.check_table(name, compose(config, name)), spec)
 
 
 def _q_lambda(name: str, config: Config, spec: EnvSpec) -> Agent:
-    config = build.check_table(name, compose(config, name))
+    config = combinations.check_table(name, compose(config, name))
     network = build.make_networks(config, spec).online
     loss = build.with_penalty(losses.regression_loss(network), config)
     return rollouts.rollout_agent(
-        network, network, loss, build.check_rollouts(name, config)
+        network, network, loss, combinations.check_rollouts(name, config)
     )

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxq import algorithms, exploration
+from jaxq import algorithms, exploration, tallies
 from jaxq.config import Config, static_fields, traced_fields
 from jaxq.environments import Environment, EnvState
 from jaxq.papers import compose
@@ -23,7 +23,6 @@ from jaxq.types import (
     Key,
     PyTree,
     Step,
-    UpdateMetrics,
     counter,
 )
 
@@ -33,32 +32,14 @@ jax.tree_util.register_dataclass(Config, traced_fields(), static_fields())
 Schedule = Callable[[Array, Array], Array]
 
 
-class Episodes(NamedTuple):
-    """Episodes that end, and what was gathered of those that go on."""
-
-    reward: Array  # [E] float32: return so far
-    length: Array  # [E] int32: steps so far
-    finished: Array  # [] int32: episodes finished since the start
-
-
-class Tally(NamedTuple):
-    """Running means since the last point of the learning curve."""
-
-    episodes: Array  # [] int32
-    episode_return: Array  # [] float32: mean over those episodes
-    episode_length: Array  # [] float32
-    updates: Array  # [] int32
-    update: UpdateMetrics  # means over gradient steps
-
-
 class RunState(NamedTuple):
     """Everything that decides the rest of a run, besides its configuration and key."""
 
     agent: Any
     env: EnvState  # leading axis [E]
     memory: PyTree  # the agent's, leading axis [E]
-    episodes: Episodes
-    tally: Tally
+    episodes: tallies.Episodes
+    tally: tallies.Tally
     steps: Counter  # steps taken by every environment
 
 
@@ -83,12 +64,6 @@ def epsilon_schedule(config: Config) -> Schedule:
         "exponential": exploration.exponential_schedule,
     }[config.epsilon_schedule]
     return lambda steps, episodes: kind(steps, start, end, config.epsilon_steps)
-
-
-def empty_tally() -> Tally:
-    """Nothing counted yet."""
-    zero, none = jnp.zeros(()), jnp.zeros((), jnp.int32)
-    return Tally(none, zero, zero, none, UpdateMetrics(zero, zero, zero, zero))
 
 
 def collect(
@@ -129,7 +104,7 @@ def collect(
         said = said._replace(memory=state.memory)
         fresh = jax.vmap(agent.begin)(jax.random.split(begin_key, num_envs))
         memory = restart(said.terminated | said.truncated, fresh, memory)
-        episodes, tally = count_episodes(state.episodes, state.tally, said)
+        episodes, tally = tallies.count(state.episodes, state.tally, said)
         clock = Counter(state.steps.value + 1)
         return RunState(state.agent, env_state, memory, episodes, tally, clock), said
 
@@ -145,33 +120,6 @@ def restart(done: Array, fresh: PyTree, memory: PyTree) -> PyTree:
     return jax.tree.map(choose, fresh, memory)
 
 
-def count_episodes(
-    episodes: Episodes, tally: Tally, said: Step
-) -> tuple[Episodes, Tally]:
-    """Add one step of every environment to the returns; said: Step[E]."""
-    done = said.terminated | said.truncated
-    reward = episodes.reward + said.reward
-    length = episodes.length + 1
-    ended = jnp.sum(done, dtype=jnp.int32)
-    count = tally.episodes + ended
-
-    def running_mean(mean: Array, values: Array) -> Array:
-        surplus = jnp.sum(jnp.where(done, values - mean, 0.0))
-        return mean + surplus / jnp.maximum(count, 1)
-
-    tally = tally._replace(
-        episodes=count,
-        episode_return=running_mean(tally.episode_return, reward),
-        episode_length=running_mean(tally.episode_length, length),
-    )
-    going = Episodes(
-        reward=jnp.where(done, 0.0, reward),
-        length=jnp.where(done, 0, length),
-        finished=episodes.finished + ended,
-    )
-    return going, tally
-
-
 def init(key: Key, agent: Agent, env: Environment, num_envs: int) -> RunState:
     """A fresh agent and environments."""
     agent_key, env_key, begin_key = jax.random.split(key, 3)
@@ -180,12 +128,12 @@ def init(key: Key, agent: Agent, env: Environment, num_envs: int) -> RunState:
         agent=agent.init(agent_key, env.spec.example()),
         env=env_state,
         memory=jax.vmap(agent.begin)(jax.random.split(begin_key, num_envs)),
-        episodes=Episodes(
+        episodes=tallies.Episodes(
             reward=jnp.zeros(num_envs),
             length=jnp.zeros(num_envs, jnp.int32),
             finished=jnp.zeros((), jnp.int32),
         ),
-        tally=empty_tally(),
+        tally=tallies.empty(),
         steps=counter(),
     )
 
@@ -233,7 +181,9 @@ def iteration(
     steps = state.steps.value * config.num_envs
     epsilon = jnp.mean(schedule(steps, state.episodes.finished))
 
-    def update(index: Array, carry: tuple[Any, Tally]) -> tuple[Any, Tally]:
+    def update(
+        index: Array, carry: tuple[Any, tallies.Tally]
+    ) -> tuple[Any, tallies.Tally]:
         agent_state, tally = carry
         key = jax.random.fold_in(update_key, index)
         agent_state, metrics = agent.update(key, agent_state, epsilon)

@@ -19,7 +19,7 @@ LAYERS = [
     {"returns", "heads", "histograms", "exploration", "catalogue", "statistics"},
     {"replay", "priorities", "layers", "losses", "environments", "textbook"},
     {"networks", "stores", "ensembles", "registry"},
-    {"fractions", "sequences", "models", "learner", "exact"},
+    {"fractions", "sequences", "models", "learner", "exact", "combinations", "tallies"},
     {"build"},
     {"agents"},
     {"rollouts"},

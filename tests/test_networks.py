@@ -138,7 +138,9 @@ def test_actions_that_do_not_exist_are_worth_minus_infinity():
 
 
 @pytest.mark.parametrize(
-    "more", [{}, {"num_states": 5}, {"state_index": lambda o: o}], ids=str
+    "more",
+    [{}, {"num_states": 5}, {"state_index": lambda o: o}],
+    ids=lambda fields: "-".join(fields),
 )
 def test_a_table_needs_numbered_states(more):
     with pytest.raises(ValueError, match="no numbered states"):

@@ -11,7 +11,17 @@ from conftest import same
 from mdps import Corridor
 
 from jaxq import config as configs
-from jaxq import environments, plan, population, registry, results, run, train, types
+from jaxq import (
+    environments,
+    plan,
+    population,
+    registry,
+    results,
+    run,
+    tallies,
+    train,
+    types,
+)
 from jaxq.config import Config, ConfigError
 
 TINY = Config(
@@ -412,14 +422,14 @@ def test_mean_returns_count_every_finished_episode_once():
     rng = np.random.default_rng(0)
     reward = rng.normal(size=(50, 3)).astype(np.float32)
     done = rng.random((50, 3)) < 0.2
-    episodes = train.Episodes(jnp.zeros(3), jnp.zeros(3, jnp.int32), jnp.int32(0))
-    tally = train.empty_tally()
+    episodes = tallies.Episodes(jnp.zeros(3), jnp.zeros(3, jnp.int32), jnp.int32(0))
+    tally = tallies.empty()
     no = jnp.zeros(3, bool)
     finished = []
     total, length = np.zeros(3), np.zeros(3)
     for t in range(50):
         said = types.Step(no, no, jnp.asarray(reward[t]), jnp.asarray(done[t]), no, no)
-        episodes, tally = train.count_episodes(episodes, tally, said)
+        episodes, tally = tallies.count(episodes, tally, said)
         total, length = total + reward[t], length + 1
         finished += [(total[e], length[e]) for e in range(3) if done[t, e]]
         total, length = np.where(done[t], 0, total), np.where(done[t], 0, length)
