@@ -58,24 +58,26 @@ def main_job() -> str:
 def cleanrl() -> str:
     """Ours against CleanRL's published finals."""
     lines = [
-        "| environment | final training return, 10 seeds | CleanRL, 3 seeds | "
-        "inside its band | made with |",
-        "| --- | --- | --- | --- | --- |",
+        "| algorithm | environment | final training return, 10 seeds | "
+        "CleanRL, 3 seeds | inside its band | made with |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     pictures = []
-    for target in ("cleanrl_dqn_cartpole", "cleanrl_dqn_acrobot"):
-        row = load("tables", f"{target}.json")
+    for path in sorted((ROOT / "results" / "tables").glob("cleanrl_*.json")):
+        target = path.stem
+        row = load("tables", path.name)
         lines.append(
-            f"| {row['environment']} | {row['final_train_return_mean']:.1f} ± "
+            f"| {target.split('_')[1].upper()} | {row['environment']} | "
+            f"{row['final_train_return_mean']:.1f} ± "
             f"{row['final_train_return_std_over_seeds']:.1f} | "
             f"{row['published_mean']:.1f} ± {row['published_std']:.1f} | "
             f"{'yes' if row['inside_published_band'] else 'no'} | "
             f"{hardware(row['manifest'])} |"
         )
-        pictures.append(f"![{row['environment']}](results/figures/{target}.png)")
+        pictures.append(f"![{target}](results/figures/{target}.png)")
     cartpole = load("tables", "cleanrl_dqn_cartpole.json")
     crossing = (
-        f"CartPole-v1 crosses {cartpole['level']} at "
+        f"DQN on CartPole-v1 crosses {cartpole['level']} at "
         f"{cartpole['steps_at_level'] or float('nan'):,} steps (published: "
         f"{cartpole['published_steps_at_level']:,}). Returns are "
         f"running means over {cartpole['smoothing_steps']:,} steps; how the published "

@@ -9,12 +9,12 @@ import csv
 import dataclasses
 import json
 import pathlib
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from jaxq import cli
-from jaxq.config import Config
+from jaxq.config import Config, ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,9 +27,41 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
 # 128 transitions every 10 steps, target copied every 500 steps, epsilon 1 -> 0.05 over
 # 250,000 of 500,000 steps. Config's defaults are these settings.
 CLEANRL = Config(num_seeds=10)
+# Its c51.py: 101 atoms on [-100, 100], Adam's epsilon 0.01 / 128.
+C51: dict[str, Any] = {
+    "algorithm": "c51",
+    "num_atoms": 101,
+    "v_min": -100.0,
+    "v_max": 100.0,
+    "optimizer_eps": 0.01 / 128,
+}
+# Its pqn.py: 4 environments, rollouts of 128 steps, 4 epochs of 4 minibatches, RAdam
+# 2.5e-4 falling to zero over all 976 rollouts, lambda 0.65, and a time limit that is
+# taken for a termination.
+PQN: dict[str, Any] = {
+    "algorithm": "pqn",
+    "num_envs": 4,
+    "rollout_length": 128,
+    "num_minibatches": 4,
+    "num_epochs": 4,
+    "learning_rate_schedule": "linear",
+    "learning_rate_updates": 976 * 16.0,
+    "trace_decay": 0.65,
+    "weight_init": "orthogonal",
+    "timeout_is_terminal": True,
+}
+ENVIRONMENTS = {
+    "cartpole": "CartPole-v1",
+    "acrobot": "Acrobot-v1",
+    "mountaincar": "MountainCar-v0",
+}
 TARGETS = {
-    "cleanrl_dqn_cartpole": CLEANRL,
-    "cleanrl_dqn_acrobot": dataclasses.replace(CLEANRL, environment="Acrobot-v1"),
+    f"cleanrl_{algorithm}_{short}": dataclasses.replace(
+        CLEANRL, environment=environment, **fields
+    )
+    for algorithm, fields in {"dqn": {}, "c51": C51, "pqn": PQN}.items()
+    for short, environment in ENVIRONMENTS.items()
+    if short != "mountaincar" or algorithm == "c51"
 }
 SMOOTHING = 15_000  # steps; the published curves are running means over 10k to 20k
 
@@ -38,8 +70,8 @@ SMOOTHING = 15_000  # steps; the published curves are running means over 10k to 
 class Arguments:
     """Which curve, and where to write."""
 
-    target: Literal["cleanrl_dqn_cartpole", "cleanrl_dqn_acrobot"]
-    """The published curve."""
+    target: str
+    """The published curve; a name that does not exist lists them."""
     output: pathlib.Path = ROOT
     """Directory of figures/ and tables/."""
     runs: pathlib.Path = ROOT / "runs"
@@ -59,6 +91,10 @@ def published(name: str) -> tuple[dict[str, Any], list[list[float]]]:
 def main() -> None:
     """Run the protocol, compare, write."""
     arguments = tyro.cli(Arguments, description=__doc__)
+    if arguments.target not in TARGETS:
+        raise ConfigError(
+            f"target = {arguments.target!r}: choose one of {', '.join(TARGETS)}."
+        )
     config = TARGETS[arguments.target]
     cli.set_up_jax(cli.Options())
     import numpy as np
@@ -138,7 +174,8 @@ def draw(
     label = "jaxq, IQM and 95 % interval"
     plots.draw_seeds(axes, result.curve.steps, ours, label=label)
     axes.set_title(
-        f"DQN on {config.environment}, CleanRL's protocol (n = {config.num_seeds})"
+        f"{config.algorithm.upper()} on {config.environment}, CleanRL's protocol "
+        f"(n = {config.num_seeds})"
     )
     plots.finish(axes, "training return")
     plots.save(figure, path)
