@@ -28,6 +28,23 @@ def compilation_cache(tmp_path_factory):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
+_tests_done = 0
+
+
+@pytest.fixture(autouse=True)
+def few_executables():
+    """Let compiled programs go now and then.
+
+    Each maps memory of its own, and a process that holds hundreds of them meets the
+    system's limit on mappings and is aborted in the compiler.
+    """
+    global _tests_done
+    yield
+    _tests_done += 1
+    if _tests_done % 25 == 0:
+        jax.clear_caches()
+
+
 @pytest.fixture
 def strict():
     """No implicit promotion of dtypes, and no key consumed twice."""
