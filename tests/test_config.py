@@ -163,7 +163,7 @@ def test_traced_and_static_fields_are_all_fields():
     assert {"batch_size", "num_envs", "optimizer"} <= static
     from jaxq import train
 
-    assert len(jax.tree.leaves(Config(max_grad_norm=1.0))) == len(traced)
+    assert len(jax.tree.leaves(Config(max_grad_norm=1.0, q_penalty=0.1))) == len(traced)
     assert train  # registers the pytree
 
 

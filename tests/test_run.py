@@ -139,7 +139,7 @@ def test_no_key_is_consumed_twice():
 
 def test_one_compilation_serves_every_value_of_every_traced_field():
     env = registry.from_config(TINY)
-    base = dataclasses.replace(TINY, max_grad_norm=1.0)
+    base = dataclasses.replace(TINY, max_grad_norm=1.0, q_penalty=0.1)
     keys = make_keys(TINY)
     state = population.start(population.traced(base), keys, env=env)
     size = None
