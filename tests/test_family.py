@@ -67,13 +67,14 @@ ONE_STEP_ONLY += ROLLOUTS
 
 
 # The gauntlet covers the algorithms that have n_step = 1 by default.
+QUICK = ("tabular_q", "n_step_q", "sarsa", "dqn", "rainbow", "c51", "iqn", "r2d2")
 N_STEPS = [
     pytest.param(name, n, marks=[pytest.mark.slow] if slow else [])
     for name in NAMES
     for n in (1, 3, 5)
     if name not in ONE_STEP_ONLY
     if n > 1 or name in ("n_step_q", "n_step_dqn", "rainbow", "r2d2")
-    for slow in [n != 3 and name not in ("tabular_q", "dqn", "rainbow")]
+    for slow in [name not in QUICK or (n != 3 and name not in ("tabular_q", "dqn"))]
 ]
 
 
