@@ -67,7 +67,7 @@ ONE_STEP_ONLY += ROLLOUTS
 
 
 # The gauntlet covers the algorithms that have n_step = 1 by default.
-QUICK = ("tabular_q", "n_step_q", "sarsa", "dqn", "rainbow", "c51", "iqn", "r2d2")
+QUICK = ("tabular_q", "n_step_q", "dqn", "rainbow", "c51", "r2d2")
 N_STEPS = [
     pytest.param(name, n, marks=[pytest.mark.slow] if slow else [])
     for name in NAMES
@@ -100,7 +100,19 @@ def short(name):
     return dataclasses.replace(config, total_steps=steps)
 
 
-@pytest.mark.parametrize("name", NAMES)
+# One for each kind of store, head, loss and agent; the others are slow tests.
+KINDS = (
+    "tabular_q", "sarsa", "double_q_learning", "dyna_q", "peng_q_lambda", "dqn", "c51",
+    "prioritized_dqn", "iqn", "fqf", "rainbow", "bootstrapped_dqn", "r2d2", "pqn",
+    "pqn_rnn",
+)  # fmt: skip
+CONDITIONS = [
+    name if name in KINDS else pytest.param(name, marks=pytest.mark.slow)
+    for name in NAMES
+]
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
 def test_the_conditions_of_the_loop(name):
     """One trace, seeds apart, any neighbours, any chunks, the host, a diverged seed."""
     config = short(name)
