@@ -3,7 +3,7 @@
 One set of settings for each environment, near those of the RL Zoo; an algorithm adds
 its components, and here and there a setting of its own (`OWN`). `--algorithms` and
 `--environments` choose; finished runs are kept, so the script can be run in parts. It
-writes a run for each pair below --output, and classic.json with all of them.
+writes a table for each pair, and its run, below --output.
 """
 
 import dataclasses
@@ -111,7 +111,7 @@ class Arguments:
     environments: tuple[str, ...] = tuple(ENVIRONMENTS)
     """Names."""
     output: pathlib.Path = ROOT / "classic"
-    """Directory of the runs and of classic.json."""
+    """Directory of the tables and the runs."""
 
 
 def row(result: "Result") -> dict[str, Any]:

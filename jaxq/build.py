@@ -71,8 +71,8 @@ def make_networks(config: Config, spec: EnvSpec) -> Networks:
     Raises:
         ConfigError: for parts that cannot be combined.
     """
-    combinations.check(config, spec, make_head(config).averages)
     head = make_head(config)
+    combinations.check(config, spec, head.averages)
     if config.network == "table":
         return _same(_perhaps_ensemble(_table(config, spec, head), config))
     style = layers.Style(

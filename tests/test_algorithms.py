@@ -10,7 +10,7 @@ import pytest
 from conftest import same
 from mdps import ConstantReward, Corridor, LengthBiased
 
-from jaxq import algorithms, environments, evaluate, exploration, replay, run
+from jaxq import algorithms, environments, evaluate, exploration, replay, run, train
 from jaxq.config import Config, ConfigError
 
 SMALL = {"num_envs": 4, "update_steps": 4, "batch_size": 16, "epsilon_end": 1.0}
@@ -86,13 +86,9 @@ def test_online_learning_equals_the_textbook_step_by_step(name):
         epsilon_end=0.3, total_steps=400, chunk_iterations=1,
     )  # fmt: skip
     trained = family.Trained(config, env)
-    agent = algorithms.make(config, env.spec)
     table = np.zeros((5, 2))
     state, key = family.lane(trained.state, 0), trained.keys[0]
-    from jaxq import train
-
     iteration = jax.jit(lambda state: train.iteration(trained.traced, env, key, state))
-    del agent
     last = None
     for _ in range(300):
         state, said = iteration(state)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import same
+from family import lane
 from mdps import Corridor
 
 from jaxq import config as configs
@@ -58,16 +59,6 @@ def trained(config, chunks=2, seeds=None):
     for _ in range(chunks):
         state = population.chunk(population.traced(config), keys, state, env=env)
     return jax.device_get(state)
-
-
-def lane(state, i):
-    axes = types.seed_axes(state)
-    return jax.tree.map(
-        lambda axis, part: part if axis is None else jax.tree.map(lambda x: x[i], part),
-        axes,
-        state,
-        is_leaf=lambda axis: axis is None,
-    )
 
 
 @pytest.fixture(scope="module")
