@@ -118,8 +118,8 @@ def algorithms() -> str:
         "| name | from | composition | own lines | tests passed |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for name, algorithm in registry.ALGORITHMS.items():
-        paper = papers.PAPERS[name]
+    for name, paper in papers.PAPERS.items():
+        algorithm = registry.ALGORITHMS[name]
         parts = [
             f"`{field}`" if value is True else f"`{field}={value}`"
             for field, value in paper.components.items()

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from jaxq import algorithms
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text()
 sys.path.insert(0, str(ROOT / "experiments"))
@@ -46,7 +48,9 @@ def test_examples_run(command, tmp_path):
 
 
 @pytest.mark.parametrize("code", blocks("python"))
-def test_the_python_examples_run(code, capsys):
+def test_the_python_examples_run(code, capsys, monkeypatch):
+    # An example registers an algorithm, which must not stay for other tests.
+    monkeypatch.setattr(algorithms, "ALGORITHMS", dict(algorithms.ALGORITHMS))
     exec(compile(code, "README.md", "exec"), {})
     assert len(capsys.readouterr().out.split()) >= 3
 
