@@ -8,10 +8,10 @@ optimum.
 """
 
 import dataclasses
-import json
 import pathlib
 from typing import Any
 
+import classic
 import tyro
 
 from jaxq import cli, papers
@@ -105,27 +105,15 @@ def main() -> None:
             continue
         config = papers.compose(CASES[case])
         result = run.run(config, output=arguments.runs, show_progress=True)
-        assert result.directory is not None
         final = result.curve.eval_return[:, -1]
         # The best return of both problems is close to 1.
-        table = {
+        own = {
             "case": case,
-            "algorithm": config.algorithm,
-            "environment": config.environment,
             "environment_args": config.environment_args,
-            "final": result.summary["final_eval_return"],
             "final_per_seed": final,
             "solved_seeds": int((final > 0.5).sum()),
-            "num_seeds": config.num_seeds,
-            "steps_per_seed": result.summary["steps_per_seed"],
-            "seconds": result.summary["seconds"],
-            "curve": {
-                "steps": result.curve.steps,
-                "eval_return": result.curve.eval_return,
-            },
-            "manifest": json.loads((result.directory / "manifest.json").read_text()),
         }
-        results.write_json(path, table)
+        results.write_json(path, own | classic.row(result))
 
 
 if __name__ == "__main__":

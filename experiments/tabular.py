@@ -57,7 +57,7 @@ def exact_values(config: Config) -> "Extras":
     """Error of the table, and the exact return and length of its greedy policy."""
     import numpy as np
 
-    from jaxq import exact, run
+    from jaxq import exact, finite, run
     from jaxq.config import ConfigError
 
     if config.algorithm != "tabular_q" and config.network != "table":
@@ -65,7 +65,7 @@ def exact_values(config: Config) -> "Extras":
             f"algorithm = {config.algorithm!r} with network = {config.network!r} "
             "learns no table to compare with Q*. Use experiments/dqn.py."
         )
-    model = exact.model(config)
+    model = finite.model(config)
     optimum = exact.value_iteration(model, config.discount)
     met = exact.reachable(model)
 

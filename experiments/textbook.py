@@ -234,14 +234,14 @@ def main() -> None:
     cli.set_up_jax(cli.Options(cpu_devices=1))
     import jax
 
-    from jaxq import results
+    from jaxq import provenance, results
 
     published = json.loads((ROOT / "published/sutton_barto_tabular.json").read_text())
     bias = maximization_bias(arguments, published)
     walk = cliff(arguments, published)
     for name in ("figures", "tables"):
         (arguments.output / name).mkdir(parents=True, exist_ok=True)
-    record = results.manifest("textbook", jax.devices()[:1], arguments.bias_runs)
+    record = provenance.manifest("textbook", jax.devices()[:1], arguments.bias_runs)
     table = {"maximization_bias": bias, "cliff": walk, "manifest": record}
     results.write_json(arguments.output / "tables" / "textbook.json", table)
     draw(arguments.output / "figures" / "textbook.png", bias, walk, published)

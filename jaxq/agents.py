@@ -24,8 +24,6 @@ from jaxq.types import (
     counter,
 )
 
-Act = Callable[[Key, LearnerState, PyTree, Array, Array, bool], tuple[Array, PyTree]]
-
 
 class ReplayAgentState(NamedTuple):
     """State of an agent that learns from a store of experience."""
@@ -33,37 +31,6 @@ class ReplayAgentState(NamedTuple):
     learner: LearnerState
     store: PyTree
     updates: Counter  # gradient steps done
-
-
-def acting(network: Network, config: Config) -> Act:
-    """The behaviour policy, and the policy that is evaluated, for one environment.
-
-    Exploring, the network gets a key for its noise; evaluated, it gets none, and the
-    policy is greedy but for epsilon.
-    """
-
-    def act(
-        key: Key,
-        state: LearnerState,
-        memory: PyTree,
-        observation: Array,
-        epsilon: Array,
-        explore: bool,
-    ) -> tuple[Array, PyTree]:
-        network_key, action_key = jax.random.split(key)
-        output, memory = networks.step(
-            network, network_key if explore else None, state.params, memory, observation
-        )
-        q_values = network.head.q_values(output)
-        if explore and config.exploration == "boltzmann":
-            action = exploration.boltzmann(
-                action_key, q_values, config.temperature, epsilon
-            )
-        else:
-            action = exploration.epsilon_greedy(action_key, q_values, epsilon)
-        return action, memory
-
-    return act
 
 
 def replay_agent(
@@ -79,7 +46,6 @@ def replay_agent(
         config: exploration, optimizer and target refresh.
     """
     optimizer = learner.make_optimizer(config)
-    act = acting(policy, config)
 
     def init(key: Key, example: Step) -> ReplayAgentState:
         example = example._replace(memory=policy.begin(jax.random.key(0)))
@@ -116,15 +82,26 @@ def replay_agent(
         updates = Counter(state.updates.value + 1)
         return ReplayAgentState(stepped, kept, updates), metrics
 
-    return assemble(policy, init, act, observe, update)
+    return assemble(policy, config, init, observe, update)
 
 
 def assemble(
-    policy: Network, init: Callable, act: Act, observe: Callable, update: Callable
+    policy: Network, config: Config, init: Callable, observe: Callable, update: Callable
 ) -> Agent:
-    """An agent whose memory and values are those of its policy network."""
+    """An agent whose memory, actions and values are those of its policy network.
 
-    def act_of_state(
+    Exploring, the network gets a key for its noise; evaluated, it gets none, and the
+    policy is greedy but for epsilon.
+    """
+
+    def values(
+        key: Key | None, state: PyTree, memory: PyTree, observation: Array
+    ) -> tuple[Array, PyTree]:
+        params = state.learner.params
+        output, memory = networks.step(policy, key, params, memory, observation)
+        return policy.head.q_values(output), memory
+
+    def act(
         key: Key,
         state: PyTree,
         memory: PyTree,
@@ -132,11 +109,19 @@ def assemble(
         epsilon: Array,
         explore: bool,
     ) -> tuple[Array, PyTree]:
-        return act(key, state.learner, memory, observation, epsilon, explore)
+        network_key, action_key = jax.random.split(key)
+        q_values, memory = values(
+            network_key if explore else None, state, memory, observation
+        )
+        if explore and config.exploration == "boltzmann":
+            action = exploration.boltzmann(
+                action_key, q_values, config.temperature, epsilon
+            )
+        else:
+            action = exploration.epsilon_greedy(action_key, q_values, epsilon)
+        return action, memory
 
     def q_values(state: PyTree, memory: PyTree, observation: Array) -> Array:
-        params = state.learner.params
-        output, _ = networks.step(policy, None, params, memory, observation)
-        return policy.head.q_values(output)
+        return values(None, state, memory, observation)[0]
 
-    return Agent(init, policy.begin, act_of_state, observe, update, q_values)
+    return Agent(init, policy.begin, act, observe, update, q_values)

@@ -32,9 +32,10 @@ def make_optimizer(config: Config) -> optax.GradientTransformation:
     """
     if config.head != "fully_parameterized":
         return _one_optimizer(config)
-    # The proposed fractions have a step size of their own.
+    # The proposed fractions have an optimizer of their own, as in the authors' code.
     factor = config.fraction_learning_rate / config.learning_rate
-    proposals = optax.chain(optax.scale_by_rms(0.95, 1e-5), optax.scale(factor))
+    rms = scale_by_centered_rms(0.95, 1e-5, eps_in_sqrt=True)
+    proposals = optax.chain(rms, optax.scale(factor))
     return optax.partition(
         {"values": _one_optimizer(config), "fractions": proposals},
         lambda params: jax.tree_util.tree_map_with_path(_label, params),

@@ -39,16 +39,13 @@ def model(config: Config, spec: EnvSpec) -> Store:
         def all_pairs(leaf: Array) -> Array:
             return jnp.zeros((*shape, *leaf.shape), leaf.dtype)
 
-        def rollout(leaf: Array) -> Array:
-            return jnp.zeros((length, config.num_envs, *leaf.shape), leaf.dtype)
-
         return Model(
             reward=all_pairs(example.reward),
             discount=all_pairs(example.reward),
             observation=all_pairs(example.observation),
             next_observation=all_pairs(example.observation),
             seen=jnp.zeros(shape, bool),
-            rollout=jax.tree.map(rollout, example),
+            rollout=replay.zeros(example, length, config.num_envs),
         )
 
     def as_transition(step: Step) -> Transition:

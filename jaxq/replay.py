@@ -17,21 +17,10 @@ one slice in place.
 from collections.abc import Callable
 from typing import NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 
-from jaxq import returns
-from jaxq.types import (
-    Array,
-    Counter,
-    Key,
-    PyTree,
-    Sequence,
-    Step,
-    Transition,
-    counter,
-)
+from jaxq.types import Array, Counter, Key, PyTree, Step, counter
 
 
 class ReplayState(NamedTuple):
@@ -94,19 +83,28 @@ def init(example: Step, rows: int, num_envs: int, num_actions: int) -> ReplaySta
         num_envs: environments.
         num_actions: actions; up to 256 are stored as bytes.
     """
-
-    def ring(leaf: Array) -> Array:
-        return jnp.zeros((rows, num_envs, *leaf.shape), leaf.dtype)
-
     action_type = jnp.uint8 if num_actions <= 256 else jnp.int32
+    stored = example._replace(
+        observation=pack(example.observation),
+        action=example.action.astype(action_type),
+    )
+    ring = zeros(stored, rows, num_envs)
     return ReplayState(
-        observation=ring(pack(example.observation)),
-        action=ring(example.action.astype(action_type)),
-        reward=ring(example.reward),
-        terminated=ring(example.terminated),
-        truncated=ring(example.truncated),
-        memory=jax.tree.map(ring, example.memory),
+        observation=ring.observation,
+        action=ring.action,
+        reward=ring.reward,
+        terminated=ring.terminated,
+        truncated=ring.truncated,
+        memory=ring.memory,
         added=counter(),
+    )
+
+
+def zeros(example: Step, rows: int, num_envs: int) -> Step:
+    """Zeros in the place of `rows` steps of `num_envs` environments; [rows, E]."""
+    shape = (rows, num_envs)
+    return jax.tree.map(
+        lambda leaf: jnp.zeros((*shape, *leaf.shape), leaf.dtype), example
     )
 
 
@@ -162,7 +160,7 @@ def sample_uniform(
     Args:
         key: consumed by one draw of integers.
         state: the ring.
-        read: makes an example of a row; `transitions` or `sequences`.
+        read: makes an example of a row; see `readers`.
         batch_size: B.
         window: rows that must follow the first of an example.
     """
@@ -198,70 +196,3 @@ def gather(state: ReplayState, read: Reader, row: Array, env: Array) -> Sample:
     example = jax.lax.optimization_barrier(example)
     rows, num_envs = state.action.shape
     return Sample(example, weight, row % rows * num_envs + env)
-
-
-def transitions(
-    example: Array | jax.ShapeDtypeStruct, n: int, gamma: Array | float
-) -> Reader:
-    """Reader of n-step transitions.
-
-    Args:
-        example: shape and dtype of an observation.
-        n: steps in a window; n rows must follow the first.
-        gamma: [] discount factor.
-    """
-
-    def read(state: ReplayState, row: Array, env: Array) -> tuple[Transition, Array]:
-        chex.assert_rank([row, env], 0)
-        get = _getter(state, env)
-        window = row + jnp.arange(n)
-        folded, weight = returns.fold_stored(
-            get(state.reward, window),
-            get(state.terminated, window),
-            get(state.truncated, window),
-            gamma,
-        )
-        after = row + folded.length
-        transition = Transition(
-            observation=unpack(get(state.observation, row), example),
-            action=get(state.action, row).astype(jnp.int32),
-            reward=folded.reward,
-            discount=folded.discount,
-            next_observation=unpack(get(state.observation, after), example),
-            next_action=get(state.action, after).astype(jnp.int32),
-            memory=jax.tree.map(lambda ring: get(ring, row), state.memory),
-        )
-        return transition, weight
-
-    return read
-
-
-def sequences(example: Array | jax.ShapeDtypeStruct, length: int) -> Reader:
-    """Reader of sequences of `length` rows, with the memory before the first."""
-
-    def read(state: ReplayState, row: Array, env: Array) -> tuple[Sequence, Array]:
-        chex.assert_rank([row, env], 0)
-        get = _getter(state, env)
-        window = row + jnp.arange(length)
-        packed = get(state.observation, window)
-        sequence = Sequence(
-            memory=jax.tree.map(lambda ring: get(ring, row), state.memory),
-            observation=jax.vmap(lambda leaf: unpack(leaf, example))(packed),
-            action=get(state.action, window).astype(jnp.int32),
-            reward=get(state.reward, window),
-            terminated=get(state.terminated, window),
-            truncated=get(state.truncated, window),
-        )
-        return sequence, jnp.ones(())
-
-    return read
-
-
-def _getter(state: ReplayState, env: Array) -> Callable[[Array, Array], Array]:
-    """Function that reads rows, counted since the start, of one environment."""
-    rows = state.action.shape[0]
-
-    def get(ring: Array, row: Array) -> Array:
-        return ring.at[row % rows, env].get(mode="promise_in_bounds")
-
-    return get

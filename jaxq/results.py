@@ -8,9 +8,6 @@ import io
 import json
 import os
 import pathlib
-import shlex
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from typing import IO, Any, NamedTuple
 
@@ -19,8 +16,7 @@ import numpy as np
 
 from jaxq import statistics
 from jaxq.config import Config
-
-SCHEMA = "jaxq-run/1"
+from jaxq.provenance import SCHEMA
 
 
 class Curve(NamedTuple):
@@ -206,60 +202,6 @@ def summarize(
         },
         **timing,
     }
-
-
-def manifest(
-    environment: str, devices: list[jax.Device], seed_block: int
-) -> dict[str, Any]:
-    """What a result depends on besides its configuration."""
-    names = ("jax", "jaxlib", "flax", "optax", "chex", "gymnax", "numpy", "scipy")
-    root = pathlib.Path(__file__).resolve().parent.parent
-    return {
-        "schema": SCHEMA,
-        "command": shlex.join(["python", _script(root), *sys.argv[1:]]),
-        "commit": _git(root, "rev-parse", "HEAD"),
-        "uncommitted_changes": bool(
-            _git(root, "status", "--porcelain", "--untracked-files=no")
-        ),
-        "versions": {"jaxq": _version("jaxq")} | {n: _version(n) for n in names},
-        "python": sys.version.split()[0],
-        "environment": environment,
-        "platform": devices[0].platform,
-        "devices": [device.device_kind for device in devices],
-        "cpu_count": os.cpu_count(),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
-        "seed_block": seed_block,
-        "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "status": "running",
-    }
-
-
-def _script(root: pathlib.Path) -> str:
-    """The running script: its path below the source, or its name."""
-    path = pathlib.Path(sys.argv[0]).resolve()
-    return str(path.relative_to(root)) if path.is_relative_to(root) else path.name
-
-
-def _version(package: str) -> str | None:
-    import importlib.metadata
-
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _git(root: pathlib.Path, *args: str) -> str | None:
-    """Output of a git command about the source, or None outside a repository."""
-    if not (root / ".git").exists():
-        return None
-    try:
-        done = subprocess.run(
-            ["git", *args], cwd=root, capture_output=True, text=True, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def flatten_params(params: Any) -> dict[str, np.ndarray]:

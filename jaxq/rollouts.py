@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxq import agents, learner, networks, returns
+from jaxq import agents, learner, networks, replay, returns
 from jaxq import plan as plans
 from jaxq.config import Config
 from jaxq.types import (
@@ -30,7 +30,7 @@ class RolloutAgentState(NamedTuple):
 
     learner: LearnerState
     examples: PyTree  # [N, ...], made of the rollout
-    order: Array  # data of the key of the order in which they are drawn
+    order: Array  # [epochs, N] int32: in which each pass takes them
     updates: Counter  # gradient steps done
 
 
@@ -50,11 +50,10 @@ def rollout_agent(
         config: exploration, returns and optimizer.
     """
     optimizer = learner.make_optimizer(config)
-    act = agents.acting(policy, config)
     length = plans.plan(config).rollout_length
     recurrent = config.recurrent != "none"
-    batches, per_epoch = config.num_minibatches, config.num_envs
-    per_epoch *= 1 if recurrent else length
+    batches, epochs = config.num_minibatches, config.num_epochs
+    per_epoch = config.num_envs * (1 if recurrent else length)
 
     def make_examples(state: LearnerState, rollout: Step) -> PyTree:
         """Regression[T E], or Sequence[E] of T steps."""
@@ -79,32 +78,28 @@ def rollout_agent(
     def init(key: Key, example: Step) -> RolloutAgentState:
         example = example._replace(memory=policy.begin(jax.random.key(0)))
         state = learner.init_learner(key, network, optimizer, example.observation)
-        shape = (length, config.num_envs)
-        rollout = jax.tree.map(
-            lambda leaf: jnp.zeros((*shape, *leaf.shape), leaf.dtype), example
-        )
+        rollout = replay.zeros(example, length, config.num_envs)
         return RolloutAgentState(
             learner=state,
             examples=make_examples(state, rollout),
-            order=jax.random.key_data(jax.random.key(0)),
+            order=jnp.zeros((epochs, per_epoch), jnp.int32),
             updates=counter(),
         )
 
     def observe(key: Key, state: RolloutAgentState, rollout: Step) -> RolloutAgentState:
         examples = make_examples(state.learner, rollout)
-        return state._replace(examples=examples, order=jax.random.key_data(key))
+        keys = jax.random.split(key, epochs)
+        order = jax.vmap(lambda key: jax.random.permutation(key, per_epoch))(keys)
+        return state._replace(examples=examples, order=order)
 
     def update(
         key: Key, state: RolloutAgentState, epsilon: Array
     ) -> tuple[RolloutAgentState, UpdateMetrics]:
         del epsilon
         done = state.updates.value
-        order_key = jax.random.fold_in(
-            jax.random.wrap_key_data(state.order), done // batches
-        )
-        order = jax.random.permutation(order_key, per_epoch)
         size = per_epoch // batches
-        chosen = jax.lax.dynamic_slice_in_dim(order, done % batches * size, size)
+        start = done % (epochs * batches) * size
+        chosen = jax.lax.dynamic_slice_in_dim(state.order.reshape(-1), start, size)
         chosen = jax.lax.optimization_barrier(chosen)
         stepped, _, metrics = learner.gradient_step(
             key,
@@ -120,7 +115,7 @@ def rollout_agent(
         state = state._replace(learner=stepped, updates=Counter(done + 1))
         return state, metrics
 
-    return agents.assemble(policy, init, act, observe, update)
+    return agents.assemble(policy, config, init, observe, update)
 
 
 def q_lambda_returns(

@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxq import algorithms, progress, registry, results, statistics, train, validation
 from jaxq import plan as plans
-from jaxq.config import Config, ConfigError
+from jaxq import progress, provenance, results, statistics, train
+from jaxq.checks import check
+from jaxq.config import Config
 from jaxq.environments import Environment
 from jaxq.papers import compose
 from jaxq.population import Measurement, Population, layout, used_devices
-from jaxq.types import EnvSpec, PyTree
+from jaxq.types import PyTree
 
 
 class Result(NamedTuple):
@@ -31,12 +32,6 @@ class Result(NamedTuple):
     directory: pathlib.Path | None
 
 
-ENVIRONMENT_OPTIONS = (
-    "environment_args",
-    "time_limit",
-    "sticky_actions",
-    "full_action_set",
-)
 SAVE_SECONDS = 30  # between writes of the metrics during a run
 
 
@@ -49,44 +44,6 @@ class Extras(NamedTuple):
 
 
 NO_EXTRAS = Extras(None, {})
-
-
-def check(config: Config, environment: Environment | None = None) -> Environment:
-    """Refuse what cannot run, before anything is compiled; see `validation.validate`.
-
-    Returns:
-        The environment.
-    """
-    validation.validate(config)
-    if config.algorithm not in algorithms.ALGORITHMS:
-        known = ", ".join(algorithms.ALGORITHMS)
-        raise ConfigError(f"algorithm = {config.algorithm!r}: choose one of {known}.")
-    if environment is not None:
-        for name in ENVIRONMENT_OPTIONS:
-            if getattr(config, name) != getattr(Config(), name):
-                raise ConfigError(
-                    f"{name} = {getattr(config, name)!r} has no effect on an "
-                    "environment that is passed as an object. Build it that way, and "
-                    "leave the field."
-                )
-    env = environment or registry.from_config(config)
-    if not config.timeout_is_terminal:
-        validation.check_time_limit(env.time_limit)
-    check_agent(config, env.spec)
-    return env
-
-
-def check_agent(config: Config, spec: EnvSpec) -> None:
-    """Trace the agent's functions on shapes alone."""
-    try:
-        agent = algorithms.make(config, spec)
-        jax.eval_shape(
-            agent.init, jax.eval_shape(lambda: jax.random.key(0)), spec.example()
-        )
-    except ConfigError:
-        raise
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
 
 
 def run(
@@ -120,7 +77,7 @@ def run(
     width = blocks[0].seeds.size
     loop = plans.plan(config)
     title = f"{config.algorithm} on {env.spec.name}"
-    record = results.manifest(env.spec.name, used, width)
+    record = provenance.manifest(env.spec.name, used, width)
     directory = None
     if output:
         directory = results.make_directory(output, config, env.spec.name)

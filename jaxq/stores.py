@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxq import plan as plans
-from jaxq import priorities, replay, returns
+from jaxq import priorities, readers, replay, returns
 from jaxq.config import Config
 from jaxq.types import Array, EnvSpec, Key, Step, Transition
 
@@ -30,8 +30,8 @@ class Store(NamedTuple):
 def reader(config: Config, spec: EnvSpec) -> replay.Reader:
     """Sequences for a recurrent network, n-step transitions for any other."""
     if config.recurrent == "none":
-        return replay.transitions(spec.observation, config.n_step, config.discount)
-    return replay.sequences(spec.observation, plans.window(config) + 1)
+        return readers.transitions(spec.observation, config.n_step, config.discount)
+    return readers.sequences(spec.observation, plans.window(config) + 1)
 
 
 def keep(state: Any, place: Array, priority: Array) -> Any:
@@ -108,11 +108,7 @@ def proportional(config: Config, spec: EnvSpec) -> Store:
     def sample(key: Key, state: Prioritized, updates: Array) -> replay.Sample:
         place = priorities.sample(key, state.tree, config.batch_size)
         place = jax.lax.optimization_barrier(place)
-        # Rows are counted since the start; the newest is added - 1.
-        newest = state.ring.added.value - 1
-        slot = place // num_envs
-        row = newest - (newest - slot) % rows
-        drawn = replay.gather(state.ring, read, row, place % num_envs)
+        drawn = replay.gather(state.ring, read, place // num_envs, place % num_envs)
         progress = jnp.minimum(updates / config.importance_updates, 1.0)
         start = config.importance_exponent
         beta = start + (1.0 - start) * progress
@@ -158,10 +154,7 @@ def newest(config: Config, spec: EnvSpec) -> Store:
     length = plans.plan(config).rollout_length
 
     def init(example: Step) -> Step:
-        def zeros(leaf: Array) -> Array:
-            return jnp.zeros((length, config.num_envs, *leaf.shape), leaf.dtype)
-
-        return jax.tree.map(zeros, example)
+        return replay.zeros(example, length, config.num_envs)
 
     def add(state: Step, rollout: Step) -> Step:
         del state

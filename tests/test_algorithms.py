@@ -10,7 +10,16 @@ import pytest
 from conftest import same
 from mdps import ConstantReward, Corridor, LengthBiased
 
-from jaxq import algorithms, environments, evaluate, exploration, replay, run, train
+from jaxq import (
+    algorithms,
+    environments,
+    evaluate,
+    exploration,
+    readers,
+    replay,
+    run,
+    train,
+)
 from jaxq.config import Config, ConfigError
 
 SMALL = {"num_envs": 4, "update_steps": 4, "batch_size": 16, "epsilon_end": 1.0}
@@ -53,7 +62,7 @@ def test_the_table_equals_plain_numpy_q_learning():
     """The same minibatches, entry by entry: Q(s, a) += lr (R - Q(s, a))."""
     env = environments.adapt(Corridor())
     config, agent = make_agent("tabular_q", env)
-    read = replay.transitions(env.spec.observation, 1, config.discount)
+    read = readers.transitions(env.spec.observation, 1, config.discount)
     state = agent.init(jax.random.key(0), env.spec.example())
     update = jax.jit(agent.update)
     table = np.zeros((5, 2), np.float64)

@@ -6,7 +6,7 @@ The numbers are exact_optima.json's, computed independently from the same source
 import numpy as np
 import pytest
 
-from jaxq import exact
+from jaxq import exact, finite
 from jaxq.config import Config, ConfigError
 
 LAKE8 = ("map_name=8x8",)
@@ -25,7 +25,7 @@ LAKE8 = ("map_name=8x8",)
     ],
 )
 def test_optima(name, args, value, expected_return, expected_length):
-    model = exact.model(Config(environment=name, environment_args=args))
+    model = finite.model(Config(environment=name, environment_args=args))
     optimum = exact.value_iteration(model, 0.99)
     if value is not None:
         np.testing.assert_allclose(model.start @ optimum.max(axis=1), value, atol=1e-7)
@@ -45,14 +45,14 @@ def test_optima(name, args, value, expected_return, expected_length):
     ],
 )
 def test_the_random_policy(name, args, expected):
-    model = exact.model(Config(environment=name, environment_args=args))
+    model = finite.model(Config(environment=name, environment_args=args))
     policy = np.full(model.reward.shape, 1 / model.reward.shape[1])
     np.testing.assert_allclose(exact.play(model, policy)[0], expected, atol=1e-7)
 
 
 def test_probabilities_never_exceed_one():
     for name in ("FrozenLake-misc", "FourRooms-misc", "DeepSea-bsuite", "Catch-bsuite"):
-        model = exact.model(Config(environment=name))
+        model = finite.model(Config(environment=name))
         assert model.transition.sum(axis=2).max() <= 1 + 1e-12
         np.testing.assert_allclose(model.start.sum(), 1)
 
@@ -61,4 +61,4 @@ def test_an_environment_without_a_model_is_refused():
     with pytest.raises(
         ConfigError, match=r"'CartPole-v1' has no exact model.*FrozenLake"
     ):
-        exact.model(Config())
+        finite.model(Config())

@@ -19,7 +19,7 @@ from streams import (
     rollouts,
 )
 
-from jaxq import replay
+from jaxq import readers, replay
 
 GAMMA = 0.5
 
@@ -41,7 +41,7 @@ def fill(stream, rows, length):
 
 @functools.cache
 def transitions(n):
-    return replay.transitions(SPEC.observation, n, GAMMA)
+    return readers.transitions(SPEC.observation, n, GAMMA)
 
 
 def draw(state, seed, batch_size, n):
@@ -51,7 +51,7 @@ def draw(state, seed, batch_size, n):
 @pytest.mark.parametrize("n", [1, 3])
 def test_every_stored_transition_equals_the_stream(n, rng, strict):
     rows, envs, length = 20, 3, 4
-    read = jax.jit(replay.transitions(SPEC.observation, n, jnp.float32(GAMMA)))
+    read = jax.jit(readers.transitions(SPEC.observation, n, jnp.float32(GAMMA)))
     for total in (12, 40, 44):
         stream = make_stream(rng, total, envs)
         state = fill(stream, rows, length)
@@ -111,7 +111,7 @@ def test_a_sequence_is_rows_in_order_with_the_memory_of_the_first(start, rng):
     stream = make_stream(rng, 40, 2, memory=True)
     rows = 40 if start < 20 else 20  # the last sequences wrap around the ring's end
     state = fill(stream, rows, 4)
-    read = jax.jit(replay.sequences(SPEC.observation, 5))
+    read = jax.jit(readers.sequences(SPEC.observation, 5))
     for e in range(2):
         found, weight = read(state, jnp.int32(start), jnp.int32(e))
         window = np.s_[start : start + 5, e]
@@ -172,11 +172,11 @@ def test_boolean_observations_come_back_from_the_ring(rng):
     state = add(state, stream)
     assert state.observation.shape == (4, 2, 2)  # nine bits in two bytes
     row, env = jnp.array([0, 2, 1]), jnp.array([1, 0, 0])
-    sample = gather(state, replay.transitions(grid, 1, GAMMA), row, env)
+    sample = gather(state, readers.transitions(grid, 1, GAMMA), row, env)
     np.testing.assert_array_equal(sample.example.observation, observation[row, env])
     after = observation[row + 1, env]
     np.testing.assert_array_equal(sample.example.next_observation, after)
-    window = gather(state, replay.sequences(grid, 2), row, env).example
+    window = gather(state, readers.sequences(grid, 2), row, env).example
     np.testing.assert_array_equal(window.observation[:, 1], after)
 
 

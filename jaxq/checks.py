@@ -1,0 +1,53 @@
+"""Everything that is refused before anything is compiled."""
+
+import jax
+
+from jaxq import algorithms, registry, validation
+from jaxq.config import Config, ConfigError
+from jaxq.environments import Environment
+from jaxq.types import EnvSpec
+
+ENVIRONMENT_OPTIONS = (
+    "environment_args",
+    "time_limit",
+    "sticky_actions",
+    "full_action_set",
+)
+
+
+def check(config: Config, environment: Environment | None = None) -> Environment:
+    """Refuse what cannot run, before anything is compiled; see `validation.validate`.
+
+    Returns:
+        The environment.
+    """
+    validation.validate(config)
+    if config.algorithm not in algorithms.ALGORITHMS:
+        known = ", ".join(algorithms.ALGORITHMS)
+        raise ConfigError(f"algorithm = {config.algorithm!r}: choose one of {known}.")
+    if environment is not None:
+        for name in ENVIRONMENT_OPTIONS:
+            if getattr(config, name) != getattr(Config(), name):
+                raise ConfigError(
+                    f"{name} = {getattr(config, name)!r} has no effect on an "
+                    "environment that is passed as an object. Build it that way, and "
+                    "leave the field."
+                )
+    env = environment or registry.from_config(config)
+    if not config.timeout_is_terminal:
+        validation.check_time_limit(env.time_limit)
+    check_agent(config, env.spec)
+    return env
+
+
+def check_agent(config: Config, spec: EnvSpec) -> None:
+    """Trace the agent's functions on shapes alone."""
+    try:
+        agent = algorithms.make(config, spec)
+        jax.eval_shape(
+            agent.init, jax.eval_shape(lambda: jax.random.key(0)), spec.example()
+        )
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from error

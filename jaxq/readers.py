@@ -1,0 +1,81 @@
+"""What is read from a ring: n-step transitions, and sequences."""
+
+from collections.abc import Callable
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from jaxq import replay, returns
+from jaxq.types import Array, Sequence, Transition
+
+
+def transitions(
+    example: Array | jax.ShapeDtypeStruct, n: int, gamma: Array | float
+) -> replay.Reader:
+    """Reader of n-step transitions.
+
+    Args:
+        example: shape and dtype of an observation.
+        n: steps in a window; n rows must follow the first.
+        gamma: [] discount factor.
+    """
+
+    def read(
+        state: replay.ReplayState, row: Array, env: Array
+    ) -> tuple[Transition, Array]:
+        chex.assert_rank([row, env], 0)
+        get = _getter(state, env)
+        window = row + jnp.arange(n)
+        folded, weight = returns.fold_stored(
+            get(state.reward, window),
+            get(state.terminated, window),
+            get(state.truncated, window),
+            gamma,
+        )
+        after = row + folded.length
+        transition = Transition(
+            observation=replay.unpack(get(state.observation, row), example),
+            action=get(state.action, row).astype(jnp.int32),
+            reward=folded.reward,
+            discount=folded.discount,
+            next_observation=replay.unpack(get(state.observation, after), example),
+            next_action=get(state.action, after).astype(jnp.int32),
+            memory=jax.tree.map(lambda ring: get(ring, row), state.memory),
+        )
+        return transition, weight
+
+    return read
+
+
+def sequences(example: Array | jax.ShapeDtypeStruct, length: int) -> replay.Reader:
+    """Reader of sequences of `length` rows, with the memory before the first."""
+
+    def read(
+        state: replay.ReplayState, row: Array, env: Array
+    ) -> tuple[Sequence, Array]:
+        chex.assert_rank([row, env], 0)
+        get = _getter(state, env)
+        window = row + jnp.arange(length)
+        packed = get(state.observation, window)
+        sequence = Sequence(
+            memory=jax.tree.map(lambda ring: get(ring, row), state.memory),
+            observation=jax.vmap(lambda leaf: replay.unpack(leaf, example))(packed),
+            action=get(state.action, window).astype(jnp.int32),
+            reward=get(state.reward, window),
+            terminated=get(state.terminated, window),
+            truncated=get(state.truncated, window),
+        )
+        return sequence, jnp.ones(())
+
+    return read
+
+
+def _getter(state: replay.ReplayState, env: Array) -> Callable[[Array, Array], Array]:
+    """Function that reads rows, counted since the start, of one environment."""
+    rows = state.action.shape[0]
+
+    def get(ring: Array, row: Array) -> Array:
+        return ring.at[row % rows, env].get(mode="promise_in_bounds")
+
+    return get
