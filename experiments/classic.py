@@ -3,7 +3,8 @@
 One set of settings for each environment, near those of the RL Zoo; an algorithm adds
 its components, and here and there a setting of its own (`OWN`). `--algorithms` and
 `--environments` choose; finished runs are kept, so the script can be run in parts. It
-writes a table for each pair, and its run, below --output.
+writes a table for each pair and, when all algorithms of an environment are there, a
+figure of their curves.
 """
 
 import dataclasses
@@ -110,8 +111,10 @@ class Arguments:
     """Names; none for all deep algorithms."""
     environments: tuple[str, ...] = tuple(ENVIRONMENTS)
     """Names."""
-    output: pathlib.Path = ROOT / "classic"
-    """Directory of the tables and the runs."""
+    output: pathlib.Path = ROOT
+    """Directory of classic/ and figures/."""
+    runs: pathlib.Path = ROOT / "runs"
+    """Directory of the runs themselves."""
 
 
 def row(result: "Result") -> dict[str, Any]:
@@ -134,22 +137,57 @@ def row(result: "Result") -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run what is missing, and write the table."""
+    """Run what is missing, and draw."""
     arguments = tyro.cli(Arguments, description=__doc__)
     cli.set_up_jax(cli.Options())
     from jaxq import algorithms, results, run
 
     deep = tuple(algorithm.__name__ for algorithm in algorithms.DEEP)
-    arguments.output.mkdir(parents=True, exist_ok=True)
+    tables = arguments.output / "classic"
+    figures = arguments.output / "figures"
+    for directory in (tables, figures):
+        directory.mkdir(parents=True, exist_ok=True)
     for environment in arguments.environments:
+        paths = {name: tables / f"{environment}_{name}.json" for name in deep}
         for algorithm in arguments.algorithms or deep:
-            path = arguments.output / f"{environment}_{algorithm}.json"
-            if path.exists():
-                continue
-            config = settings(algorithm, environment)
-            runs = arguments.output / "runs"
-            result = run.run(config, output=runs, show_progress=True, plot=False)
-            results.write_json(path, row(result))
+            if not paths[algorithm].exists():
+                config = settings(algorithm, environment)
+                result = run.run(
+                    config, output=arguments.runs, show_progress=True, plot=False
+                )
+                results.write_json(paths[algorithm], row(result))
+        if all(path.exists() for path in paths.values()):
+            rows = [json.loads(path.read_text()) for path in paths.values()]
+            draw(figures / f"classic_{environment}.png", rows)
+
+
+def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
+    """The curves of one environment, a panel for each algorithm."""
+    import matplotlib.figure
+    import numpy as np
+
+    from jaxq import plots
+
+    columns = 4
+    height = -(-len(rows) // columns)
+    figure = matplotlib.figure.Figure(
+        figsize=(2.6 * columns, 1.7 * height), layout="constrained"
+    )
+    panels = figure.subplots(height, columns, sharex=True, sharey=True)
+    grid = list(panels.flat)
+    for axes, row in zip(grid, rows, strict=False):
+        curve = row["curve"]
+        scores = np.array(curve["eval_return"], float)
+        plots.draw_seeds(axes, np.array(curve["steps"]), scores)
+        axes.set_title(row["algorithm"], fontsize=9)
+        plots.style(axes)
+    for axes in grid[len(rows) :]:
+        axes.set_visible(False)
+    figure.supxlabel("environment steps per seed", fontsize=9)
+    figure.supylabel("return of the greedy policy", fontsize=9)
+    title = f"{rows[0]['environment']}, {rows[0]['num_seeds']} seeds"
+    figure.suptitle(f"{title}: IQM and 95 % interval")
+    plots.save(figure, path)
 
 
 if __name__ == "__main__":

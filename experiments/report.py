@@ -1,21 +1,15 @@
 """Rewrite the generated parts of the README from the files in results/.
 
 No number in the README is typed by hand: this script fills what stands between
-`<!-- generated: NAME -->` and `<!-- /generated -->`. `--tests` runs the tests of all
-algorithms first, for the last column of their table.
+`<!-- generated: NAME -->` and `<!-- /generated -->`.
 """
 
-import ast
-import inspect
 import json
 import pathlib
-import re
-import subprocess
 import sys
-import tempfile
-import textwrap
 from typing import Any
-from xml.etree import ElementTree
+
+import algorithm_table
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -107,41 +101,6 @@ def tabular() -> str:
     return "\n".join(lines)
 
 
-def algorithms() -> str:
-    """Every algorithm: where it is from, what it is made of, how long, how tested."""
-    from jaxq import algorithms as registry
-    from jaxq import papers
-
-    path = ROOT / "results" / "tables" / "tests.json"
-    tested = json.loads(path.read_text())["passed"] if path.exists() else {}
-    lines = [
-        "| name | from | composition | own lines | tests passed |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for name, paper in papers.PAPERS.items():
-        algorithm = registry.ALGORITHMS[name]
-        parts = [
-            f"`{field}`" if value is True else f"`{field}={value}`"
-            for field, value in paper.components.items()
-            if field not in papers.TABLE
-        ]
-        if "network" in paper.components:
-            parts.insert(0, "table")
-        lines.append(
-            f"| `{name}` | {paper.reference} | {', '.join(parts) or 'the trunk'} | "
-            f"{own_lines(algorithm)} | {tested.get(name, 'not run')} |"
-        )
-    return "\n".join(lines)
-
-
-def own_lines(function: Any) -> int:
-    """Lines of a function's body, without its docstring."""
-    node = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
-    assert isinstance(node, ast.FunctionDef)
-    body = node.body[1:] if ast.get_docstring(node) else node.body
-    return (body[-1].end_lineno or 0) - body[0].lineno + 1
-
-
 def textbook() -> str:
     """Maximisation bias and cliff walking against the book's."""
     table = load("tables", "textbook.json")
@@ -201,46 +160,52 @@ def hard() -> str:
     return "\n".join(lines)
 
 
-def run_tests() -> None:
-    """Run the tests of the family, and count them for each algorithm."""
-    with tempfile.TemporaryDirectory() as directory:
-        report = pathlib.Path(directory) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "tests/test_family.py"]
-        subprocess.run([*command, f"--junitxml={report}"], cwd=ROOT, check=False)
-        count_tests(report)
+def classic() -> str:
+    """Every deep algorithm on three environments: the table and the curves."""
+    from jaxq import papers
 
-
-def count_tests(report: pathlib.Path) -> None:
-    """Write how many tests of each algorithm passed, from a JUnit report."""
-    passed: dict[str, int] = {}
-    failed: list[str] = []
-    for case in ElementTree.parse(report).iter("testcase"):
-        if not case.attrib["classname"].endswith("test_family"):
-            continue
-        _, bracket, rest = case.attrib["name"].partition("[")
-        name = re.sub(r"-\d+$", "", rest.rstrip("]"))
-        if bracket and len(case) == 0:
-            passed[name] = passed.get(name, 0) + 1
-        elif len(case):
-            failed.append(case.attrib["name"])
-    path = ROOT / "results" / "tables" / "tests.json"
-    path.write_text(json.dumps({"passed": passed, "failed": failed}, indent=1))
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for path in sorted((ROOT / "results" / "classic").glob("*.json")):
+        row = load("classic", path.name)
+        rows[row["algorithm"], row["environment"]] = row
+    environments = list(dict.fromkeys(environment for _, environment in rows))
+    heads = [
+        f"{environment}, {rows['dqn', environment]['steps_per_seed']:,} steps"
+        for environment in environments
+    ]
+    lines = ["| " + " | ".join(["algorithm", *heads]) + " |"]
+    lines.append("| --- |" + " --- |" * len(heads))
+    for name in papers.PAPERS:
+        cells = [
+            interval(rows[name, environment]["final"])
+            if (name, environment) in rows
+            else ""
+            for environment in environments
+        ]
+        if any(cells):
+            lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    made = sorted({hardware(row["manifest"]) for row in rows.values()})
+    lines += ["", f"Made with {'; '.join(made)}.", ""]
+    lines += [
+        f"![all algorithms on {environment}](results/figures/classic_{environment}.png)"
+        for environment in environments
+    ]
+    return "\n".join(lines)
 
 
 PARTS = {
     "main": main_job,
-    "algorithms": algorithms,
+    "algorithms": algorithm_table.make,
     "cleanrl": cleanrl,
     "tabular": tabular,
     "textbook": textbook,
     "hard": hard,
+    "classic": classic,
 }
 
 
 def main() -> None:
-    """Fill the README; with --tests, run the tests that it reports first."""
-    if "--tests" in sys.argv[1:]:
-        run_tests()
+    """Fill the README."""
     path = ROOT / "README.md"
     text = path.read_text()
     for name, make in PARTS.items():

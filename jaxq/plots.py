@@ -70,13 +70,10 @@ def learning_curve(
 
 
 def finish(axes: matplotlib.axes.Axes, ylabel: str) -> None:
-    """Labels, a grid, a legend, and steps in thousands or millions."""
+    """Labels, style and a legend."""
     axes.set_xlabel("environment steps per seed")
     axes.set_ylabel(ylabel)
-    axes.xaxis.set_major_formatter(lambda value, _: _short(value))
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(x=0.01)
+    style(axes)
     axes.legend(
         frameon=False,
         fontsize=9,
@@ -84,6 +81,14 @@ def finish(axes: matplotlib.axes.Axes, ylabel: str) -> None:
         loc="upper center",
         bbox_to_anchor=(0.5, -0.15),
     )
+
+
+def style(axes: matplotlib.axes.Axes) -> None:
+    """A grid, two spines, and steps in thousands or millions."""
+    axes.xaxis.set_major_formatter(lambda value, _: _short(value))
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(x=0.01)
 
 
 def save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:

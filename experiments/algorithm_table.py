@@ -1,0 +1,83 @@
+"""The README's table of algorithms, with the tests that each passes.
+
+Run as a script it runs those tests, the slow ones too, and keeps their numbers in
+results/tables/tests.json; `report.py` then writes the table.
+"""
+
+import ast
+import inspect
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import textwrap
+from typing import Any
+from xml.etree import ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TESTS = ROOT / "results" / "tables" / "tests.json"
+
+
+def make() -> str:
+    """Every algorithm: where it is from, what it is made of, how long, how tested."""
+    from jaxq import algorithms as registry
+    from jaxq import papers
+
+    tested = json.loads(TESTS.read_text())["passed"] if TESTS.exists() else {}
+    lines = [
+        "| name | from | composition | own lines | tests passed |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, paper in papers.PAPERS.items():
+        algorithm = registry.ALGORITHMS[name]
+        parts = [
+            f"`{field}`" if value is True else f"`{field}={value}`"
+            for field, value in paper.components.items()
+            if field not in papers.TABLE
+        ]
+        if "network" in paper.components:
+            parts.insert(0, "table")
+        lines.append(
+            f"| `{name}` | {paper.reference} | {', '.join(parts) or 'the trunk'} | "
+            f"{own_lines(algorithm)} | {tested.get(name, 'not run')} |"
+        )
+    return "\n".join(lines)
+
+
+def own_lines(function: Any) -> int:
+    """Lines of a function's body, without its docstring."""
+    node = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    assert isinstance(node, ast.FunctionDef)
+    body = node.body[1:] if ast.get_docstring(node) else node.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1
+
+
+def main() -> None:
+    """Run the tests of the family, and count them for each algorithm."""
+    with tempfile.TemporaryDirectory() as directory:
+        report = pathlib.Path(directory) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "tests/test_family.py"]
+        subprocess.run([*command, f"--junitxml={report}"], cwd=ROOT, check=False)
+        count_tests(report)
+
+
+def count_tests(report: pathlib.Path) -> None:
+    """Write how many tests of each algorithm passed, from a JUnit report."""
+    passed: dict[str, int] = {}
+    failed: list[str] = []
+    for case in ElementTree.parse(report).iter("testcase"):
+        if not case.attrib["classname"].endswith("test_family"):
+            continue
+        _, bracket, rest = case.attrib["name"].partition("[")
+        name = re.sub(r"-\d+$", "", rest.rstrip("]"))
+        if bracket and len(case) == 0:
+            passed[name] = passed.get(name, 0) + 1
+        elif len(case):
+            failed.append(case.attrib["name"])
+    TESTS.write_text(json.dumps({"passed": passed, "failed": failed}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
