@@ -42,7 +42,9 @@ BASE = Config(
     num_cosines=32,
     importance_updates=25_000.0,
 )
-ENVIRONMENTS = {
+# The support of classification heads has room beyond the values, -100 to 0 or 0 to 100:
+# a Gaussian at its edge would lose half its mass.
+ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "CartPole-v1": {
         "total_steps": 200_000,
         "num_updates": 1,
@@ -51,8 +53,8 @@ ENVIRONMENTS = {
         "learning_rate_updates": 25_000.0,
         "target_period": 50,
         "epsilon_steps": 40_000.0,
-        "v_min": 0.0,
-        "v_max": 100.0,
+        "v_min": -10.0,
+        "v_max": 110.0,
     },
     "Acrobot-v1": {
         "total_steps": 80_000,
@@ -61,8 +63,8 @@ ENVIRONMENTS = {
         "learning_rate_updates": 20_000.0,
         "target_period": 100,
         "epsilon_steps": 20_000.0,
-        "v_min": -100.0,
-        "v_max": 0.0,
+        "v_min": -110.0,
+        "v_max": 10.0,
     },
     "MountainCar-v0": {
         "total_steps": 240_000,
@@ -73,8 +75,8 @@ ENVIRONMENTS = {
         "epsilon_steps": 50_000.0,
         # Bootstrapping through the limit of 200 steps leaves most seeds without a goal.
         "timeout_is_terminal": True,
-        "v_min": -100.0,
-        "v_max": 0.0,
+        "v_min": -110.0,
+        "v_max": 10.0,
     },
 }
 ROLLOUTS: dict[str, Any] = {

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxq import memory, progress, provenance, results, statistics, train
 from jaxq import plan as plans
-from jaxq import progress, provenance, results, statistics, train
 from jaxq.checks import check
 from jaxq.config import Config
 from jaxq.environments import Environment
@@ -75,6 +75,7 @@ def run(
     blocks = layout(config, devices or jax.local_devices())
     used = used_devices(blocks)
     width = blocks[0].seeds.size
+    takes = memory.check(config, env, used)
     loop = plans.plan(config)
     title = f"{config.algorithm} on {env.spec.name}"
     record = provenance.manifest(env.spec.name, used, width)
@@ -102,6 +103,7 @@ def run(
             f"{title} | {config.num_seeds} seeds in blocks of {width} | "
             f"{loop.total_steps:,} steps each | {len(used)} x {used[0].device_kind}"
         )
+        bar.say(takes)
         if directory:
             bar.say(f"run: {directory}")
         began = saved = time.monotonic()

@@ -45,7 +45,7 @@ LAYERS = [
     {"tabular"},
     {"algorithms"},
     {"train", "evaluate", "checks"},
-    {"population", "results", "progress"},
+    {"population", "results", "progress", "memory"},
     {"plots"},
     {"run"},
     {"cli"},

@@ -1,0 +1,146 @@
+"""How much memory a run will take, before anything is compiled."""
+
+import pathlib
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxq import algorithms, train
+from jaxq import plan as plans
+from jaxq.config import Config, ConfigError
+from jaxq.environments import Environment
+from jaxq.types import Counter, LearnerState, PyTree
+
+# Beside the states: the program, the allocator's gaps, and what others may take.
+SHARE = 0.9
+
+
+class Need(NamedTuple):
+    """Bytes that one seed takes."""
+
+    learner: int  # parameters, target parameters, optimizer
+    experience: int  # the store of experience, or the newest rollout
+    environment: int  # environments, memories and running means
+    work: int  # an estimate of what an update needs besides
+
+    @property
+    def total(self) -> int:
+        """Bytes of one seed."""
+        return sum(self)
+
+
+def need(config: Config, env: Environment) -> Need:
+    """Memory of one seed, from shapes alone.
+
+    The work of an update is taken for three copies of the parameters (a gradient, a
+    direction, and new ones) and four of a minibatch in float32.
+    """
+    agent = algorithms.make(config, env.spec)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = jax.eval_shape(
+        lambda key: train.init(key, agent, env, config.num_envs), key
+    )
+    learner: LearnerState = state.agent.learner
+    loop = plans.plan(config)
+    batch = config.batch_size
+    if config.rollout_length:
+        batch = loop.rollout_length * config.num_envs
+    elif config.recurrent != "none":
+        batch *= plans.window(config) + 1
+    observation = 4 * int(np.prod(env.spec.observation.shape, dtype=np.int64))
+    inside = size(state.agent)
+    return Need(
+        learner=size(learner),
+        experience=inside - size(learner),
+        environment=size(state) - inside,
+        work=3 * size(learner.params) + 4 * 2 * batch * observation,
+    )
+
+
+def size(tree: PyTree) -> int:
+    """Bytes of the leaves that every seed has for itself."""
+
+    def leaf_bytes(leaf: jax.ShapeDtypeStruct) -> int:
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return 8 * leaf.size
+        return leaf.size * leaf.dtype.itemsize
+
+    own = jax.tree.map(
+        lambda leaf: None if isinstance(leaf, Counter) else leaf,
+        tree,
+        is_leaf=lambda leaf: isinstance(leaf, Counter),
+    )
+    return sum(leaf_bytes(leaf) for leaf in jax.tree.leaves(own))
+
+
+def check(config: Config, env: Environment, devices: list[jax.Device]) -> str:
+    """Refuse a run that cannot fit.
+
+    Returns:
+        What it will take, in words.
+
+    Raises:
+        ConfigError: with the number of seeds that would fit.
+    """
+    each = need(config, env)
+    seeds = -(-config.num_seeds // len(devices)) * len(devices)
+    free = available(devices)
+    rows = plans.plan(config).buffer_rows * config.num_envs
+    text = f"memory: {readable(each.total)} a seed"
+    if not config.rollout_length:
+        text += f" ({each.experience / rows:.0f} bytes a transition)"
+    text += f", {readable(seeds * each.total)} in all"
+    if free is None:
+        return text
+    if seeds * each.total > SHARE * free:
+        fit = int(SHARE * free // each.total)
+        way = f"--num-seeds {fit}" if fit else "a smaller --buffer-size"
+        raise ConfigError(
+            f"num_seeds = {config.num_seeds} would take "
+            f"{readable(seeds * each.total)} ({readable(each.total)} a seed, of which "
+            f"{readable(each.experience)} are experience), but {readable(free)} are "
+            f"free: {fit} seeds fit. Use {way}, or more devices."
+        )
+    return f"{text}, of {readable(free)} free"
+
+
+def available(devices: list[jax.Device]) -> int | None:
+    """Free bytes of the devices together, or None where they cannot be told."""
+    if devices[0].platform == "cpu":
+        return _free_on_host()
+    free = 0
+    for device in devices:
+        stats = device.memory_stats() or {}
+        if "bytes_limit" not in stats:
+            return None
+        free += stats["bytes_limit"] - stats["bytes_in_use"]
+    return free
+
+
+def _free_on_host() -> int | None:
+    """Free memory of this machine, or of the control group that this process is in."""
+    try:
+        text = pathlib.Path("/proc/meminfo").read_text()
+        lines = dict(line.split(":") for line in text.splitlines())
+        free = 1024 * int(lines["MemAvailable"].split()[0])
+    except (OSError, ValueError, KeyError):
+        return None
+    group = pathlib.Path("/sys/fs/cgroup")
+    try:
+        limit = (group / "memory.max").read_text().strip()
+        used = int((group / "memory.current").read_text())
+        stats = (group / "memory.stat").read_text().splitlines()
+        cache = int(dict(line.split() for line in stats)["inactive_file"])
+    except (OSError, ValueError, KeyError):
+        return free
+    return free if limit == "max" else min(free, int(limit) - used + cache)
+
+
+def readable(count: float) -> str:
+    """Bytes with a unit, three digits."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

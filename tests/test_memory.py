@@ -1,0 +1,84 @@
+"""What a run takes is told, and refused if it cannot fit, before anything compiles."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from jaxq import memory, papers, population, registry, run
+from jaxq.config import Config, ConfigError
+from jaxq.types import Counter
+
+SMALL = Config(
+    environment="Breakout-MinAtar",
+    num_seeds=2,
+    buffer_size=500,
+    batch_size=8,
+    warmup_steps=20,
+    num_envs=2,
+    channels=4,
+    dense_size=8,
+)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"prioritized": True},
+        {"algorithm": "pqn", "rollout_length": 4, "num_minibatches": 2},
+    ],
+)
+def test_what_is_foretold_is_what_a_state_takes(changes):
+    config = papers.compose(dataclasses.replace(SMALL, **changes))
+    env = registry.from_config(config)
+    keys = population.make_keys(np.uint32([0, 1]))
+    state = population.start(population.traced(config), keys, env=env)
+    own = jax.tree.map(
+        lambda leaf: () if isinstance(leaf, Counter) else leaf,
+        state,
+        is_leaf=lambda leaf: isinstance(leaf, Counter),
+    )
+    held = sum(leaf.nbytes for leaf in jax.tree.leaves(own)) / 2
+    need = memory.need(config, env)
+    assert need.total - need.work == held
+    learner = state.agent.learner
+    assert need.learner == sum(leaf.nbytes for leaf in jax.tree.leaves(learner)) / 2
+
+
+def test_a_million_minatar_transitions_take_57_bytes_each():
+    config = dataclasses.replace(SMALL, buffer_size=1_000_000)
+    need = memory.need(config, registry.from_config(config))
+    # 400 booleans, an action, a reward and two flags.
+    assert need.experience == 1_000_000 * (50 + 1 + 4 + 2)
+
+
+def test_too_many_seeds_are_refused_with_the_number_that_fits(monkeypatch):
+    each = memory.need(SMALL, registry.from_config(SMALL)).total
+    monkeypatch.setattr(memory, "available", lambda devices: int(each * 3 / 0.9 + 100))
+    devices = jax.devices()[:1]
+    fits = dataclasses.replace(SMALL, num_seeds=3)
+    env = registry.from_config(SMALL)
+    assert " a seed (57 bytes a transition), " in memory.check(fits, env, devices)
+    too_many = dataclasses.replace(SMALL, num_seeds=4)
+    with pytest.raises(ConfigError, match=r"num_seeds = 4 .* 3 seeds fit\. Use --num-"):
+        run.run(too_many, devices=devices)
+    monkeypatch.setattr(memory, "available", lambda devices: each)
+    with pytest.raises(ConfigError, match=r"0 seeds fit\. Use a smaller --buffer-size"):
+        memory.check(SMALL, env, devices)
+    monkeypatch.setattr(memory, "available", lambda devices: None)
+    assert "free" not in memory.check(too_many, env, devices)
+
+
+def test_the_host_tells_what_is_free():
+    free = memory.available(jax.devices())
+    assert free is None or 0 < free < 2**50
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (57_000, "57 kB"), (2.34e9, "2.34 GB")],
+)
+def test_bytes_are_readable(count, text):
+    assert memory.readable(count) == text
