@@ -32,6 +32,12 @@ class Options:
     """Where to compute; auto takes an accelerator if there is one."""
     cpu_devices: int = 0
     """CPU cores to spread seeds over; 0 takes all of them."""
+    compilation_cache: bool = True
+    """Keep compiled programs in the user's cache directory, so that the next start is
+    quicker; JAX_COMPILATION_CACHE_DIR sets another directory."""
+    profile: pathlib.Path | None = None
+    """Write a trace of one chunk of training, for Perfetto or XProf, to this
+    directory."""
     progress: bool = True
     """Print progress."""
     plot: bool = True
@@ -90,6 +96,9 @@ def set_up_jax(options: Options) -> None:
         )
     import jax
 
+    if options.compilation_cache and not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(cache_directory()))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     if options.platform != "auto":
         jax.config.update("jax_platforms", options.platform.replace("gpu", "cuda"))
     jax.config.update("jax_num_cpu_devices", options.cpu_devices or cores)
@@ -100,6 +109,12 @@ def set_up_jax(options: Options) -> None:
             f"platform = {options.platform!r} cannot be used ({error!r}). Use cpu, or "
             "install the extra cuda13, cuda12 or tpu."
         ) from error
+
+
+def cache_directory() -> pathlib.Path:
+    """Where compiled programs are kept between runs."""
+    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(home) / "jaxq" / "compiled"
 
 
 def main(
@@ -132,6 +147,7 @@ def main(
             output=options.output,
             show_progress=options.progress,
             plot=options.plot,
+            profile=options.profile,
             extras=extras(config) if extras else run.NO_EXTRAS,
         )
         if run.all_diverged(result):

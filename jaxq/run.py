@@ -53,6 +53,7 @@ def run(
     output: pathlib.Path | None = None,
     show_progress: bool = False,
     plot: bool = True,
+    profile: pathlib.Path | None = None,
     devices: list[jax.Device] | None = None,
     extras: Extras = NO_EXTRAS,
 ) -> Result:
@@ -64,6 +65,7 @@ def run(
         output: root of the results; None writes nothing.
         show_progress: print a bar, or lines where there is no terminal.
         plot: draw the learning curve.
+        profile: directory for a trace of the second chunk of training, or the only one.
         devices: to compute on; None takes all local ones.
         extras: measured at every point of the curve besides the returns.
 
@@ -113,7 +115,7 @@ def run(
             levels["random policy"] = float(random.mean())
             levels["optimum"] = env.optimal_return
             levels |= extras.levels
-            for measurement in _points(population, loop, bar, extras):
+            for measurement in _points(population, loop, bar, extras, profile):
                 points.append(measurement)
                 if time.monotonic() - saved > SAVE_SECONDS:
                     save()
@@ -149,7 +151,11 @@ def run(
 
 
 def _points(
-    population: Population, loop: plans.Plan, bar: progress.Progress, extras: Extras
+    population: Population,
+    loop: plans.Plan,
+    bar: progress.Progress,
+    extras: Extras,
+    profile: pathlib.Path | None,
 ) -> Iterator[Measurement]:
     """Train, and yield what was measured at every point of the curve.
 
@@ -158,9 +164,16 @@ def _points(
     latest = population.measure(extras.measure)
     yield latest
     text = _latest(latest)
-    for _ in range(loop.num_points):
-        for _ in range(loop.point_chunks):
-            population.advance()
+    # The first chunk compiles.
+    traced = min(1, loop.num_points * loop.point_chunks - 1)
+    for point in range(loop.num_points):
+        for part in range(loop.point_chunks):
+            if profile and point * loop.point_chunks + part == traced:
+                with jax.profiler.trace(profile):
+                    population.advance()
+                bar.say(f"trace: {profile}")
+            else:
+                population.advance()
             bar.update(population.steps, text)
         latest = population.measure(extras.measure)
         text = _latest(latest)

@@ -1,0 +1,54 @@
+"""Options of the command line that change no number."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TINY = (
+    "--num-seeds 2 --total-steps 400 --buffer-size 200 --warmup-steps 100 "
+    "--batch-size 8 --hidden-sizes 8 --eval-points 2 --eval-episodes 1 "
+    "--eval-max-steps 5 --cpu-devices 1 --no-plot"
+)
+
+
+def environment(tmp_path, **changes):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("JAX_COMP")}
+    return kept | {"XDG_CACHE_HOME": str(tmp_path / "cache")} | changes
+
+
+def test_programs_are_kept_and_a_chunk_is_traced(tmp_path):
+    trace, out = tmp_path / "trace", tmp_path / "runs"
+    words = [*TINY.split(), "--output", out, "--profile", trace]
+    done = subprocess.run(
+        [sys.executable, ROOT / "experiments" / "dqn.py", *words],
+        capture_output=True, text=True, timeout=200, env=environment(tmp_path),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert f"trace: {trace}" in done.stdout and "memory: " in done.stdout
+    assert list(trace.rglob("*.xplane.pb"))
+    assert list((tmp_path / "cache" / "jaxq" / "compiled").iterdir())
+    assert {path.name for path in tmp_path.iterdir()} == {"cache", "trace", "runs"}
+
+
+@pytest.mark.parametrize(
+    ("words", "changes", "directory"),
+    [
+        ("Options()", {}, "{}/cache/jaxq/compiled"),
+        ("Options(compilation_cache=False)", {}, "None"),
+        ("Options()", {"JAX_COMPILATION_CACHE_DIR": "/elsewhere"}, "/elsewhere"),
+    ],
+)
+def test_where_programs_are_kept(words, changes, directory, tmp_path):
+    code = (
+        f"from jaxq import cli; cli.set_up_jax(cli.{words}); import jax; "
+        "print(jax.config.jax_compilation_cache_dir)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60,
+        env=environment(tmp_path, **changes),
+    )  # fmt: skip
+    assert done.stdout.strip() == directory.format(tmp_path), done.stderr
