@@ -96,7 +96,7 @@ def set_up_jax(options: Options) -> None:
         )
     import jax
 
-    if options.compilation_cache and not jax.config.jax_compilation_cache_dir:
+    if options.compilation_cache and not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(cache_directory()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     if options.platform != "auto":

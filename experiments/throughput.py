@@ -1,0 +1,256 @@
+"""Speed and memory of the training loop, on fixed workloads, for any number of seeds.
+
+Every pair of a workload and a number of seeds is measured in a process of its own:
+seconds until the first chunk of training is done (compilation included, nothing
+cached), then the time of several more. A JSON line for each pair is appended to
+--output, and a table is printed.
+
+Rates are sums over seeds. The floor is the time that the arithmetic of the updates
+would take at the speed of a large matrix product, or, where that is longer, the traffic
+of their parameters at the speed of a large copy, both measured beside them.
+"""
+
+import dataclasses
+import json
+import pathlib
+import resource
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import tyro
+
+from jaxq import cli, papers
+from jaxq.config import Config, ConfigError
+
+CARTPOLE = Config(
+    environment="CartPole-v1",
+    hidden_sizes=(64, 64),
+    buffer_size=10_000,
+    warmup_steps=1_000,
+    target_period=500,
+    total_steps=10**9,
+    eval_points=1,
+)
+WORKLOADS = {
+    # One environment, an update of 32 transitions after every step.
+    "w1_classic": dataclasses.replace(CARTPOLE, batch_size=32, update_steps=1),
+    # Ten environments, an update of 128 transitions after every ten steps.
+    "w1_harm": dataclasses.replace(CARTPOLE, num_envs=10, batch_size=128),
+    "w2": dataclasses.replace(
+        CARTPOLE, environment="Breakout-MinAtar", batch_size=32, update_steps=1,
+        buffer_size=100_000, warmup_steps=5_000, target_period=1_000,
+    ),
+    # The settings of purejaxql.
+    "w3_cartpole": papers.preset(
+        "pqn", environment="CartPole-v1", hidden_sizes=(256, 256), num_envs=32,
+        rollout_length=64, num_minibatches=16, num_epochs=4, total_steps=10**9,
+        eval_points=1,
+    ),
+    "w3_breakout": papers.preset(
+        "pqn", environment="Breakout-MinAtar", num_envs=128, rollout_length=32,
+        num_minibatches=32, num_epochs=2, total_steps=10**9, eval_points=1,
+    ),
+    # The settings of Rejax's own PQN.
+    "w3_rejax": papers.preset(
+        "pqn", environment="CartPole-v1", hidden_sizes=(64, 64), num_envs=16,
+        rollout_length=128, num_minibatches=16, num_epochs=5, total_steps=10**9,
+        eval_points=1,
+    ),
+}  # fmt: skip
+# Iterations of all seeds in a timed chunk; a second or so on two CPU cores.
+CHUNK = {
+    "w1_classic": 24_000, "w1_harm": 8_000, "w2": 600,
+    "w3_cartpole": 16, "w3_breakout": 4, "w3_rejax": 32,
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """What to measure."""
+
+    workloads: tuple[str, ...] = tuple(WORKLOADS)
+    """Names."""
+    seeds: tuple[int, ...] = (1, 8, 32)
+    """Numbers of seeds."""
+    repeats: int = 5
+    """Timed chunks."""
+    buffer_size: int = 0
+    """Transitions kept, in place of the workload's; 0 keeps it."""
+    seed_block: int = 0
+    """Seeds vectorised together; 0 chooses."""
+    cpu_devices: int = 0
+    """CPU cores to use; 0 takes all."""
+    output: pathlib.Path | None = None
+    """File to append the JSON lines to."""
+    here: bool = False
+    """Measure in this process, and print the JSON line."""
+
+
+def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
+    """Time one workload in this process."""
+    began = time.monotonic()
+    options = cli.Options(cpu_devices=arguments.cpu_devices, compilation_cache=False)
+    cli.set_up_jax(options)
+    import jax
+
+    from jaxq import memory, plan, population, provenance, registry
+
+    config = dataclasses.replace(
+        WORKLOADS[name],
+        num_seeds=seeds,
+        seed_block=arguments.seed_block,
+        chunk_iterations=max(4, CHUNK[name] // seeds),
+    )
+    if arguments.buffer_size:
+        config = dataclasses.replace(config, buffer_size=arguments.buffer_size)
+    loop = plan.plan(config)
+    env = registry.from_config(config)
+    blocks = population.layout(config, jax.local_devices())
+    used = population.used_devices(blocks)
+    need = memory.need(papers.compose(config), env)
+    everyone = population.Population(config, env, blocks)
+    started = time.monotonic()
+    everyone.advance()
+    first = time.monotonic()
+    seconds = []
+    for _ in range(arguments.repeats):
+        before = time.monotonic()
+        everyone.advance()
+        seconds.append(time.monotonic() - before)
+    steps = loop.chunk_iterations * loop.rollout_length * config.num_envs * seeds
+    updates = loop.chunk_iterations * loop.num_updates * seeds
+    floor = seeds * update_floor(config, env, used) / len(used)
+    middle = float(np.median(seconds))
+    stats = used[0].memory_stats() or {}
+    return {
+        "workload": name,
+        "seeds": seeds,
+        "width": int(blocks[0].seeds.size),
+        "steps_per_second": steps / middle,
+        "steps_per_second_range": [steps / max(seconds), steps / min(seconds)],
+        "updates_per_second": updates / middle,
+        "share_of_floor": floor * updates / seeds / middle,
+        "seconds_to_start": started - began,
+        "seconds_to_first_chunk": first - began,
+        "seconds_per_chunk": seconds,
+        "bytes_per_transition": None
+        if config.rollout_length
+        else need.experience / (loop.buffer_rows * config.num_envs),
+        "peak_host_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        "peak_device_bytes": stats.get("peak_bytes_in_use"),
+        "manifest": provenance.manifest(env.spec.name, used, blocks[0].seeds.size),
+    }
+
+
+def update_floor(config: Config, env: Any, used: list[Any]) -> float:
+    """Seconds that one seed's update cannot go below on one device."""
+    import jax
+    import jax.numpy as jnp
+
+    from jaxq import algorithms, memory
+
+    agent = algorithms.make(config, env.spec)
+    keys = jax.random.split(jax.random.key(0), 2)
+    state = jax.eval_shape(agent.init, keys[0], env.spec.example())
+    lowered = jax.jit(agent.update).lower(keys[1], state, jnp.float32(0.1))
+    flops = (lowered.cost_analysis() or {})["flops"]
+    traffic = 7 * memory.size(state.learner.params)  # of Adam: reads 4, writes 3
+    with jax.default_device(used[0]):
+        return max(flops / matrix_speed(), traffic / copy_speed())
+
+
+def matrix_speed(size: int = 2_048) -> float:
+    """Floating-point operations a second of one device, in a large product."""
+    import jax
+    import jax.numpy as jnp
+
+    x = jnp.ones((size, size))
+    product = jax.jit(lambda x: x @ x)
+    return 2 * size**3 / best_time(lambda: product(x))
+
+
+def copy_speed(size: int = 2**26) -> float:
+    """Bytes a second of one device, read and written by a large addition."""
+    import jax
+    import jax.numpy as jnp
+
+    x = jnp.ones(size)
+    add = jax.jit(lambda x: x + 1)
+    return 2 * x.nbytes / best_time(lambda: add(x))
+
+
+def best_time(run: Any, repeats: int = 5) -> float:
+    """Shortest seconds of several runs, after one that compiles."""
+    run().block_until_ready()
+    times = []
+    for _ in range(repeats):
+        before = time.monotonic()
+        run().block_until_ready()
+        times.append(time.monotonic() - before)
+    return min(times)
+
+
+def main() -> None:
+    """Measure every pair in a process of its own."""
+    arguments = tyro.cli(Arguments, description=__doc__)
+    for name in arguments.workloads:
+        if name not in WORKLOADS:
+            raise ConfigError(
+                f"workload {name!r}: choose one of {', '.join(WORKLOADS)}"
+            )
+    if arguments.here:
+        line = measure(arguments.workloads[0], arguments.seeds[0], arguments)
+        print(json.dumps(line))
+        return
+    columns = (
+        "workload", "seeds", "steps/s", "spread", "updates/s", "of floor",
+        "to first chunk", "host", "bytes/transition",
+    )  # fmt: skip
+    print("| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns))
+    for name in arguments.workloads:
+        for seeds in arguments.seeds:
+            print(row(measure_apart(name, seeds, arguments)), flush=True)
+
+
+def measure_apart(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
+    """Measure one pair in a process of its own, and keep the line."""
+    words = [
+        "--here", "--workloads", name, "--seeds", seeds,
+        "--repeats", arguments.repeats, "--buffer-size", arguments.buffer_size,
+        "--seed-block", arguments.seed_block, "--cpu-devices", arguments.cpu_devices,
+    ]  # fmt: skip
+    command = [sys.executable, __file__, *map(str, words)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    line = done.stdout.strip().splitlines()[-1]
+    if arguments.output:
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        with arguments.output.open("a") as file:
+            file.write(line + "\n")
+    return json.loads(line)
+
+
+def row(line: dict[str, Any]) -> str:
+    """A line of the table."""
+    low, high = line["steps_per_second_range"]
+    spread = (high - low) / line["steps_per_second"]
+    transition = line["bytes_per_transition"]
+    cells = (
+        line["workload"],
+        line["seeds"],
+        f"{line['steps_per_second']:,.0f}",
+        f"{spread:.0%}",
+        f"{line['updates_per_second']:,.0f}",
+        f"{line['share_of_floor']:.0%}",
+        f"{line['seconds_to_first_chunk']:.1f} s",
+        f"{line['peak_host_bytes'] / 1e6:,.0f} MB",
+        f"{transition:.0f}" if transition else "",
+    )
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+if __name__ == "__main__":
+    with cli.exit_codes():
+        main()
