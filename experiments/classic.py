@@ -36,9 +36,9 @@ BASE = Config(
     epsilon_end=0.05,
     eval_points=20,
     num_quantiles=32,
-    quantile_samples=16,
-    target_samples=16,
-    policy_samples=16,
+    quantile_samples=8,
+    target_samples=8,
+    policy_samples=8,
     num_cosines=32,
     importance_updates=25_000.0,
 )
@@ -87,7 +87,8 @@ ROLLOUTS: dict[str, Any] = {
     "learning_rate_schedule": "constant",
 }
 OWN: dict[str, dict[str, Any]] = {
-    "bootstrapped_dqn": {"ensemble_size": 10, "prior_scale": 1.0},
+    "fqf": {"num_quantiles": 8},
+    "bootstrapped_dqn": {"ensemble_size": 5, "prior_scale": 1.0},
     "r2d2": {
         "batch_size": 16, "burn_in": 4, "sequence_length": 16, "memory_size": 64,
     },

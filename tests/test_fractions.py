@@ -7,7 +7,7 @@ import optax
 import pytest
 import scipy.stats
 
-from jaxq import build, heads, learner
+from jaxq import build, fractions, heads, learner
 from jaxq.config import Config
 from jaxq.types import EnvSpec
 
@@ -230,6 +230,7 @@ def test_proposals_have_an_optimizer_of_their_own(rng):
     optimizer, params = learner.make_optimizer(config), randomised(config, rng)
     adam = optax.scale_by_adam(0.9, 0.999, 1e-4)
     state, adam_state, square = optimizer.init(params), adam.init(params), 0.0
+    mean = 0.0
     update, adam_update = jax.jit(optimizer.update), jax.jit(adam.update)
     for _ in range(3):
         grads = randomised(config, rng)
@@ -241,6 +242,18 @@ def test_proposals_have_an_optimizer_of_their_own(rng):
                 np.testing.assert_allclose(left, right, rtol=1e-5)
         g = grads["fractions"]["Dense_0"]["kernel"].astype(np.float64)
         square = 0.95 * square + 0.05 * g**2
-        step = 0.002 * g / np.sqrt(square + 1e-5)  # what is taken off the parameters
+        mean = 0.95 * mean + 0.05 * g
+        # What is taken off the parameters.
+        step = 0.002 * g / np.sqrt(square - mean**2 + 1e-5)
         found = 0.05 * direction["fractions"]["Dense_0"]["kernel"]
         np.testing.assert_allclose(found, step, rtol=1e-4)
+
+
+def test_the_cosines_are_those_of_numpy(rng):
+    t = np.concatenate([rng.random(500), [0.0, 0.25, 0.5, 1.0]]).astype(np.float32)
+    found = jax.jit(jax.vmap(lambda t: fractions.cosines(t, 64)))(t)
+    expected = np.cos(np.pi * np.arange(64) * t.astype(np.float64)[:, None])
+    # A product i t / 2 of up to 32 is rounded to 2^-19 turns.
+    np.testing.assert_allclose(found, expected, atol=1.3e-5)
+    few = np.asarray(found)[:, :8]
+    np.testing.assert_allclose(few, expected[:, :8], atol=2e-6)
