@@ -86,7 +86,7 @@ def make_networks(config: Config, spec: EnvSpec) -> Networks:
     )
     if config.recurrent != "none":
         kind = {"lstm": nn.OptimizedLSTMCell, "gru": nn.GRUCell}[config.recurrent]
-        cell = kind(config.memory_size)
+        cell = kind(config.memory_size, recurrent_kernel_init=layers.orthogonal)
         module = layers.RecurrentQNetwork(torso, cell, values)
         return _same(networks.recurrent(module, spec, head, config.memory_size))
     if config.head == "implicit_quantile":

@@ -1,5 +1,6 @@
 """Layers and torsos, as flax modules for one observation."""
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,7 +12,31 @@ from jaxq.types import Array, Key
 
 # U(-1/sqrt(fan_in), 1/sqrt(fan_in)), PyTorch's default for weights and biases.
 _torch_kernel = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-_orthogonal_kernel = nn.initializers.orthogonal(2.0**0.5)
+
+
+def orthogonal(
+    key: Key, shape: tuple[int, int], dtype: jnp.dtype = jnp.float32, scale: float = 1.0
+) -> Array:
+    """A uniformly random matrix whose rows or columns, the fewer, are orthonormal.
+
+    Gram and Schmidt's process on Gaussian vectors, twice each against rounding, in the
+    place of flax's initializer: its QR factorizations, batched over seeds, wait for one
+    another for ever when XLA starts several at a time on a CPU of two cores (jax
+    0.10.2, five seeds, a GRU of 64 units).
+
+    Reference: Saxe et al., arXiv:1312.6120; Mezzadri, arXiv:math-ph/0609050.
+    """
+    few, many = sorted(shape)
+    gaussian = jax.random.normal(key, (few, many), dtype)
+
+    def add(basis: Array, i: Array) -> tuple[Array, None]:
+        vector = gaussian[i]
+        for _ in range(2):
+            vector -= (basis @ vector) @ basis
+        return basis.at[i].set(vector / jnp.linalg.norm(vector)), None
+
+    basis, _ = jax.lax.scan(add, jnp.zeros_like(gaussian), jnp.arange(few))
+    return scale * (basis if shape[0] == few else basis.T)
 
 
 class Style(NamedTuple):
@@ -53,7 +78,7 @@ class Dense(nn.Module):
         if noisy or self.style.weight_init == "torch":
             kernel_init, bias_init = _torch_kernel, uniform
         elif self.style.weight_init == "orthogonal":
-            kernel_init = _orthogonal_kernel
+            kernel_init = functools.partial(orthogonal, scale=2.0**0.5)
         y = nn.Dense(self.features, kernel_init=kernel_init, bias_init=bias_init)(x)
         if not noisy:
             return y

@@ -212,3 +212,26 @@ def test_a_network_without_memory_passes_it_on():
     output, memory = step(params)
     np.testing.assert_allclose(output, jax.jit(network.apply)(None, params, x))
     assert memory == () == network.begin(KEY)
+
+
+@pytest.mark.parametrize("recurrent", ["none", "lstm", "gru"])
+def test_initialisation_calls_no_lapack(recurrent):
+    """Several batched QR factorizations at once hang a CPU client of two threads."""
+    config = Config(weight_init="orthogonal", recurrent=recurrent, rollout_length=4)
+    network = build.make_networks(config, spec((4,))).online
+    start = jax.jit(jax.vmap(network.init, (0, None)))
+    text = start.lower(jax.random.split(KEY, 5), jnp.zeros(4)).as_text()
+    assert "lapack" not in text and "geqrf" not in text
+    qr = jax.jit(lambda x: jnp.linalg.qr(x)[0]).lower(jnp.ones((4, 4))).as_text()
+    assert "lapack" in qr  # the name that is looked for
+
+
+def test_orthogonal_matrices_are_uniformly_random():
+    keys = jax.random.split(KEY, 4_000)
+    drawn = np.asarray(jax.vmap(lambda k: layers.orthogonal(k, (3, 3)))(keys))
+    # Haar: every entry has mean 0 and variance 1 / 3, and so has every product.
+    np.testing.assert_allclose(drawn.mean(axis=0), 0.0, atol=0.04)
+    np.testing.assert_allclose(drawn.var(axis=0), 1 / 3, atol=0.025)
+    signs = np.linalg.det(drawn)
+    np.testing.assert_allclose(abs(signs), 1.0, atol=1e-4)
+    assert abs(signs.mean()) < 0.06
