@@ -184,6 +184,8 @@ def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
         plots.draw_seeds(axes, np.array(curve["steps"]), scores)
         axes.set_title(row["algorithm"], fontsize=9)
         plots.style(axes)
+    for axes in grid[len(rows) - columns : len(rows)]:
+        axes.tick_params(labelbottom=True)
     for axes in grid[len(rows) :]:
         axes.set_visible(False)
     figure.supxlabel("environment steps per seed", fontsize=9)
