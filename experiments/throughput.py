@@ -122,9 +122,11 @@ def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
         seconds.append(time.monotonic() - before)
     steps = loop.chunk_iterations * loop.rollout_length * config.num_envs * seeds
     updates = loop.chunk_iterations * loop.num_updates * seeds
+    # Before the ceilings are measured, whose arrays are large.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    stats = used[0].memory_stats() or {}
     floor = seeds * update_floor(config, env, used) / len(used)
     middle = float(np.median(seconds))
-    stats = used[0].memory_stats() or {}
     return {
         "workload": name,
         "seeds": seeds,
@@ -139,7 +141,7 @@ def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
         "bytes_per_transition": None
         if config.rollout_length
         else need.experience / (loop.buffer_rows * config.num_envs),
-        "peak_host_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        "peak_host_bytes": 1024 * peak,
         "peak_device_bytes": stats.get("peak_bytes_in_use"),
         "manifest": provenance.manifest(env.spec.name, used, blocks[0].seeds.size),
     }
