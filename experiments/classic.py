@@ -1,7 +1,7 @@
 """Every deep algorithm on CartPole-v1, Acrobot-v1 and MountainCar-v0, ten seeds each.
 
-One set of settings for each environment, chosen for DQN; an algorithm adds
-its components, and here and there a setting of its own (`OWN`). `--algorithms` and
+One set of settings for each environment, chosen for DQN; an algorithm adds its
+components, and here and there a setting of its own (`OWN`). `--algorithms` and
 `--environments` choose; finished runs are kept, so the script can be run in parts. It
 writes a table for each pair and, when all algorithms of an environment are there, a
 figure of their curves.

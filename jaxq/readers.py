@@ -72,7 +72,7 @@ def sequences(example: Array | jax.ShapeDtypeStruct, length: int) -> replay.Read
 
 
 def _getter(state: replay.ReplayState, env: Array) -> Callable[[Array, Array], Array]:
-    """Function that reads rows, counted since the start, of one environment."""
+    """Function that reads rows, modulo the ring's, of one environment."""
     rows = state.action.shape[0]
 
     def get(ring: Array, row: Array) -> Array:

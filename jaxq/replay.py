@@ -43,7 +43,7 @@ class Sample(NamedTuple):
     place: Array  # [B] int32: row of the ring times E, plus the environment
 
 
-# (ring, row counted since the start, environment) -> (example, weight)
+# (ring, row modulo the ring's, environment) -> (example, weight)
 Reader = Callable[[ReplayState, Array, Array], tuple[PyTree, Array]]
 
 
