@@ -17,13 +17,16 @@ import resource
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tyro
 
 from jaxq import cli, papers
 from jaxq.config import Config, ConfigError
+
+if TYPE_CHECKING:
+    from jaxq.population import Population
 
 CARTPOLE = Config(
     environment="CartPole-v1",
@@ -89,29 +92,52 @@ class Arguments:
     """Measure in this process, and print the JSON line."""
 
 
+def workload(
+    name: str, seeds: int, seed_block: int = 0, buffer_size: int = 0
+) -> Config:
+    """The configuration of a workload; 0 keeps what it says."""
+    config = dataclasses.replace(
+        WORKLOADS[name],
+        num_seeds=seeds,
+        seed_block=seed_block,
+        chunk_iterations=max(4, CHUNK[name] // seeds),
+    )
+    if buffer_size:
+        config = dataclasses.replace(config, buffer_size=buffer_size)
+    return config
+
+
+def population_of(config: Config) -> "Population":
+    """All seeds of a configuration, on all devices."""
+    import jax
+
+    from jaxq import population, registry
+
+    blocks = population.layout(config, jax.local_devices())
+    return population.Population(config, registry.from_config(config), blocks)
+
+
+def steps_per_chunk(config: Config) -> int:
+    """Environment steps of all seeds in a chunk."""
+    from jaxq import plan
+
+    loop = plan.plan(config)
+    iteration = loop.rollout_length * config.num_envs * config.num_seeds
+    return loop.chunk_iterations * iteration
+
+
 def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
     """Time one workload in this process."""
     began = time.monotonic()
     options = cli.Options(cpu_devices=arguments.cpu_devices, compilation_cache=False)
     cli.set_up_jax(options)
-    import jax
+    from jaxq import memory, plan, provenance, registry
 
-    from jaxq import memory, plan, population, provenance, registry
-
-    config = dataclasses.replace(
-        WORKLOADS[name],
-        num_seeds=seeds,
-        seed_block=arguments.seed_block,
-        chunk_iterations=max(4, CHUNK[name] // seeds),
-    )
-    if arguments.buffer_size:
-        config = dataclasses.replace(config, buffer_size=arguments.buffer_size)
+    config = workload(name, seeds, arguments.seed_block, arguments.buffer_size)
     loop = plan.plan(config)
     env = registry.from_config(config)
-    blocks = population.layout(config, jax.local_devices())
-    used = population.used_devices(blocks)
     need = memory.need(papers.compose(config), env)
-    everyone = population.Population(config, env, blocks)
+    everyone = population_of(config)
     started = time.monotonic()
     everyone.advance()
     first = time.monotonic()
@@ -120,8 +146,9 @@ def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
         before = time.monotonic()
         everyone.advance()
         seconds.append(time.monotonic() - before)
-    steps = loop.chunk_iterations * loop.rollout_length * config.num_envs * seeds
+    steps = steps_per_chunk(config)
     updates = loop.chunk_iterations * loop.num_updates * seeds
+    used, width = everyone.devices, everyone.width
     # Before the ceilings are measured, whose arrays are large.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     stats = used[0].memory_stats() or {}
@@ -130,7 +157,7 @@ def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
     return {
         "workload": name,
         "seeds": seeds,
-        "width": int(blocks[0].seeds.size),
+        "width": width,
         "steps_per_second": steps / middle,
         "steps_per_second_range": [steps / max(seconds), steps / min(seconds)],
         "updates_per_second": updates / middle,
@@ -143,7 +170,7 @@ def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
         else need.experience / (loop.buffer_rows * config.num_envs),
         "peak_host_bytes": 1024 * peak,
         "peak_device_bytes": stats.get("peak_bytes_in_use"),
-        "manifest": provenance.manifest(env.spec.name, used, blocks[0].seeds.size),
+        "manifest": provenance.manifest(env.spec.name, used, width),
     }
 
 

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxq import algorithms, evaluate, tallies, train
+from jaxq import algorithms, evaluate, tallies, threefry, train
 from jaxq.config import Config, annotation, traced_fields
 from jaxq.environments import Environment
 from jaxq.papers import compose
@@ -110,7 +110,7 @@ def play(
     return jax.vmap(one, in_axes=(0, seed_axes(state)))(keys, state)
 
 
-make_keys = jax.jit(jax.vmap(jax.random.key))
+make_keys = jax.jit(jax.vmap(threefry.key))
 
 
 class Measurement(NamedTuple):
@@ -136,8 +136,9 @@ class Population:
         self._traced = traced(config)
         self._env = env
         self._blocks = blocks
-        self._devices = used_devices(blocks)
-        self._pool = concurrent.futures.ThreadPoolExecutor(len(self._devices))
+        self.devices = used_devices(blocks)
+        self.width = int(blocks[0].seeds.size)
+        self._pool = concurrent.futures.ThreadPoolExecutor(len(self.devices))
         self._keys = [
             jax.device_put(make_keys(block.seeds), block.device) for block in blocks
         ]
@@ -152,7 +153,7 @@ class Population:
             mine = [i for i, b in enumerate(self._blocks) if b.device == device]
             return [(i, jax.block_until_ready(function(i))) for i in mine]
 
-        done = dict(itertools.chain(*self._pool.map(on_device, self._devices)))
+        done = dict(itertools.chain(*self._pool.map(on_device, self.devices)))
         return [done[i] for i in range(len(self._blocks))]
 
     @property

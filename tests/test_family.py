@@ -13,7 +13,8 @@ from mdps import CORRIDOR, PROBES, seen
 
 from jaxq import algorithms, papers, plan, population
 
-# Slow to move, because every step carries its mass to the next atom only.
+# Slow to move: a step carries the mass of two-hot targets to the next atom only, and
+# the maximum over noisy values is too large until the noise is learned away.
 PATIENT = {"total_steps": 64_000, "learning_rate_updates": 8000.0}
 MORE = {
     "two_hot_dqn": PATIENT,
@@ -81,7 +82,7 @@ N_STEPS = [
 @pytest.mark.parametrize(("name", "n_step"), N_STEPS)
 def test_a_constant_reward_is_worth_its_geometric_sum(name, n_step):
     changes = {"n_step": n_step, "total_steps": 8000, "target_period": 4}
-    if name == "two_hot_dqn":
+    if name in ("two_hot_dqn", "noisy_dqn"):
         changes |= PATIENT
     config = family.config(name, **changes)
     # A field that has its default is filled in by the algorithm's component.
@@ -102,9 +103,8 @@ def short(name):
 
 # One for each kind of store, head, loss and agent; the others are slow tests.
 KINDS = (
-    "tabular_q", "sarsa", "double_q_learning", "dyna_q", "peng_q_lambda", "dqn", "c51",
-    "prioritized_dqn", "iqn", "fqf", "rainbow", "bootstrapped_dqn", "r2d2", "pqn",
-    "pqn_rnn",
+    "tabular_q", "dyna_q", "peng_q_lambda", "dqn", "fqf", "rainbow", "bootstrapped_dqn",
+    "r2d2", "pqn", "pqn_rnn",
 )  # fmt: skip
 CONDITIONS = [
     name if name in KINDS else pytest.param(name, marks=pytest.mark.slow)

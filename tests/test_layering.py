@@ -16,6 +16,7 @@ LAYERS = [
     {"papers"},
     {"plan"},
     {"types", "validation"},
+    {"threefry"},
     {
         "returns",
         "heads",

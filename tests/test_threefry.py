@@ -1,0 +1,59 @@
+"""Our keys give jax's bits, through every transformation, and are fenced on a CPU."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxq import threefry
+
+DRAWS = {
+    "bits": lambda key: jax.random.bits(key, (5, 3)),
+    "a bit pattern": jax.random.bits,
+    "bytes": lambda key: jax.random.bits(key, (9,), jnp.uint8),
+    "uniform": lambda key: jax.random.uniform(key, (7,)),
+    "normal": lambda key: jax.random.normal(key, (2, 20)),
+    "integers": lambda key: jax.random.randint(key, (9,), 0, 13),
+    "permutation": lambda key: jax.random.permutation(key, 100),
+    "split": lambda key: jax.random.key_data(jax.random.split(key, (2, 3))),
+    "fold_in": lambda key: jax.random.key_data(jax.random.fold_in(key, 77)),
+    "folded, split, drawn": lambda key: jax.random.uniform(
+        jax.random.split(jax.random.fold_in(key, 2**31), 3)[1], (16,)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_bits_are_those_of_jax(name):
+    draw = DRAWS[name]
+    for seed in (0, 1, 12_345, 2**32 - 1):
+        theirs = jax.random.key(np.uint32(seed))
+        ours = threefry.key(np.uint32(seed))
+        expected = draw(theirs)
+        assert draw(ours).dtype == expected.dtype
+        np.testing.assert_array_equal(draw(ours), expected)
+        np.testing.assert_array_equal(jax.jit(draw)(ours), expected)
+    twice = jax.jit(jax.vmap(jax.vmap(draw)))
+    np.testing.assert_array_equal(
+        twice(jax.random.split(ours, (2, 3))), twice(jax.random.split(theirs, (2, 3)))
+    )
+
+
+def test_a_key_is_not_consumed_twice(strict):
+    key = threefry.key(0)
+    jax.random.uniform(key)
+    with pytest.raises(Exception, match="consumed"):
+        jax.random.uniform(key)
+
+
+def test_wide_words_are_refused():
+    with pytest.raises(NotImplementedError, match="64 bits"):
+        threefry._random_bits(jnp.zeros(2, jnp.uint32), 64, (3,))
+
+
+@pytest.mark.parametrize(("count", "loops"), [(4, 0), (64, 1)])
+def test_only_a_draw_of_several_words_is_fenced(count, loops):
+    draw = jax.vmap(lambda key: jax.random.uniform(key, (count,)))
+    keys = jax.vmap(threefry.key)(np.arange(3, dtype=np.uint32))
+    program = jax.jit(draw).lower(keys).compile().as_text()
+    assert program.count(" while(") == loops
