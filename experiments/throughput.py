@@ -82,6 +82,8 @@ class Arguments:
     """Timed chunks."""
     buffer_size: int = 0
     """Transitions kept, in place of the workload's; 0 keeps it."""
+    iterations: int = 0
+    """Iterations of a timed chunk; 0 takes a second or so of two CPU cores."""
     seed_block: int = 0
     """Seeds vectorised together; 0 chooses."""
     cpu_devices: int = 0
@@ -92,19 +94,12 @@ class Arguments:
     """Measure in this process, and print the JSON line."""
 
 
-def workload(
-    name: str, seeds: int, seed_block: int = 0, buffer_size: int = 0
-) -> Config:
-    """The configuration of a workload; 0 keeps what it says."""
-    config = dataclasses.replace(
-        WORKLOADS[name],
-        num_seeds=seeds,
-        seed_block=seed_block,
-        chunk_iterations=max(4, CHUNK[name] // seeds),
+def workload(name: str, seeds: int) -> Config:
+    """The configuration of a workload."""
+    iterations = max(4, CHUNK[name] // seeds)
+    return dataclasses.replace(
+        WORKLOADS[name], num_seeds=seeds, chunk_iterations=iterations
     )
-    if buffer_size:
-        config = dataclasses.replace(config, buffer_size=buffer_size)
-    return config
 
 
 def population_of(config: Config) -> "Population":
@@ -133,7 +128,14 @@ def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
     cli.set_up_jax(options)
     from jaxq import memory, plan, provenance, registry
 
-    config = workload(name, seeds, arguments.seed_block, arguments.buffer_size)
+    config = workload(name, seeds)
+    changes = {
+        "seed_block": arguments.seed_block,
+        "buffer_size": arguments.buffer_size,
+        "chunk_iterations": arguments.iterations,
+    }
+    changes = {field: value for field, value in changes.items() if value}
+    config = dataclasses.replace(config, **changes)  # type: ignore[arg-type]
     loop = plan.plan(config)
     env = registry.from_config(config)
     need = memory.need(papers.compose(config), env)
@@ -249,6 +251,7 @@ def measure_apart(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]
     words = [
         "--here", "--workloads", name, "--seeds", seeds,
         "--repeats", arguments.repeats, "--buffer-size", arguments.buffer_size,
+        "--iterations", arguments.iterations,
         "--seed-block", arguments.seed_block, "--cpu-devices", arguments.cpu_devices,
     ]  # fmt: skip
     command = [sys.executable, __file__, *map(str, words)]
