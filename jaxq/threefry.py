@@ -1,21 +1,19 @@
-"""Threefry keys, hashed in one piece.
+"""Threefry keys, each hashed in one piece.
 
 They give the bits of jax's own keys; the program differs. On a CPU jax's is a loop of
 five passes over a hundred small steps, up to a third of the time of an iteration of a
 small network. Here the rounds are written out. XLA would then fuse them into whatever
-reads the bits, and compute them anew for every element of a broadcast or a gather; so
-on a CPU a draw of several words stands in a loop of one pass, whose length XLA cannot
-see. (On a GPU an `optimization_barrier` at the reader does it.)
+reads the bits, compute them anew for every element of a broadcast or a gather, and need
+minutes to compile a chain of keys (jax 0.11.2). So on a CPU they are materialised. (On
+a GPU an `optimization_barrier` at the reader does it.)
 
 Microseconds of an iteration of 4 seeds on one core of an AMD EPYC, jax 0.10.2, with
-jax's keys and with these: CartPole with a minibatch of 32, 239 and 157; of 128, 557 and
-443; Rejax's PQN, 69,000 and 50,000; NoisyNet with 8 environments, 637 and 520 (711
-without the loop). A condition in place of the loop was no better.
+jax's keys and with these: CartPole with a minibatch of 32, 239 and 176; of 128, 557 and
+427; Breakout-MinAtar, 3,116 and 2,726; Rejax's PQN, 69,000 and 51,000. As fences, a
+condition or a loop of one pass in place of the sum cost 5 us each.
 """
 
-import functools
 import math
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +25,9 @@ _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
 
 
-def threefry2x32(key: tuple[Array, Array], counts: tuple[Array, Array]) -> Array:
+def threefry2x32(
+    key: tuple[Array, Array], counts: tuple[Array, Array]
+) -> tuple[Array, Array]:
     """Threefry-2x32 with 20 rounds, of any shapes that go together.
 
     Reference: Salmon et al. (2011), Parallel random numbers: as easy as 1, 2, 3.
@@ -40,46 +40,27 @@ def threefry2x32(key: tuple[Array, Array], counts: tuple[Array, Array]) -> Array
             y = (y << distance | y >> (32 - distance)) ^ x
         x = x + schedule[(i + 1) % 3]
         y = y + schedule[(i + 2) % 3] + jnp.uint32(i + 1)
-    return jnp.stack([x, y], axis=-1)
+    return x, y
 
 
-@functools.cache
-def _hash(count: int, fence: bool = False) -> Callable[[Array, Array], Array]:
-    """(words [..., 2], first [...]) -> hashes of `count` counters, [..., count, 2]."""
+def _hash(words: Array, first: Array, count: int) -> Array:
+    """Hashes of `count` counters from `first`, with the key words [2]; [count, 2]."""
+    counts = first + jax.lax.iota(jnp.uint32, count)
+    x, y = threefry2x32((words[0], words[1]), (jnp.zeros_like(counts), counts))
+    pair = jnp.stack([x, y], axis=-1)
+    return jax.lax.platform_dependent(pair, cpu=materialise, default=lambda x: x)
 
-    def rounds(words: Array, first: Array) -> Array:
-        shape = (*first.shape, count)
-        counts = first[..., None] + jax.lax.broadcasted_iota(
-            jnp.uint32, shape, first.ndim
-        )
-        key = (words[..., :1], words[..., 1:])
-        return threefry2x32(key, (jnp.zeros_like(counts), counts))
 
-    def fenced(words: Array, first: Array) -> Array:
-        word = words.reshape(-1)[0]
-        square = (word * word).astype(jnp.int32)  # 0 or 1, modulo 4
-        empty = jnp.zeros((*first.shape, count, 2), jnp.uint32)
-        # i is 0; without it, the body would be hoisted out of the loop.
-        step = lambda i, _: rounds(words, first + i.astype(jnp.uint32))  # noqa: E731
-        return jax.lax.fori_loop(0, 1 + (square & 2), step, empty)
+def materialise(x: Array) -> Array:
+    """x, which XLA's CPU compiler computes once and does not fuse into what reads it.
 
-    @jax.custom_batching.custom_vmap
-    def hashed(words: Array, first: Array) -> Array:
-        if not fence:
-            return rounds(words, first)
-        return jax.lax.platform_dependent(words, first, cpu=fenced, default=rounds)
-
-    @hashed.def_vmap
-    def batched(
-        size: int, is_batched: list[bool], words: Array, first: Array
-    ) -> tuple[Array, bool]:
-        words, first = (
-            x if is_mapped else jnp.broadcast_to(x, (size, *x.shape))
-            for x, is_mapped in zip((words, first), is_batched, strict=True)
-        )
-        return hashed(words, first), True
-
-    return hashed
+    A sum over windows of one element and a zero: it fuses no such sum.
+    """
+    ones = (1,) * (x.ndim - 1)
+    return jax.lax.reduce_window(
+        x, jnp.zeros((), x.dtype), jax.lax.add, (*ones, 2), (*ones, 2),
+        [(0, 0)] * len(ones) + [(0, 1)], base_dilation=(*ones, 2),
+    )  # fmt: skip
 
 
 def _seed(seed: Array) -> Array:
@@ -87,18 +68,17 @@ def _seed(seed: Array) -> Array:
 
 
 def _split(words: Array, shape: tuple[int, ...]) -> Array:
-    return _hash(math.prod(shape))(words, jnp.uint32(0)).reshape(*shape, 2)
+    return _hash(words, jnp.uint32(0), math.prod(shape)).reshape(*shape, 2)
 
 
 def _fold_in(words: Array, data: Array | int) -> Array:
-    return _hash(1)(words, jnp.asarray(data, jnp.uint32))[0]
+    return _hash(words, jnp.asarray(data, jnp.uint32), 1)[0]
 
 
 def _random_bits(words: Array, bit_width: int, shape: tuple[int, ...]) -> Array:
     if bit_width > 32:  # would need x64
         raise NotImplementedError(f"{bit_width} bits at once: take 32 or fewer.")
-    count = math.prod(shape)
-    pair = _hash(count, count >= 8)(words, jnp.uint32(0))
+    pair = _hash(words, jnp.uint32(0), math.prod(shape))
     bits = (pair[..., 0] ^ pair[..., 1]).reshape(shape)
     return bits.astype({8: jnp.uint8, 16: jnp.uint16, 32: jnp.uint32}[bit_width])
 

@@ -51,9 +51,25 @@ def test_wide_words_are_refused():
         threefry._random_bits(jnp.zeros(2, jnp.uint32), 64, (3,))
 
 
-@pytest.mark.parametrize(("count", "loops"), [(4, 0), (64, 1)])
-def test_only_a_draw_of_several_words_is_fenced(count, loops):
-    draw = jax.vmap(lambda key: jax.random.uniform(key, (count,)))
+def test_bits_are_computed_once_on_a_cpu():
+    """Not again for every element of the table that they index."""
+
+    def draw(key, table):
+        rows = jax.random.randint(jax.random.split(key, 3)[1], (64,), 0, 100)
+        return table[rows] + 1.0
+
     keys = jax.vmap(threefry.key)(np.arange(3, dtype=np.uint32))
-    program = jax.jit(draw).lower(keys).compile().as_text()
-    assert program.count(" while(") == loops
+    table = jnp.zeros((3, 100, 7))
+    program = jax.jit(jax.vmap(draw)).lower(keys, table).compile().as_text()
+    fusions = program.split("\n\n")
+    gathering = [body for body in fusions if " gather(" in body]
+    hashing = [body for body in fusions if body.count("shift-right-logical(") > 10]
+    assert gathering and hashing
+    assert not set(gathering) & set(hashing)
+    assert " while(" not in program
+
+
+def test_materialise_is_the_identity(rng):
+    for shape in ((1,), (5,), (2, 3), (2, 1, 4)):
+        x = rng.integers(0, 2**32, shape, dtype=np.uint32)
+        np.testing.assert_array_equal(threefry.materialise(x), x)
