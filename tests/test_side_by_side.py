@@ -1,0 +1,49 @@
+"""The runner that alternates two programs, with a peer that only counts."""
+
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "experiments"))
+import side_by_side
+
+PEER = """
+import json, sys
+print("a warning of a library's")
+print(json.dumps({"first": 0.1}), flush=True)
+for i, _ in enumerate(sys.stdin):
+    print(json.dumps({"steps": 100 * (i + 1), "seconds": 2.0}), flush=True)
+"""
+
+
+def test_a_worker_answers_chunk_by_chunk_until_it_is_closed():
+    worker = side_by_side.Worker("peer", [sys.executable, "-c", PEER])
+    assert worker.seconds_to_first_chunk > 0
+    assert [worker.rate() for _ in range(3)] == [50.0, 100.0, 150.0]
+    worker.close()
+
+
+def test_a_worker_that_ends_early_is_named():
+    with pytest.raises(SystemExit, match="peer ended"):
+        side_by_side.Worker("peer", [sys.executable, "-c", "print('no module')"])
+
+
+def test_the_row_gives_medians_and_their_ratio():
+    line = {
+        "workload": "w1_harm",
+        "seeds": 8,
+        "ratio": 5.0,
+        "steps_per_second": {"jaxq": [900.0, 1_000.0, 1_100.0], "rejax": [200.0] * 3},
+        "seconds_to_first_chunk": {"jaxq": 10.0, "rejax": 12.5},
+    }
+    ours, theirs = line["steps_per_second"].values()
+    assert np.median(ours) / np.median(theirs) == line["ratio"]
+    assert side_by_side.row(line) == (
+        "| w1_harm | 8 | 1,000 | 200 | 5.0 | 20% / 0% | 10.0 s / 12.5 s |"
+    )
+
+
+def test_every_workload_of_the_peer_is_one_of_ours():
+    assert set(side_by_side.PEER_CHUNK) <= set(side_by_side.throughput.WORKLOADS)
