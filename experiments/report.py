@@ -189,13 +189,17 @@ def classic() -> str:
     ]
     lines = ["| " + " | ".join(["algorithm", *heads]) + " |"]
     lines.append("| --- |" + " --- |" * len(heads))
+
+    def cell(name: str, environment: str) -> str:
+        row = rows.get((name, environment))
+        if row is None:
+            return ""
+        steps = row["steps_per_seed"]
+        longer = steps > 1.05 * rows["dqn", environment]["steps_per_seed"]
+        return interval(row["final"]) + (f" in {steps:,}" if longer else "")
+
     for name in papers.PAPERS:
-        cells = [
-            interval(rows[name, environment]["final"])
-            if (name, environment) in rows
-            else ""
-            for environment in environments
-        ]
+        cells = [cell(name, environment) for environment in environments]
         if any(cells):
             lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
     made = sorted({hardware(row["manifest"]) for row in rows.values()})
@@ -207,6 +211,29 @@ def classic() -> str:
     return "\n".join(lines)
 
 
+def speed() -> str:
+    """Rates on an accelerator."""
+    text = (ROOT / "results" / "throughput" / "h100.jsonl").read_text()
+    lines = sorted(
+        map(json.loads, text.splitlines()), key=lambda d: (d["workload"], d["seeds"])
+    )
+    table = [
+        "| workload | seeds | environment steps/s | updates/s | spread | device memory "
+        "| to the first chunk |",
+        "| --- |" + " --- |" * 6,
+    ]
+    for line in lines:
+        low, high = line["steps_per_second_range"]
+        table.append(
+            f"| `{line['workload']}` | {line['seeds']:,} "
+            f"| {line['steps_per_second']:,.0f} | {line['updates_per_second']:,.0f} "
+            f"| {(high - low) / line['steps_per_second']:.0%} "
+            f"| {line['peak_device_bytes'] / 1e9:.2f} GB "
+            f"| {line['seconds_to_first_chunk']:.0f} s |"
+        )
+    return "\n".join([*table, "", f"Made with {hardware(lines[0]['manifest'])}."])
+
+
 PARTS = {
     "main": main_job,
     "algorithms": algorithm_table.make,
@@ -215,6 +242,7 @@ PARTS = {
     "textbook": textbook,
     "hard": hard,
     "classic": classic,
+    "speed": speed,
 }
 
 
