@@ -10,6 +10,18 @@ would take at the speed of a large matrix product, or, where that is longer, the
 of their parameters at the speed of a large copy, both measured beside them.
 """
 
+# What was tried on two CPU cores (jax 0.10.2) and did not pay:
+# - XLA's flags, at w1_classic with 4 seeds on one core, 239 us an iteration and 10 %
+#   from run to run: copy insertion by regions 229, the preset FAST_RUNTIME 228, oneDNN
+#   261, no XNNPACK 216, YNNPACK for dots 214, vectors of 512 bits 241, the scheduler
+#   for memory 258.
+# - A compiled program for the second core from the first's, by serialisation, in place
+#   of compiling twice: jax loads it on the device that it was compiled for only.
+# What is left at w2, 4 seeds on one core with one thread, 4.4 ms an iteration: matrix
+# products 2.8 (59 of 90 GFLOP/s that the core reaches in products of that size; the
+# gradients of the weights, which are not YNNPACK's, are the slow ones), patches 0.7
+# (copies of four numbers at a time), Adam 0.45.
+
 import dataclasses
 import json
 import pathlib
