@@ -182,7 +182,7 @@ def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
     figure = matplotlib.figure.Figure(
         figsize=(2.6 * columns, 1.7 * height), layout="constrained"
     )
-    panels = figure.subplots(height, columns, sharex=True, sharey=True)
+    panels = figure.subplots(height, columns, sharey=True)
     grid = list(panels.flat)
     for axes, row in zip(grid, rows, strict=False):
         curve = row["curve"]
@@ -190,8 +190,6 @@ def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
         plots.draw_seeds(axes, np.array(curve["steps"]), scores)
         axes.set_title(row["algorithm"], fontsize=9)
         plots.style(axes)
-    for axes in grid[len(rows) - columns : len(rows)]:
-        axes.tick_params(labelbottom=True)
     for axes in grid[len(rows) :]:
         axes.set_visible(False)
     figure.supxlabel("environment steps per seed", fontsize=9)
