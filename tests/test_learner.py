@@ -187,9 +187,41 @@ def test_a_seed_that_diverges_is_frozen_at_its_last_finite_params(bad, rng):
     poisoned = batch(rng)._replace(reward=np.full(16, bad, np.float32))
     frozen, _, _ = step(config, state, poisoned, updates=5)
     assert frozen.diverged_at == 5
-    assert same(frozen._replace(diverged_at=0), state._replace(diverged_at=0))
+    assert same(frozen.params, state.params)
+    assert same(frozen.target_params, state.target_params)
     later, _, _ = step(config, frozen, batch(rng), updates=6)
-    assert same(later, frozen)
+    assert later.diverged_at == 5 and same(later.params, state.params)
+    assert same(later.target_params, state.target_params)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1.0, 7e18])
+@pytest.mark.parametrize("optimizer", ["adam", "radam", "rmsprop", "sgd"])
+def test_a_gradient_of_finite_norm_makes_a_finite_step(optimizer, size, rng):
+    """So that new parameters need no look of their own."""
+
+    def loss(key, params, target_params, example):
+        value = size * params.sum()
+        return value, LossInfo(value, value)
+
+    transitions = batch(rng)
+    for centered in (False, True):
+        config = dataclasses.replace(
+            BASE, optimizer=optimizer, rmsprop_centered=centered, learning_rate=1.0
+        )
+
+        @jax.jit
+        def step(state, updates, config=config):
+            return learner.gradient_step(
+                jax.random.key(0), state, transitions, jnp.ones(16), updates,
+                config=config, loss=loss, optimizer=learner.make_optimizer(config),
+            )  # fmt: skip
+
+        state = fresh(config)
+        for t in range(30):
+            state, _, metrics = step(state, jnp.int32(t))
+            assert np.isfinite(metrics.grad_norm)
+            assert np.isfinite(state.params).all()
+        assert size > 1.0 or state.diverged_at == -1
 
 
 def shift(params, observation):

@@ -55,20 +55,20 @@ def test_a_million_minatar_transitions_take_57_bytes_each():
 
 
 def test_too_many_seeds_are_refused_with_the_number_that_fits(monkeypatch):
-    each = memory.need(SMALL, registry.from_config(SMALL)).total
-    monkeypatch.setattr(memory, "available", lambda devices: int(each * 3 / 0.9 + 100))
+    each = memory.need(SMALL, registry.from_config(SMALL))
+    room = int(each.total * 3 / 0.9 + 100)
+    monkeypatch.setattr(memory, "available", lambda devices: room)
     devices = jax.devices()[:1]
     fits = dataclasses.replace(SMALL, num_seeds=3)
-    env = registry.from_config(SMALL)
-    assert " a seed (57 bytes a transition), " in memory.check(fits, env, devices)
+    assert " a seed (57 bytes a transition), " in memory.check(fits, each, devices)
     too_many = dataclasses.replace(SMALL, num_seeds=4)
     with pytest.raises(ConfigError, match=r"num_seeds = 4 .* 3 seeds fit\. Use --num-"):
         run.run(too_many, devices=devices)
-    monkeypatch.setattr(memory, "available", lambda devices: each)
+    monkeypatch.setattr(memory, "available", lambda devices: each.total)
     with pytest.raises(ConfigError, match=r"0 seeds fit\. Use a smaller --buffer-size"):
-        memory.check(SMALL, env, devices)
+        memory.check(SMALL, each, devices)
     monkeypatch.setattr(memory, "available", lambda devices: None)
-    assert "free" not in memory.check(too_many, env, devices)
+    assert "free" not in memory.check(too_many, each, devices)
 
 
 def test_the_host_tells_what_is_free():

@@ -362,6 +362,17 @@ def test_layout_fills_devices_with_equal_blocks():
         assert set(lanes[seeds:]) <= {3 + seeds - 1}
 
 
+@pytest.mark.parametrize(
+    ("share", "width"), [(0.0, 10), (0.1, 10), (0.2, 5), (0.4, 2), (2.0, 1)]
+)
+def test_a_block_on_a_cpu_stays_in_its_cache(share, width):
+    config = dataclasses.replace(TINY, num_seeds=20, seed_block=0)
+    each = int(share * population.MAX_CPU_BYTES)
+    blocks = population.layout(config, jax.devices(), each)
+    assert {block.seeds.size for block in blocks} == {width}
+    assert len(blocks) * width >= 20
+
+
 def test_an_environment_of_ones_own(tmp_path):
     env = environments.adapt(Corridor())
     config = dataclasses.replace(TINY, eval_points=1)
