@@ -79,7 +79,7 @@ def model(config: Config, spec: EnvSpec) -> Store:
         del updates
         real = jax.vmap(as_transition)(flat(state.rollout))
         count = jnp.cumsum(state.seen.reshape(-1))
-        nth = jax.random.randint(key, (config.batch_size,), 0, count[-1])
+        nth = replay.integers(key, config.batch_size, count[-1])
         pair = jnp.searchsorted(count, nth, side="right").astype(jnp.int32)
 
         def get(table: Array) -> PyTree:

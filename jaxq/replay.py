@@ -158,7 +158,7 @@ def sample_uniform(
     The cost does not depend on the capacity. At least window + 1 rows must be written.
 
     Args:
-        key: consumed by one draw of integers.
+        key: consumed by `integers`.
         state: the ring.
         read: makes an example of a row; see `readers`.
         batch_size: B.
@@ -166,9 +166,33 @@ def sample_uniform(
     """
     num_envs = state.action.shape[1]
     starts = num_starts(state, window)
-    draw = jax.random.randint(key, (batch_size,), 0, starts * num_envs)
+    draw = integers(key, batch_size, starts * num_envs)
     oldest = state.added.value - starts - window
     return gather(state, read, oldest + draw // num_envs, draw % num_envs)
+
+
+def integers(key: Key, count: int, bound: Array) -> Array:
+    """Uniform integers from 0 to bound - 1: floor(bits * bound / 2^32), exactly.
+
+    One hash a number, where `jax.random.randint` takes two, a split and two remainders.
+    Frequencies differ by at most bound / 2^32 of themselves, 0.02 % at 10^6.
+
+    Args:
+        key: consumed.
+        count: B.
+        bound: [] int32, at least 1.
+
+    Returns:
+        [B] int32.
+    """
+    bits = jax.random.bits(key, (count,), jnp.uint32)
+    high, low = bits >> 16, bits & 0xFFFF
+    bound = bound.astype(jnp.uint32)
+    bound_high, bound_low = bound >> 16, bound & 0xFFFF
+    first, second = high * bound_low, low * bound_high
+    carry = (first & 0xFFFF) + (second & 0xFFFF) + (low * bound_low >> 16)
+    whole = high * bound_high + (first >> 16) + (second >> 16) + (carry >> 16)
+    return whole.astype(jnp.int32)
 
 
 def sample_latest(state: ReplayState, read: Reader, length: int, window: int) -> Sample:

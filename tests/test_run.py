@@ -212,6 +212,27 @@ def test_sampled_indices_are_fenced(resumed):
     assert names.count("optimization_barrier") == 4  # two in the loop of each platform
 
 
+def test_a_convolution_is_patches_and_a_product_and_adam_is_not_selected_over():
+    """What cost most on a GPU: grouped convolutions, and passes over the parameters."""
+    config = dataclasses.replace(
+        TINY, environment="Breakout-MinAtar", buffer_size=2_000, batch_size=8
+    )
+    env, keys = registry.from_config(config), make_keys(config)
+    config = population.traced(config)
+    state = jax.eval_shape(lambda keys: population.start(config, keys, env=env), keys)
+    trace = population.chunk.trace(config, keys, state, env=env)
+    names = {equation.primitive.name for equation in equations(trace.jaxpr.jaxpr)}
+    assert "conv_general_dilated" not in names and "dot_general" in names
+    kernel = (4, 1024, 128)  # of four seeds
+    passes = [
+        equation.primitive.name
+        for equation in equations(trace.jaxpr.jaxpr)
+        if any(getattr(out.aval, "shape", ()) == kernel for out in equation.outvars)
+    ]
+    # A frozen seed keeps its parameters; nothing else is chosen.
+    assert passes.count("select_n") == 2  # once in the loop of each platform
+
+
 @pytest.mark.parametrize("num_envs", [1, 7, 16])
 def test_update_and_refresh_counts_are_exact(num_envs):
     config = dataclasses.replace(
