@@ -231,7 +231,7 @@ def draw(path: pathlib.Path, bias: dict, walk: dict, published: dict) -> None:
 def main() -> None:
     """Run, compare, write."""
     arguments = tyro.cli(Arguments, description=__doc__)
-    cli.set_up_jax(cli.Options(cpu_devices=1))
+    cli.set_up_jax(cli.Options())
     import jax
 
     from jaxq import provenance, results

@@ -15,8 +15,8 @@ of their parameters at the speed of a large copy, both measured beside them.
 #   from run to run: copy insertion by regions 229, the preset FAST_RUNTIME 228, oneDNN
 #   261, no XNNPACK 216, YNNPACK for dots 214, vectors of 512 bits 241, the scheduler
 #   for memory 258.
-# - A compiled program for the second core from the first's, by serialisation, in place
-#   of compiling twice: jax loads it on the device that it was compiled for only.
+# - One CPU device for each core: the program is compiled for each of them, and a
+#   serialised one can be loaded only on the device that it was compiled for.
 # What is left at w2, 4 seeds on one core with one thread, 4.4 ms an iteration: matrix
 # products 2.8 (59 of 90 GFLOP/s that the core reaches in products of that size; the
 # gradients of the weights, which are not YNNPACK's, are the slow ones), patches 0.7
@@ -98,7 +98,7 @@ class Arguments:
     """Iterations of a timed chunk; 0 takes a second or so of two CPU cores."""
     seed_block: int = 0
     """Seeds vectorised together; 0 chooses."""
-    cpu_devices: int = 0
+    cpu_cores: int = 0
     """CPU cores to use; 0 takes all."""
     output: pathlib.Path | None = None
     """File to append the JSON lines to."""
@@ -114,15 +114,13 @@ def workload(name: str, seeds: int) -> Config:
     )
 
 
-def population_of(config: Config) -> "Population":
+def population_of(config: Config, cores: int = 0) -> "Population":
     """All seeds of a configuration, on all devices."""
-    import jax
-
     from jaxq import memory, population, registry
 
     env = registry.from_config(config)
     each = memory.need(papers.compose(config), env)
-    blocks = population.layout(config, jax.local_devices(), each.learner)
+    blocks = population.layout(config, population.workers(cores), each.learner)
     return population.Population(config, env, blocks)
 
 
@@ -138,8 +136,7 @@ def steps_per_chunk(config: Config) -> int:
 def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
     """Time one workload in this process."""
     began = time.monotonic()
-    options = cli.Options(cpu_devices=arguments.cpu_devices, compilation_cache=False)
-    cli.set_up_jax(options)
+    cli.set_up_jax(cli.Options(compilation_cache=False))
     from jaxq import memory, plan, provenance, registry
 
     config = workload(name, seeds)
@@ -153,7 +150,7 @@ def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
     loop = plan.plan(config)
     env = registry.from_config(config)
     need = memory.need(papers.compose(config), env)
-    everyone = population_of(config)
+    everyone = population_of(config, arguments.cpu_cores)
     started = time.monotonic()
     everyone.advance()
     first = time.monotonic()
@@ -168,7 +165,7 @@ def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
     # Before the ceilings are measured, whose arrays are large.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     stats = used[0].memory_stats() or {}
-    floor = seeds * update_floor(config, env, used) / len(used)
+    floor = seeds * update_floor(config, env, used) / len(set(used))
     middle = float(np.median(seconds))
     return {
         "workload": name,
@@ -268,7 +265,7 @@ def measure_apart(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]
         "--here", "--workloads", name, "--seeds", seeds,
         "--repeats", arguments.repeats, "--buffer-size", arguments.buffer_size,
         "--iterations", arguments.iterations,
-        "--seed-block", arguments.seed_block, "--cpu-devices", arguments.cpu_devices,
+        "--seed-block", arguments.seed_block, "--cpu-cores", arguments.cpu_cores,
     ]  # fmt: skip
     command = [sys.executable, __file__, *map(str, words)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)

@@ -30,7 +30,7 @@ class Options:
     """Directory of results; a run makes its own below it."""
     platform: Literal["auto", "cpu", "gpu", "tpu"] = "auto"
     """Where to compute; auto takes an accelerator if there is one."""
-    cpu_devices: int = 0
+    cpu_cores: int = 0
     """CPU cores to spread seeds over; 0 takes all of them."""
     compilation_cache: bool = True
     """Keep compiled programs in the user's cache directory, so that the next start is
@@ -83,16 +83,10 @@ def _take_preset(
 
 
 def set_up_jax(options: Options) -> None:
-    """Choose the platform, and expose CPU cores as devices, before jax starts.
-
-    A second core is worth more as a second block of seeds than as a second thread of
-    XLA's.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    if not 0 <= options.cpu_devices <= max(cores, 64):
+    """Choose the platform and the cache of compiled programs, before jax starts."""
+    if options.cpu_cores < 0:
         raise ConfigError(
-            f"cpu_devices = {options.cpu_devices} is outside [0, {max(cores, 64)}]; 0 "
-            f"takes the {cores} cores there are."
+            f"cpu_cores = {options.cpu_cores} is negative; 0 takes all there are."
         )
     import jax
 
@@ -101,7 +95,6 @@ def set_up_jax(options: Options) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     if options.platform != "auto":
         jax.config.update("jax_platforms", options.platform.replace("gpu", "cuda"))
-    jax.config.update("jax_num_cpu_devices", options.cpu_devices or cores)
     try:
         jax.devices()
     except Exception as error:  # of several types, by platform
@@ -140,7 +133,7 @@ def main(
         )
         validate(config)
         set_up_jax(options)
-        from jaxq import run
+        from jaxq import population, run
 
         result = run.run(
             config,
@@ -148,6 +141,7 @@ def main(
             show_progress=options.progress,
             plot=options.plot,
             profile=options.profile,
+            devices=population.workers(options.cpu_cores),
             extras=extras(config) if extras else run.NO_EXTRAS,
         )
         if run.all_diverged(result):

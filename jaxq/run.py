@@ -16,7 +16,7 @@ from jaxq.checks import check
 from jaxq.config import Config
 from jaxq.environments import Environment
 from jaxq.papers import compose
-from jaxq.population import Measurement, Population, layout, used_devices
+from jaxq.population import Measurement, Population, layout, used_devices, workers
 from jaxq.types import PyTree
 
 
@@ -66,7 +66,7 @@ def run(
         show_progress: print a bar, or lines where there is no terminal.
         plot: draw the learning curve.
         profile: directory for a trace of the second chunk of training, or the only one.
-        devices: to compute on; None takes all local ones.
+        devices: of the workers; None takes `population.workers()`.
         extras: measured at every point of the curve besides the returns.
 
     Raises:
@@ -75,7 +75,7 @@ def run(
     env = check(config, environment)
     config = compose(config)
     each = memory.need(config, env)
-    blocks = layout(config, devices or jax.local_devices(), each.learner)
+    blocks = layout(config, devices or workers(), each.learner)
     used = used_devices(blocks)
     width = blocks[0].seeds.size
     takes = memory.check(config, each, used)

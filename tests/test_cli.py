@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 TINY = (
     "--num-seeds 2 --total-steps 400 --buffer-size 200 --warmup-steps 100 "
     "--batch-size 8 --hidden-sizes 8 --eval-points 2 --eval-episodes 1 "
-    "--eval-max-steps 5 --cpu-devices 1 --no-plot"
+    "--eval-max-steps 5 --cpu-cores 1 --no-plot"
 )
 
 

@@ -199,7 +199,7 @@ def test_help_explains_every_field_quickly(script):
         (("--learning-rate", "-1"), "learning_rate = -1.0 is outside (0, inf)"),
         (("--preset", "nope"), "preset = 'nope': choose one of cartpole, cleanrl"),
         (("--seeds", "3"), "--num-seeds"),
-        (("--cpu-devices", "-1"), "cpu_devices = -1"),
+        (("--cpu-cores", "-1"), "cpu_cores = -1"),
         (("--environment", "CartPole-v7"), "Did you mean CartPole-v1"),
         (("--algorithm", "sarsa9"), "choose one of tabular_q, n_step_q"),
     ],

@@ -103,6 +103,30 @@ def test_devices_change_nothing():
     assert same(one.params, two.params) and same(one.eval_returns, two.eval_returns)
 
 
+def test_two_workers_of_a_device_compile_once_and_change_nothing(monkeypatch):
+    config = dataclasses.replace(TINY, num_seeds=8, hidden_sizes=(7, 5))
+    traced = []
+    chunk = train.chunk
+    monkeypatch.setattr(
+        train, "chunk", lambda *arguments: traced.append(1) or chunk(*arguments)
+    )
+    device = jax.devices()[0]
+    two = run.run(config, devices=[device, device])
+    assert traced == [1]
+    one = run.run(config, devices=[device])
+    assert traced == [1]
+    assert same(one.params, two.params) and same(one.eval_returns, two.eval_returns)
+
+
+def test_a_cpu_has_a_worker_for_each_core(monkeypatch):
+    device = jax.devices()[0]
+    monkeypatch.setattr(jax, "local_devices", lambda: [device])
+    assert population.workers(3) == [device] * 3
+    assert population.workers() == [device] * population.available_cores()
+    monkeypatch.undo()
+    assert population.workers(3) == jax.devices()  # as many as were asked for
+
+
 @pytest.mark.parametrize("length", [25, 250])
 def test_chunk_length_changes_nothing(four, length):
     assert plan.plan(TINY).chunk_iterations == 125
@@ -378,6 +402,7 @@ def test_layout_fills_devices_with_equal_blocks():
         blocks = population.layout(config, devices)
         assert {block.seeds.size for block in blocks} == {widths}
         assert [block.device for block in blocks[:2]] == devices[: len(blocks)]
+        assert [block.worker for block in blocks] == [i % 2 for i in range(len(blocks))]
         lanes = np.concatenate([block.seeds for block in blocks])
         assert lanes[:seeds].tolist() == list(range(3, 3 + seeds))
         assert set(lanes[seeds:]) <= {3 + seeds - 1}
