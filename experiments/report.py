@@ -11,6 +11,7 @@ from typing import Any
 
 import algorithm_table
 import numpy as np
+import side_by_side
 from scipy import stats
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -234,6 +235,29 @@ def speed() -> str:
     return "\n".join([*table, "", f"Made with {hardware(lines[0]['manifest'])}."])
 
 
+def beside() -> str:
+    """Rates beside a peer's, in turns."""
+    text = (ROOT / "results" / "throughput" / "side_by_side.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    order = {name: i for i, name in enumerate(side_by_side.PEER_CHUNK)}
+    lines.sort(key=lambda line: (order[line["workload"]], line["seeds"]))
+    table = [
+        "| workload | seeds | jaxq, steps/s | Rejax, steps/s | ratio of medians "
+        "| spread | to the first chunk |",
+        "| --- |" + " --- |" * 6,
+        *map(side_by_side.row, lines),
+    ]
+    ours = sorted({hardware(line["about"]["jaxq"]) for line in lines})
+    theirs = lines[0]["about"]["rejax"]["versions"]
+    turns = sorted({len(line["steps_per_second"]["jaxq"]) for line in lines})
+    made = (
+        f"Medians of {' or '.join(map(str, turns))} alternations; the spread is the "
+        f"range over the median. Made with {'; '.join(ours)}; Rejax {theirs['rejax']} "
+        f"with jax {theirs['jax']}, gymnax {theirs['gymnax']}."
+    )
+    return "\n".join([*table, "", made])
+
+
 PARTS = {
     "main": main_job,
     "algorithms": algorithm_table.make,
@@ -242,6 +266,7 @@ PARTS = {
     "textbook": textbook,
     "hard": hard,
     "classic": classic,
+    "beside": beside,
     "speed": speed,
 }
 

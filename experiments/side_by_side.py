@@ -50,7 +50,11 @@ class Arguments:
 
 
 class Worker:
-    """A program that trains a chunk for every line it is sent."""
+    """A program that trains a chunk for every line it is sent.
+
+    It says what it is when its first chunk is done, and answers once more when its
+    replay buffer is warm.
+    """
 
     def __init__(self, name: str, command: list[str]):
         began = time.monotonic()
@@ -59,10 +63,11 @@ class Worker:
             command,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-        self._answer()
+        self.about = self._answer()
         self.seconds_to_first_chunk = time.monotonic() - began
+        self._answer()
 
-    def _answer(self) -> dict[str, float]:
+    def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             if line.startswith("{"):
@@ -111,6 +116,7 @@ def compare(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
             program: worker.seconds_to_first_chunk
             for program, worker in workers.items()
         },
+        "about": {program: worker.about for program, worker in workers.items()},
     }
 
 
@@ -121,6 +127,10 @@ def serve(name: str, seeds: int) -> None:
     everyone = throughput.population_of(config)
     steps = throughput.steps_per_chunk(config)
     everyone.advance()
+    from jaxq import provenance
+
+    about = provenance.manifest(config.environment, everyone.devices, everyone.width)
+    print(json.dumps(about), flush=True)
     print("{}", flush=True)
     for _ in sys.stdin:
         before = time.monotonic()
@@ -150,6 +160,7 @@ def main() -> None:
             line = compare(name, seeds, arguments)
             print(row(line), flush=True)
             if arguments.output:
+                arguments.output.parent.mkdir(parents=True, exist_ok=True)
                 with arguments.output.open("a") as file:
                     file.write(json.dumps(line) + "\n")
 

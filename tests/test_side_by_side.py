@@ -12,7 +12,8 @@ import side_by_side
 PEER = """
 import json, sys
 print("a warning of a library's")
-print(json.dumps({"first": 0.1}), flush=True)
+print(json.dumps({"versions": {"peer": "1"}}), flush=True)
+print("{}", flush=True)
 for i, _ in enumerate(sys.stdin):
     print(json.dumps({"steps": 100 * (i + 1), "seconds": 2.0}), flush=True)
 """
@@ -21,6 +22,7 @@ for i, _ in enumerate(sys.stdin):
 def test_a_worker_answers_chunk_by_chunk_until_it_is_closed():
     worker = side_by_side.Worker("peer", [sys.executable, "-c", PEER])
     assert worker.seconds_to_first_chunk > 0
+    assert worker.about == {"versions": {"peer": "1"}}
     assert [worker.rate() for _ in range(3)] == [50.0, 100.0, 150.0]
     worker.close()
 

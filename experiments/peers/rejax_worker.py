@@ -2,22 +2,21 @@
 
 Run by ../side_by_side.py with the Python of an environment that holds rejax 0.1.3 and
 gymnax 0.0.9; it imports nothing of jaxq. Its one argument is JSON: workload, seeds and
-steps a seed in a chunk. It answers with a line of JSON when the first chunk is done and
-after each further one.
+steps a seed in a chunk. It answers with a line of JSON when the first chunk is done,
+when its replay buffer is filled, and after each further chunk.
 """
 
+import importlib.metadata
 import json
 import sys
 import time
 from typing import Any
 
-BEGAN = time.monotonic()
-
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import rejax  # noqa: E402
-from flax import linen as nn  # noqa: E402
-from rejax.networks import EpsilonGreedyPolicy  # noqa: E402
+import jax
+import jax.numpy as jnp
+import rejax
+from flax import linen as nn
+from rejax.networks import EpsilonGreedyPolicy
 
 DQN: dict[str, Any] = {
     "num_envs": 1, "batch_size": 32, "buffer_size": 10_000, "fill_buffer": 1_000,
@@ -96,10 +95,12 @@ def main() -> None:
         donate_argnums=0,
     )
     states = jax.block_until_ready(train(states))
-    if name == "dqn":  # past the filling of the buffer
+    packages = ("rejax", "jax", "gymnax", "flax", "optax")
+    answer({"versions": {name: importlib.metadata.version(name) for name in packages}})
+    if name == "dqn":
         for _ in range(-(-fields["fill_buffer"] // steps)):
             states = jax.block_until_ready(train(states))
-    answer({"first": time.monotonic() - BEGAN})
+    answer({})
     for _ in sys.stdin:
         before = time.monotonic()
         states = jax.block_until_ready(train(states))
@@ -107,7 +108,7 @@ def main() -> None:
         answer({"steps": steps * request["seeds"], "seconds": seconds})
 
 
-def answer(line: dict[str, float]) -> None:
+def answer(line: dict[str, Any]) -> None:
     """Print a line of JSON at once."""
     print(json.dumps(line), flush=True)
 
