@@ -1,7 +1,10 @@
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 from streams import plain_returns, plain_table_returns, random_rollout
 
 from jaxq import heads, networks, rollouts
@@ -15,6 +18,23 @@ SPEC = EnvSpec(
     "test", jax.ShapeDtypeStruct((), jnp.int32), ACTIONS, num_states=COUNT,
     state_index=lambda observation: observation,
 )  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 64, 65, 2**16, 2**16 + 1])
+def test_shuffled_is_a_permutation(count):
+    keys = jax.random.split(jax.random.key(count), 3)
+    orders = np.asarray(jax.vmap(lambda key: rollouts.shuffled(key, count))(keys))
+    assert orders.dtype == np.int32
+    assert (np.sort(orders, axis=1) == np.arange(count)).all()
+    assert count < 7 or (orders[0] != orders[1]).any()
+
+
+def test_every_permutation_is_equally_likely():
+    keys = jax.random.split(jax.random.key(0), 24_000)
+    orders = np.asarray(jax.jit(jax.vmap(lambda key: rollouts.shuffled(key, 4)))(keys))
+    counts = np.unique(orders, axis=0, return_counts=True)[1]
+    assert counts.size == math.factorial(4)
+    assert scipy.stats.chisquare(counts).pvalue > 1e-4
 
 
 @pytest.fixture
