@@ -119,12 +119,12 @@ def workload(name: str, seeds: int) -> Config:
 
 def population_of(config: Config, cores: int = 0) -> "Population":
     """All seeds of a configuration, on all devices."""
-    from jaxq import memory, population, registry
+    from jaxq import blocks, memory, population, registry
 
     env = registry.from_config(config)
     each = memory.need(papers.compose(config), env)
-    blocks = population.layout(config, population.workers(cores), each.learner)
-    return population.Population(config, env, blocks)
+    layout = blocks.layout(config, blocks.workers(cores), each.learner)
+    return population.Population(config, env, layout)
 
 
 def steps_per_chunk(config: Config) -> int:

@@ -133,7 +133,7 @@ def main(
         )
         validate(config)
         set_up_jax(options)
-        from jaxq import population, run
+        from jaxq import blocks, run
 
         result = run.run(
             config,
@@ -141,7 +141,7 @@ def main(
             show_progress=options.progress,
             plot=options.plot,
             profile=options.profile,
-            devices=population.workers(options.cpu_cores),
+            devices=blocks.workers(options.cpu_cores),
             extras=extras(config) if extras else run.NO_EXTRAS,
         )
         if run.all_diverged(result):

@@ -12,11 +12,12 @@ import numpy as np
 
 from jaxq import memory, progress, provenance, results, statistics, train
 from jaxq import plan as plans
+from jaxq.blocks import layout, used_devices, workers
 from jaxq.checks import check
 from jaxq.config import Config
 from jaxq.environments import Environment
 from jaxq.papers import compose
-from jaxq.population import Measurement, Population, layout, used_devices, workers
+from jaxq.population import Measurement, Population
 from jaxq.types import PyTree
 
 
@@ -66,7 +67,7 @@ def run(
         show_progress: print a bar, or lines where there is no terminal.
         plot: draw the learning curve.
         profile: directory for a trace of the second chunk of training, or the only one.
-        devices: of the workers; None takes `population.workers()`.
+        devices: of the workers; None takes `blocks.workers()`.
         extras: measured at every point of the curve besides the returns.
 
     Raises:

@@ -16,7 +16,7 @@ LAYERS = [
     {"papers"},
     {"plan"},
     {"types", "validation"},
-    {"threefry"},
+    {"threefry", "blocks"},
     {
         "returns",
         "heads",

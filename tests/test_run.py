@@ -11,8 +11,8 @@ from conftest import same
 from family import lane
 from mdps import Corridor
 
-from jaxq import config as configs
 from jaxq import (
+    blocks,
     environments,
     plan,
     population,
@@ -23,6 +23,7 @@ from jaxq import (
     train,
     types,
 )
+from jaxq import config as configs
 from jaxq.config import Config, ConfigError
 
 TINY = Config(
@@ -46,7 +47,7 @@ TINY = Config(
 
 
 def make_keys(config):
-    return population.make_keys(population.layout(config, jax.devices()[:1])[0].seeds)
+    return population.make_keys(blocks.layout(config, jax.devices()[:1])[0].seeds)
 
 
 def trained(config, chunks=2, seeds=None):
@@ -121,10 +122,10 @@ def test_two_workers_of_a_device_compile_once_and_change_nothing(monkeypatch):
 def test_a_cpu_has_a_worker_for_each_core(monkeypatch):
     device = jax.devices()[0]
     monkeypatch.setattr(jax, "local_devices", lambda: [device])
-    assert population.workers(3) == [device] * 3
-    assert population.workers() == [device] * population.available_cores()
+    assert blocks.workers(3) == [device] * 3
+    assert blocks.workers() == [device] * blocks.available_cores()
     monkeypatch.undo()
-    assert population.workers(3) == jax.devices()  # as many as were asked for
+    assert blocks.workers(3) == jax.devices()  # as many as were asked for
 
 
 @pytest.mark.parametrize("length", [25, 250])
@@ -399,11 +400,11 @@ def test_layout_fills_devices_with_equal_blocks():
         config = dataclasses.replace(
             TINY, num_seeds=seeds, seed_block=block, first_seed=3
         )
-        blocks = population.layout(config, devices)
-        assert {block.seeds.size for block in blocks} == {widths}
-        assert [block.device for block in blocks[:2]] == devices[: len(blocks)]
-        assert [block.worker for block in blocks] == [i % 2 for i in range(len(blocks))]
-        lanes = np.concatenate([block.seeds for block in blocks])
+        found = blocks.layout(config, devices)
+        assert {block.seeds.size for block in found} == {widths}
+        assert [block.device for block in found[:2]] == devices[: len(found)]
+        assert [block.worker for block in found] == [i % 2 for i in range(len(found))]
+        lanes = np.concatenate([block.seeds for block in found])
         assert lanes[:seeds].tolist() == list(range(3, 3 + seeds))
         assert set(lanes[seeds:]) <= {3 + seeds - 1}
 
@@ -413,10 +414,10 @@ def test_layout_fills_devices_with_equal_blocks():
 )
 def test_a_block_on_a_cpu_stays_in_its_cache(share, width):
     config = dataclasses.replace(TINY, num_seeds=20, seed_block=0)
-    each = int(share * population.MAX_CPU_BYTES)
-    blocks = population.layout(config, jax.devices(), each)
-    assert {block.seeds.size for block in blocks} == {width}
-    assert len(blocks) * width >= 20
+    each = int(share * blocks.MAX_CPU_BYTES)
+    found = blocks.layout(config, jax.devices(), each)
+    assert {block.seeds.size for block in found} == {width}
+    assert len(found) * width >= 20
 
 
 def test_an_environment_of_ones_own(tmp_path):
