@@ -3,6 +3,8 @@
 import pathlib
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -45,6 +47,16 @@ def test_the_row_gives_medians_and_their_ratio():
     assert side_by_side.row(line) == (
         "| w1_harm | 8 | 1,000 | 200 | 5.0 | 20% / 0% | 10.0 s / 12.5 s |"
     )
+
+
+def test_the_floor_counts_matrix_products_and_nothing_else():
+    def program(x, w):
+        x = jax.lax.scan(lambda x, _: (jnp.tanh(x @ w), None), x, None, length=3)[0]
+        return jax.vmap(lambda row: jnp.sum(row * row + 1.0))(x @ w.T)
+
+    jaxpr = jax.jit(program).trace(jnp.ones((5, 7)), jnp.ones((7, 7))).jaxpr.jaxpr
+    count = side_by_side.throughput.product_flops(jaxpr)
+    assert count == (3 + 1) * 2 * 5 * 7 * 7
 
 
 def test_every_workload_of_the_peer_is_one_of_ours():
