@@ -6,7 +6,7 @@ cached), then the time of several more. A JSON line for each pair is appended to
 --output, and a table is printed.
 
 Rates are sums over seeds. The floor is the time that the matrix products of the updates
-would take at the speed of a large one, on all cores, or on an accelerator, where that is
+would take at the speed of a large one, on all cores, or, on an accelerator, where it is
 longer, the traffic of their parameters at the speed of a large copy; both are measured.
 """
 
