@@ -122,8 +122,8 @@ def compare(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
 
 def serve(name: str, seeds: int) -> None:
     """Train a chunk of jaxq's for every line of the input."""
-    cli.set_up_jax(cli.Options(compilation_cache=False))
     config = throughput.workload(name, seeds)
+    cli.set_up_jax(cli.Options(compilation_cache=False), config)
     everyone = throughput.population_of(config)
     steps = throughput.steps_per_chunk(config)
     everyone.advance()

@@ -139,10 +139,11 @@ def steps_per_chunk(config: Config) -> int:
 def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
     """Time one workload in this process."""
     began = time.monotonic()
-    cli.set_up_jax(cli.Options(compilation_cache=False))
+    config = workload(name, seeds)
+    options = cli.Options(compilation_cache=False, cpu_cores=arguments.cpu_cores)
+    cli.set_up_jax(options, config)
     from jaxq import memory, plan, provenance, registry
 
-    config = workload(name, seeds)
     changes = {
         "seed_block": arguments.seed_block,
         "buffer_size": arguments.buffer_size,

@@ -34,6 +34,7 @@ def manifest(
         "devices": [device.device_kind for device in devices],
         "cpu_count": os.cpu_count(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "xla_cpu_threads": os.environ.get("NPROC", ""),
         "seed_block": seed_block,
         "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "status": "running",

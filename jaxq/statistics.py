@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
 
 
 class Interval(NamedTuple):
@@ -23,7 +22,10 @@ def iqm(scores: np.ndarray, axis: int = 0) -> np.ndarray:
 
     Reference: Agarwal et al., arXiv:2108.13264, section 4.2.
     """
-    return scipy.stats.trim_mean(scores, 0.25, axis=axis)
+    # scipy.stats.trim_mean(scores, 0.25), whose import takes 0.7 s of every start.
+    count = scores.shape[axis]
+    middle = np.arange(count // 4, count - count // 4)
+    return np.sort(scores, axis=axis).take(middle, axis=axis).mean(axis=axis)
 
 
 def bootstrap_iqm(

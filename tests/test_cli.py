@@ -52,3 +52,28 @@ def test_where_programs_are_kept(words, changes, directory, tmp_path):
         env=environment(tmp_path, **changes),
     )  # fmt: skip
     assert done.stdout.strip() == directory.format(tmp_path), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "threads"),
+    [
+        ("Options(), Config(num_seeds=1)", "1"),
+        ("Options(), Config(num_seeds=2)", "None"),
+        ("Options(), Config(num_seeds=1, batch_size=512)", "None"),
+        ("Options(), Config(num_seeds=1, environment='Breakout-MinAtar')", "None"),
+        ("Options(cpu_cores=3), Config(num_seeds=1)", "3"),
+        ("Options()", "None"),
+    ],
+)
+def test_threads_of_xla(words, threads):
+    code = (
+        "from jaxq import cli; from jaxq.cli import Options; "
+        f"from jaxq.config import Config; cli.set_up_jax({words}); "
+        "import os; print(os.environ.get('NPROC'))"
+    )
+    kept = {k: v for k, v in os.environ.items() if k != "NPROC"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60,
+        env=kept,
+    )  # fmt: skip
+    assert done.stdout.strip() == threads, done.stderr

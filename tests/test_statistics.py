@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import scipy.stats
 
 from jaxq import statistics
 
@@ -13,6 +14,16 @@ def test_iqm_equals_rliable():
 def test_iqm_drops_a_quarter_at_each_end():
     scores = np.array([[-100.0], [1.0], [2.0], [1000.0]])
     assert statistics.iqm(scores)[0] == 1.5
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 10, 30, 101])
+def test_iqm_is_the_trimmed_mean(count):
+    scores = np.random.default_rng(count).normal(size=(3, count, 2))
+    np.testing.assert_allclose(
+        statistics.iqm(scores, axis=1),
+        scipy.stats.trim_mean(scores, 0.25, axis=1),
+        rtol=1e-12,
+    )
 
 
 def test_bootstrap_covers_as_often_as_it_says():
