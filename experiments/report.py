@@ -258,6 +258,28 @@ def beside() -> str:
     return "\n".join([*table, "", made])
 
 
+def growth() -> str:
+    """Rates on a CPU, by the number of seeds and the size of the buffer."""
+    text = (ROOT / "results" / "throughput" / "cpu.jsonl").read_text()
+    lines = sorted(
+        map(json.loads, text.splitlines()),
+        key=lambda d: (d["workload"], d["buffer_size"], d["seeds"]),
+    )
+    table = [
+        "| workload | buffer | seeds | steps/s | spread | memory |",
+        "| --- |" + " --- |" * 5,
+    ]
+    for line in lines:
+        low, high = line["steps_per_second_range"]
+        table.append(
+            f"| `{line['workload']}` | {line['buffer_size']:,} | {line['seeds']:,} "
+            f"| {line['steps_per_second']:,.0f} "
+            f"| {(high - low) / line['steps_per_second']:.0%} "
+            f"| {line['peak_host_bytes'] / 1e9:.2f} GB |"
+        )
+    return "\n".join([*table, "", f"Made with {hardware(lines[0]['manifest'])}."])
+
+
 PARTS = {
     "main": main_job,
     "algorithms": algorithm_table.make,
@@ -267,6 +289,7 @@ PARTS = {
     "hard": hard,
     "classic": classic,
     "beside": beside,
+    "growth": growth,
     "speed": speed,
 }
 

@@ -57,6 +57,9 @@ WORKLOADS = {
     "w1_classic": dataclasses.replace(CARTPOLE, batch_size=32, update_steps=1),
     # Ten environments, an update of 128 transitions after every ten steps.
     "w1_harm": dataclasses.replace(CARTPOLE, num_envs=10, batch_size=128),
+    "w1_prioritized": dataclasses.replace(
+        CARTPOLE, num_envs=10, batch_size=128, prioritized=True
+    ),
     "w2": dataclasses.replace(
         CARTPOLE, environment="Breakout-MinAtar", batch_size=32, update_steps=1,
         buffer_size=100_000, warmup_steps=5_000, target_period=1_000,
@@ -80,7 +83,7 @@ WORKLOADS = {
 }  # fmt: skip
 # Iterations of all seeds in a timed chunk; a second or so on two CPU cores.
 CHUNK = {
-    "w1_classic": 24_000, "w1_harm": 8_000, "w2": 600,
+    "w1_classic": 24_000, "w1_harm": 8_000, "w1_prioritized": 8_000, "w2": 600,
     "w3_cartpole": 16, "w3_breakout": 4, "w3_rejax": 32,
 }  # fmt: skip
 
@@ -96,7 +99,8 @@ class Arguments:
     repeats: int = 5
     """Timed chunks."""
     buffer_size: int = 0
-    """Transitions kept, in place of the workload's; 0 keeps it."""
+    """Transitions kept in place of the workload's, the buffer full when the time is
+    taken; 0 keeps the workload's and its warm-up."""
     iterations: int = 0
     """Iterations of a timed chunk; 0 takes a second or so of two CPU cores."""
     seed_block: int = 0
@@ -147,6 +151,7 @@ def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
     changes = {
         "seed_block": arguments.seed_block,
         "buffer_size": arguments.buffer_size,
+        "warmup_steps": arguments.buffer_size,
         "chunk_iterations": arguments.iterations,
     }
     changes = {field: value for field, value in changes.items() if value}
@@ -175,6 +180,7 @@ def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
         "workload": name,
         "seeds": seeds,
         "width": width,
+        "buffer_size": config.buffer_size,
         "steps_per_second": steps / middle,
         "steps_per_second_range": [steps / max(seconds), steps / min(seconds)],
         "updates_per_second": updates / middle,

@@ -78,7 +78,7 @@ def replay_agent(
             optimizer=optimizer,
             absorb=network.absorb,
         )
-        kept = store.feedback(state.store, sample.place, priority)
+        kept = store.feedback(state.store, sample, priority)
         updates = Counter(state.updates.value + 1)
         return ReplayAgentState(stepped, kept, updates), metrics
 

@@ -18,13 +18,13 @@ class Store(NamedTuple):
     init: (example: Step) -> state
     add: (state, rollout: Step[T, E]) -> state
     sample: (key, state, updates) -> replay.Sample[B]
-    feedback: (state, place[B], priority[B]) -> state, after learning from a sample
+    feedback: (state, sample, priority[B]) -> state, after learning from the sample
     """
 
     init: Callable[[Step], Any]
     add: Callable[[Any, Step], Any]
     sample: Callable[[Key, Any, Array], replay.Sample]
-    feedback: Callable[[Any, Array, Array], Any]
+    feedback: Callable[[Any, replay.Sample, Array], Any]
 
 
 def reader(config: Config, spec: EnvSpec) -> replay.Reader:
@@ -34,9 +34,9 @@ def reader(config: Config, spec: EnvSpec) -> replay.Reader:
     return readers.sequences(spec.observation, plans.window(config) + 1)
 
 
-def keep(state: Any, place: Array, priority: Array) -> Any:
+def keep(state: Any, sample: replay.Sample, priority: Array) -> Any:
     """The feedback of a store that has no use for priorities."""
-    del place, priority
+    del sample, priority
     return state
 
 
@@ -117,11 +117,13 @@ def proportional(config: Config, spec: EnvSpec) -> Store:
         weight = jnp.where(chance > 0.0, (smallest / chance) ** beta, 0.0)
         return drawn._replace(weight=drawn.weight * weight)
 
-    def feedback(state: Prioritized, place: Array, priority: Array) -> Prioritized:
+    def feedback(
+        state: Prioritized, drawn: replay.Sample, priority: Array
+    ) -> Prioritized:
         priority = jnp.where(jnp.isfinite(priority), priority, state.largest)
-        # What has no mass must not get any.
-        new = jnp.where(state.tree[0][place] > 0.0, mass(priority), 0.0)
-        tree = priorities.update(state.tree, place, new)
+        # What has no mass must not get any, and what cannot be learned from needs none.
+        new = jnp.where(drawn.weight > 0.0, mass(priority), 0.0)
+        tree = priorities.update(state.tree, drawn.place, new)
         largest = jnp.maximum(state.largest, jnp.max(priority))
         return Prioritized(state.ring, tree, largest)
 

@@ -114,4 +114,5 @@ def test_pairs_do_not_depend_on_how_often_they_were_met(rng):
 def test_the_model_has_no_use_for_priorities(rng):
     store = make(3, 2)
     state = store.add(store.init(SPEC.example()), walk(rng, 3, 2))
-    assert same(store.feedback(state, jnp.zeros(6, jnp.int32), jnp.ones(6)), state)
+    drawn = store.sample(jax.random.key(0), state, jnp.int32(0))
+    assert same(store.feedback(state, drawn, jnp.ones(6)), state)

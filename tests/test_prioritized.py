@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 from streams import SPEC, check_transition, example, make_stream, rollouts, unbatched
 
-from jaxq import plan, stores
+from jaxq import plan, replay, stores
 from jaxq.config import Config
 from jaxq.types import counter, seed_axes
 
@@ -131,12 +131,18 @@ def test_masses_draws_and_weights_equal_the_log(length, envs, rows, n, more, rng
                     check_transition(one, stream, row, env, n, 0.5)
             priority = rng.exponential(size=16) * rng.choice([0.0, 0.1, 3.0], 16)
             priority[rng.random(16) < 0.1] = rng.choice([np.nan, np.inf, -np.inf])
-            state = store.feedback(state, sample.place, jnp.float32(priority))
+            state = store.feedback(state, sample, jnp.float32(priority))
             plain.feedback(found, priority.astype(np.float32))
             check_masses()
             np.testing.assert_allclose(state.largest, plain.largest, rtol=1e-6)
             updates, draws = updates + 1, draws + 1
     assert updates > 50  # beta has reached one
+
+
+def drawn(state, places):
+    """A minibatch of these places; what has no mass has no weight."""
+    place = jnp.array(places)
+    return replay.Sample(None, state.tree[0][place], place)
 
 
 def test_a_new_step_has_the_largest_priority_so_far(rng):
@@ -147,13 +153,13 @@ def test_a_new_step_has_the_largest_priority_so_far(rng):
     masses = [*[at_first] * 3, 0, 0]  # row 3 waits for its successor
     np.testing.assert_allclose(state.tree[0][:5], masses, rtol=1e-6)
     priority = jnp.array([4.0, 0.25])
-    state = store.feedback(state, jnp.array([0, 1]), priority)
+    state = store.feedback(state, drawn(state, [0, 1]), priority)
     assert state.largest == 4
     state = store.add(state, parts[2])
     masses = [4.01**0.5, 0.26**0.5, at_first, 4.01**0.5, 4.01**0.5, 0]
     np.testing.assert_allclose(state.tree[0][:6], masses, rtol=1e-6)
     # The largest so far, not the largest that is stored.
-    state = store.feedback(state, jnp.array([0, 3, 4]), jnp.zeros(3))
+    state = store.feedback(state, drawn(state, [0, 3, 4]), jnp.zeros(3))
     assert state.largest == 4
 
 
@@ -161,7 +167,7 @@ def test_what_has_no_mass_gets_none_from_feedback(rng):
     _, store = make(4, 2, 8, batch_size=64)
     stream = make_stream(rng, 4, 2, 0.0, 0.4)
     state = store.add(store.init(example()), stream)
-    everywhere = jnp.arange(16)
+    everywhere = drawn(state, range(16))
     state = store.feedback(state, everywhere, jnp.full(16, 9.0))
     usable = np.zeros((8, 2), bool)
     usable[:3] = ~stream.truncated[:3]
@@ -191,7 +197,7 @@ def test_frequencies_are_in_proportion_to_a_power_of_the_priority(exponent, rng)
     for rollout in rollouts(stream, 4):
         state = store.add(state, rollout)
     priority = rng.exponential(size=60).astype(np.float32)
-    state = store.feedback(state, jnp.arange(60), priority)
+    state = store.feedback(state, drawn(state, range(60)), priority)
     usable = ~stream.truncated[24:43].reshape(-1)  # the ring holds rows 24 to 43
     place = (np.arange(24 * 3, 43 * 3) % 60)[usable]
     expected = (np.float64(priority[place]) + 0.01) ** exponent
@@ -213,6 +219,8 @@ def test_a_rollout_without_a_usable_step_is_not_learned_from(rng):
     state = store.add(store.init(example()), make_stream(rng, 4, 2, 0.0, 1.0))
     sample = store.sample(jax.random.key(0), state, jnp.int32(0))
     np.testing.assert_array_equal(sample.weight, 0)
+    state = store.feedback(state, sample, jnp.ones(64))
+    np.testing.assert_array_equal(state.tree[0], 0)
 
 
 def test_seeds_side_by_side_have_masses_of_their_own(rng):
@@ -224,7 +232,7 @@ def test_seeds_side_by_side_have_masses_of_their_own(rng):
         for rollout in rollouts:
             state = store.add(state, rollout)
             sample = store.sample(key, state, jnp.int32(0))
-            state = store.feedback(state, sample.place, jnp.float32(priority))
+            state = store.feedback(state, sample, jnp.float32(priority))
         return state, sample
 
     alone = [

@@ -183,8 +183,11 @@ def equations(jaxpr):
 
 @pytest.fixture(scope="module")
 def resumed():
+    return resumed_chunk(dataclasses.replace(TINY, buffer_size=400_000))
+
+
+def resumed_chunk(config):
     """The chunk as it is traced and compiled for a state that comes from the host."""
-    config = dataclasses.replace(TINY, buffer_size=400_000)
     env, keys = registry.from_config(config), make_keys(config)
     state = jax.device_get(population.start(population.traced(config), keys, env=env))
     return state, population.chunk.trace(
@@ -229,6 +232,13 @@ def test_a_resumed_chunk_updates_the_buffer_in_place(resumed):
     assert memory.alias_size_in_bytes >= sum(ring)
     # Less than the smallest array of the ring: none of them is copied.
     assert memory.temp_size_in_bytes < sorted(ring)[1]
+
+
+def test_a_resumed_chunk_updates_the_masses_in_place():
+    config = dataclasses.replace(TINY, buffer_size=400_000, prioritized=True)
+    state, trace = resumed_chunk(config)
+    memory = trace.lower().compile().memory_analysis()
+    assert memory.temp_size_in_bytes < state.agent.store.tree[0].nbytes
 
 
 def test_sampled_indices_are_fenced(resumed):

@@ -68,7 +68,8 @@ def test_uniform_draws_every_stored_step_with_its_successor(n, rng):
 def test_uniform_has_no_use_for_priorities(rng):
     store = stores.uniform(replay_config(4, 2, 12), SPEC)
     state = store.add(store.init(example()), make_stream(rng, 4, 2))
-    assert same(store.feedback(state, jnp.arange(16), jnp.ones(16)), state)
+    drawn = sample(store, state)
+    assert same(store.feedback(state, drawn, jnp.ones(16)), state)
 
 
 def test_uniform_reads_sequences_for_a_recurrent_network(rng, strict):
