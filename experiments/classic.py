@@ -158,7 +158,7 @@ def main() -> None:
     """Run what is missing, and draw."""
     arguments = tyro.cli(Arguments, description=__doc__)
     cli.set_up_jax(cli.Options())
-    from jaxq import algorithms, results, run
+    from jaxq import algorithms, files, run
 
     deep = tuple(algorithm.__name__ for algorithm in algorithms.DEEP)
     tables = arguments.output / "classic"
@@ -173,7 +173,7 @@ def main() -> None:
                 result = run.run(
                     config, output=arguments.runs, show_progress=True, plot=False
                 )
-                results.write_json(paths[algorithm], row(result))
+                files.write_json(paths[algorithm], row(result))
         if all(path.exists() for path in paths.values()):
             rows = [json.loads(path.read_text()) for path in paths.values()]
             draw(figures / f"classic_{environment}.png", rows)

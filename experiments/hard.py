@@ -96,7 +96,7 @@ def main() -> None:
     """Run what is missing, and write a table for each."""
     arguments = tyro.cli(Arguments, description=__doc__)
     cli.set_up_jax(cli.Options())
-    from jaxq import results, run
+    from jaxq import files, run
 
     arguments.output.mkdir(parents=True, exist_ok=True)
     for case in arguments.cases:
@@ -113,7 +113,7 @@ def main() -> None:
             "final_per_seed": final,
             "solved_seeds": int((final > 0.5).sum()),
         }
-        results.write_json(path, own | classic.row(result))
+        files.write_json(path, own | classic.row(result))
 
 
 if __name__ == "__main__":

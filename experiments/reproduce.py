@@ -102,7 +102,7 @@ def main() -> None:
     cli.set_up_jax(cli.Options())
     import numpy as np
 
-    from jaxq import results, run
+    from jaxq import files, run
 
     facts, rows = published(arguments.target)
     result = run.run(config, output=arguments.runs, show_progress=True)
@@ -135,13 +135,11 @@ def main() -> None:
     verdict["manifest"] = manifest
     for name in ("figures", "tables"):
         (arguments.output / name).mkdir(parents=True, exist_ok=True)
-    results.write_json(
-        arguments.output / "tables" / f"{arguments.target}.json", verdict
-    )
+    files.write_json(arguments.output / "tables" / f"{arguments.target}.json", verdict)
     picture = arguments.output / "figures" / f"{arguments.target}.png"
     draw(picture, config, result, ours, rows)
     del verdict["manifest"]
-    print(json.dumps(results.plain(verdict), indent=2))
+    print(json.dumps(files.plain(verdict), indent=2))
 
 
 def running_mean(curve: "np.ndarray", window: int) -> "np.ndarray":

@@ -234,7 +234,7 @@ def main() -> None:
     cli.set_up_jax(cli.Options())
     import jax
 
-    from jaxq import provenance, results
+    from jaxq import files, provenance
 
     published = json.loads((ROOT / "published/sutton_barto_tabular.json").read_text())
     bias = maximization_bias(arguments, published)
@@ -243,7 +243,7 @@ def main() -> None:
         (arguments.output / name).mkdir(parents=True, exist_ok=True)
     record = provenance.manifest("textbook", jax.devices()[:1], arguments.bias_runs)
     table = {"maximization_bias": bias, "cliff": walk, "manifest": record}
-    results.write_json(arguments.output / "tables" / "textbook.json", table)
+    files.write_json(arguments.output / "tables" / "textbook.json", table)
     draw(arguments.output / "figures" / "textbook.png", bias, walk, published)
     for name in ("q", "double_q"):
         print(

@@ -55,7 +55,10 @@ def available_cores() -> int:
 
 
 def layout(
-    config: Config, devices: list[jax.Device], learner_bytes: int = 0
+    config: Config,
+    devices: list[jax.Device],
+    learner_bytes: int = 0,
+    width: int = 0,
 ) -> list[Block]:
     """Distribute seeds over workers, in blocks of one width.
 
@@ -65,13 +68,14 @@ def layout(
             `MAX_CPU_BYTES` large.
         devices: of the workers, which take blocks in turn; see `workers`.
         learner_bytes: size of one seed's learner.
+        width: of a block, which a run that goes on must keep; 0 chooses.
     """
     widest = config.num_seeds
     if devices[0].platform == "cpu":
         fit = MAX_CPU_BYTES // max(1, learner_bytes)
         widest = min(MAX_CPU_BLOCK, max(1, fit))
     share = -(-config.num_seeds // len(devices))
-    width = config.seed_block or -(-share // -(-share // widest))
+    width = width or config.seed_block or -(-share // -(-share // widest))
     count = -(-config.num_seeds // width)
     lanes = np.minimum(np.arange(count * width), config.num_seeds - 1)
     seeds = (config.first_seed + lanes).astype(np.uint32)

@@ -5,21 +5,26 @@ Nothing here imports jax before the flags are parsed and the configuration is ch
 
 import contextlib
 import dataclasses
+import itertools
+import json
 import os
 import pathlib
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from jaxq.config import Config, ConfigError
+from jaxq.checkpoint import CheckpointError
+from jaxq.config import Config, ConfigError, from_json
+from jaxq.files import Locked
 from jaxq.validation import validate
 
 if TYPE_CHECKING:
     from jaxq.run import Extras, Result
 
-BAD_INPUT, ALL_DIVERGED, CANNOT_WRITE, INTERRUPTED = 2, 5, 7, 130
+BAD_INPUT, IN_USE, ALL_DIVERGED, DAMAGED, CANNOT_WRITE, INTERRUPTED = 2, 3, 5, 6, 7, 130
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +33,18 @@ class Options:
 
     output: pathlib.Path = pathlib.Path("results/runs")
     """Directory of results; a run makes its own below it."""
+    resume: pathlib.Path | None = None
+    """Directory of a run to go on with, whatever stopped it: to the same bits as if it
+    had not been stopped. Its configuration is taken; only --total-steps may be more."""
+    force_resume: bool = False
+    """Go on although versions or devices differ."""
+    checkpoint_seconds: float = 60.0
+    """Seconds between checkpoints, which take a twentieth of the time at most; one is
+    kept at the end, too."""
+    checkpoint: bool = True
+    """Keep checkpoints to go on from."""
+    deterministic: bool = False
+    """On a GPU, use only operations that give the same bits every time; slower."""
     platform: Literal["auto", "cpu", "gpu", "tpu"] = "auto"
     """Where to compute; auto takes an accelerator if there is one."""
     cpu_cores: int = 0
@@ -55,11 +72,14 @@ def parse(
 ) -> tuple[Config, Options]:
     """Read flags; the defaults are those of `--preset NAME`, or of the first preset."""
     args, name = _take_preset(list(args), presets)
+    base, directory = presets[name], _value(args, "--resume")
+    if directory is not None:
+        base = _read_config(pathlib.Path(directory))
     text = (
         f"{description.strip()}\n\n--preset NAME sets the defaults shown below: "
         f"{', '.join(presets)}. Shown: {name}."
     )
-    default = _Command(presets[name], Options())
+    default = _Command(base, Options())
     command = tyro.cli(_Command, default=default, args=args, description=text)
     return command.config, command.options
 
@@ -82,6 +102,28 @@ def _take_preset(
     return args, name
 
 
+def _value(args: list[str], flag: str) -> str | None:
+    """The value of a flag among words, if it is there."""
+    for word, following in itertools.zip_longest(args, args[1:]):
+        if word == flag:
+            return following
+        if word.startswith(f"{flag}="):
+            return word.partition("=")[2]
+    return None
+
+
+def _read_config(directory: pathlib.Path) -> Config:
+    path = directory / "config.json"
+    try:
+        fields = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"resume = {str(directory)!r} is no directory of a run: config.json cannot "
+            f"be read ({error})."
+        ) from error
+    return from_json(fields)
+
+
 def set_up_jax(options: Options, config: Config | None = None) -> None:
     """Choose the platform and the cache of compiled programs, before jax starts.
 
@@ -96,6 +138,9 @@ def set_up_jax(options: Options, config: Config | None = None) -> None:
     cores = options.cpu_cores or (config is not None and _one_core(config))
     if cores:  # XLA reads its number of threads here
         os.environ.setdefault("NPROC", str(int(cores)))
+    if options.deterministic:
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
     import jax
 
     if options.compilation_cache and not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
@@ -145,10 +190,10 @@ def main(
         args: words of the command line; None takes the process's.
         extras: what to measure besides the returns, for a configuration.
 
-    Exit codes: 2 bad input, 5 every seed diverged, 7 results cannot be written,
-    130 interrupted.
+    Exit codes: 2 bad input, 3 the directory is in use, 5 every seed diverged, 6 no
+    whole checkpoint, 7 results cannot be written, 130 Ctrl-C, 143 SIGTERM.
     """
-    with exit_codes():
+    with exit_codes(at_once=args is None):
         config, options = parse(
             presets, description or "", sys.argv[1:] if args is None else args
         )
@@ -159,6 +204,11 @@ def main(
         result = run.run(
             config,
             output=options.output,
+            resume=options.resume,
+            force_resume=options.force_resume,
+            checkpoint_seconds=(
+                options.checkpoint_seconds if options.checkpoint else None
+            ),
             show_progress=options.progress,
             plot=options.plot,
             profile=options.profile,
@@ -172,16 +222,42 @@ def main(
 
 
 @contextlib.contextmanager
-def exit_codes() -> Iterator[None]:
-    """Turn what a user can mend into one message and an exit code."""
+def exit_codes(at_once: bool = False) -> Iterator[None]:
+    """Turn what a user can mend into one message and an exit code.
+
+    Args:
+        at_once: end the process when it is interrupted, without waiting for what other
+            threads compile or compute.
+    """
     try:
         yield
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
+    except Locked as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(IN_USE)
+    except CheckpointError as error:
+        print(f"error: {error}. Start a new run.", file=sys.stderr)
+        sys.exit(DAMAGED)
     except OSError as error:
-        print(f"error: {error}; results go below --output", file=sys.stderr)
+        text = f"error: {error}; results go below --output{_way_on(error)}"
+        print(text, file=sys.stderr)
         sys.exit(CANNOT_WRITE)
-    except KeyboardInterrupt:
-        print("interrupted; the curves so far are in --output", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt as error:
+        print(f"interrupted{_way_on(error)}", file=sys.stderr)
+        code = 128 + getattr(error, "number", INTERRUPTED - 128)
+        if at_once:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        sys.exit(code)
+
+
+def _way_on(error: BaseException) -> str:
+    """How to go on after an error, if there is a checkpoint."""
+    for note in getattr(error, "__notes__", ()):
+        if note.startswith("--resume "):
+            words = ["python", sys.argv[0], *note.split(" ", 1)]
+            return f"; go on with: {shlex.join(words)}"
+    return "; nothing was kept to go on from, so start again"

@@ -22,7 +22,14 @@ from jaxq.fields import (
     Range,
 )
 
-__all__ = ["Config", "ConfigError", "annotation", "static_fields", "traced_fields"]
+__all__ = [
+    "Config",
+    "ConfigError",
+    "annotation",
+    "from_json",
+    "static_fields",
+    "traced_fields",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,3 +204,24 @@ def static_fields() -> tuple[str, ...]:
     traced = traced_fields()
     names = [field.name for field in dataclasses.fields(Config)]
     return tuple(name for name in names if name not in traced)
+
+
+def from_json(fields: Any) -> Config:
+    """A configuration from the fields that JSON holds.
+
+    Raises:
+        ConfigError: if they are not this version's.
+    """
+    if not isinstance(fields, dict):
+        raise ConfigError(f"{str(fields)[:80]!r} is no configuration.")
+    given: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()
+    }
+    given.pop("schema", None)
+    odd = set(given) ^ {field.name for field in dataclasses.fields(Config)}
+    if odd:
+        raise ConfigError(
+            "the configuration is that of another version of jaxq: the fields "
+            f"{', '.join(sorted(odd))} are not in both."
+        )
+    return Config(**given)

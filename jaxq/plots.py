@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import matplotlib.figure
 import numpy as np
 
-from jaxq import results, statistics
+from jaxq import files, results, statistics
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#555555"
 
@@ -93,7 +93,7 @@ def style(axes: matplotlib.axes.Axes) -> None:
 
 def save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:
     """Write a figure as PNG."""
-    results.write(path, lambda file: figure.savefig(file, format="png", dpi=160))
+    files.write(path, lambda file: figure.savefig(file, format="png", dpi=160))
 
 
 def _short(value: float) -> str:

@@ -5,18 +5,19 @@ import dataclasses
 import functools
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxq import algorithms, evaluate, tallies, threefry, train
+from jaxq import algorithms, evaluate, snapshot, tallies, threefry, train
 from jaxq.blocks import Block, used_devices
 from jaxq.config import Config, annotation, traced_fields
 from jaxq.environments import Environment
 from jaxq.papers import compose
+from jaxq.plan import plan
 from jaxq.types import Array, Key, PyTree, seed_axes
 
 _EVALUATE = 2**32 - 2  # folded into a seed's key for the keys of evaluation
@@ -43,11 +44,19 @@ def start(config: Config, keys: Key, *, env: Environment) -> train.RunState:
 
 @functools.partial(jax.jit, static_argnames=("env",), donate_argnames=("state",))
 def chunk(
-    config: Config, keys: Key, state: train.RunState, *, env: Environment
+    config: Config,
+    keys: Key,
+    state: train.RunState,
+    iterations: Array | None = None,
+    *,
+    env: Environment,
 ) -> train.RunState:
     """Train the seeds of a block for a chunk of iterations."""
     axes = seed_axes(state)
-    one = functools.partial(train.chunk, config, env)
+
+    def one(key: Key, state: train.RunState) -> train.RunState:
+        return train.chunk(config, env, key, state, iterations)
+
     return jax.vmap(one, in_axes=(0, axes), out_axes=axes)(keys, state)
 
 
@@ -94,7 +103,14 @@ class Population:
     numbers differ in the last bit (jax 0.10.2, two CPU devices).
     """
 
-    def __init__(self, config: Config, env: Environment, blocks: list[Block]):
+    def __init__(
+        self,
+        config: Config,
+        env: Environment,
+        blocks: list[Block],
+        saved: Mapping[str, np.ndarray] | None = None,
+    ):
+        """Warm every seed up, or go on from what `arrays` gave."""
         self._config = config
         self._traced = traced(config)
         self._env = env
@@ -107,7 +123,25 @@ class Population:
         self._keys = [
             jax.device_put(make_keys(block.seeds), block.device) for block in blocks
         ]
-        self.states = self._each(start, lambda i: (self._keys[i],))
+        self.intact = True  # whether the states can be read
+        self.states = (
+            self._each(start, lambda i: (self._keys[i],))
+            if saved is None
+            else [self._restore(i, saved) for i in range(len(blocks))]
+        )
+
+    def _restore(self, index: int, saved: Mapping[str, np.ndarray]) -> train.RunState:
+        start_one = functools.partial(start, env=self._env)
+        shapes = jax.eval_shape(start_one, self._traced, self._keys[index])
+        state = snapshot.unflatten(shapes, saved, f"block{index}/")
+        return jax.device_put(state, self._blocks[index].device)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything that decides the rest of the run, by name, on the host."""
+        found: dict[str, np.ndarray] = {}
+        for index, state in enumerate(self.states):
+            found |= snapshot.flatten(state, f"block{index}/")
+        return found
 
     def _each(
         self, function: Callable, arguments: Callable[[int], tuple[PyTree, ...]]
@@ -141,9 +175,25 @@ class Population:
         """Environment steps taken by every seed."""
         return int(self.states[0].steps.value) * self._config.num_envs
 
-    def advance(self) -> None:
-        """Train every seed for one chunk."""
-        self.states = self._each(chunk, lambda i: (self._keys[i], self.states[i]))
+    @property
+    def iterations(self) -> int:
+        """Iterations since the warm-up."""
+        loop = plan(self._config)
+        steps = int(self.states[0].steps.value)
+        return steps // loop.rollout_length - loop.warmup_rollouts
+
+    def advance(self, iterations: int | None = None) -> None:
+        """Train every seed for a number of iterations, or for the plan's chunk.
+
+        A number is known to the program only when it runs. On a CPU that costs nothing;
+        a GPU would wait for the host in every iteration.
+        """
+        more = () if iterations is None else (np.int32(iterations),)
+        self.intact = False  # the states are handed over
+        self.states = self._each(
+            chunk, lambda i: (self._keys[i], self.states[i], *more)
+        )
+        self.intact = True
 
     def gather(self, read: Callable[[train.RunState], PyTree]) -> PyTree:
         """Part of every seed's state on the host, the repeats dropped."""
@@ -170,21 +220,23 @@ class Population:
     def measure(
         self, extra: Callable[[PyTree], dict[str, np.ndarray]] | None = None
     ) -> Measurement:
-        """Evaluate, read the running means, and start them anew.
+        """Evaluate, and read the running means.
 
         Args:
             extra: params[S] -> name -> [S], measured besides.
         """
         evaluation = self.evaluate(self._config.eval_epsilon)
-        measurement = Measurement(
+        return Measurement(
             tally=self.gather(lambda state: state.tally),
             evaluation=evaluation,
             diverged_at=self.gather(lambda state: state.agent.learner.diverged_at),
             finished=self.gather(lambda state: state.episodes.finished),
             extra=extra(self.params) if extra else {},
         )
+
+    def forget(self) -> None:
+        """Start the running means anew."""
         self.states = [
             state._replace(tally=jax.tree.map(jnp.zeros_like, state.tally))
             for state in self.states
         ]
-        return measurement

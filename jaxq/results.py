@@ -1,4 +1,4 @@
-"""What a run leaves on disk: plain files, written atomically, never overwritten."""
+"""What a run leaves on disk: curves, statistics and parameters, in plain files."""
 
 import csv
 import dataclasses
@@ -6,15 +6,13 @@ import datetime
 import hashlib
 import io
 import json
-import os
 import pathlib
-from collections.abc import Callable, Mapping
-from typing import IO, Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from jaxq import statistics
+from jaxq import files, statistics
 from jaxq.config import Config
 from jaxq.provenance import SCHEMA
 
@@ -71,47 +69,10 @@ def _file_name(text: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in text).lstrip(".")
 
 
-def write(path: pathlib.Path, save: Callable[[IO[bytes]], Any]) -> None:
-    """Write a file whole or not at all: to a temporary name, then renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            save(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
-    """Write a dictionary as JSON; a number that is not finite becomes null."""
-    text = json.dumps(plain(content), indent=2, allow_nan=False) + "\n"
-    write(path, lambda file: file.write(text.encode()))
-
-
-def plain(value: Any) -> Any:
-    """Numbers, lists and dictionaries that JSON can hold; not finite becomes None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
-
-
-def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays as an npz file."""
-    write(path, lambda file: np.savez(file, **dict(arrays)))  # type: ignore[arg-type]
-
-
 def write_config(directory: pathlib.Path, config: Config) -> None:
     """Write every field of the configuration."""
     content = {"schema": SCHEMA, **dataclasses.asdict(config)}
-    write_json(directory / "config.json", content)
+    files.write_json(directory / "config.json", content)
 
 
 def write_curve(
@@ -134,7 +95,7 @@ def write_curve(
     columns = {k: v for k, v in curve._asdict().items() if k != "steps"}
     columns.update(extra)
     arrays = {"seed": seeds, "steps": curve.steps, "eval_returns": eval_returns}
-    write_arrays(directory / "metrics.npz", arrays | columns)
+    files.write_arrays(directory / "metrics.npz", arrays | columns)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["seed", "step", *columns])
@@ -143,7 +104,7 @@ def write_curve(
             cells = [_cell(values[i, p]) for values in columns.values()]
             writer.writerow([seed, step, *cells])
     content = text.getvalue().encode()
-    write(directory / "metrics.csv", lambda file: file.write(content))
+    files.write(directory / "metrics.csv", lambda file: file.write(content))
 
 
 def _cell(value: np.generic) -> str:
@@ -201,13 +162,4 @@ def summarize(
             for name, values in arrays.extra.items()
         },
         **timing,
-    }
-
-
-def flatten_params(params: Any) -> dict[str, np.ndarray]:
-    """Parameters by the path of their leaf; leading axis [S]."""
-    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
-        for path, leaf in leaves
     }

@@ -3,21 +3,23 @@
 import contextlib
 import pathlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxq import memory, progress, provenance, results, statistics, train
+from jaxq import curves, files, memory, progress, provenance, results
 from jaxq import plan as plans
+from jaxq import resume as resuming
 from jaxq.blocks import layout, used_devices, workers
 from jaxq.checks import check
 from jaxq.config import Config
 from jaxq.environments import Environment
 from jaxq.papers import compose
-from jaxq.population import Measurement, Population
+from jaxq.population import Population
+from jaxq.recorder import Recorder
+from jaxq.signals import Stopper
 from jaxq.types import PyTree
 
 
@@ -31,9 +33,6 @@ class Result(NamedTuple):
     params: PyTree
     summary: dict[str, Any]
     directory: pathlib.Path | None
-
-
-SAVE_SECONDS = 30  # between writes of the metrics during a run
 
 
 class Extras(NamedTuple):
@@ -52,6 +51,9 @@ def run(
     environment: Environment | None = None,
     *,
     output: pathlib.Path | None = None,
+    resume: pathlib.Path | None = None,
+    force_resume: bool = False,
+    checkpoint_seconds: float | None = 60.0,
     show_progress: bool = False,
     plot: bool = True,
     profile: pathlib.Path | None = None,
@@ -64,45 +66,54 @@ def run(
         config: what is run.
         environment: in place of the one `config` names; see `environments.adapt`.
         output: root of the results; None writes nothing.
+        resume: directory of a run to go on with, in the place of `output`; `config`
+            must be its own, but may have more steps.
+        force_resume: go on although versions or devices differ.
+        checkpoint_seconds: between checkpoints, which take a twentieth of the time at
+            most; one is kept at the end, too. 0 keeps one after every call, None none.
         show_progress: print a bar, or lines where there is no terminal.
         plot: draw the learning curve.
-        profile: directory for a trace of the second chunk of training, or the only one.
+        profile: directory for a trace of the second call of the training, or the only
+            one.
         devices: of the workers; None takes `blocks.workers()`.
         extras: measured at every point of the curve besides the returns.
 
     Raises:
         ConfigError: before anything is compiled.
+        files.Locked: if another process holds the directory.
+        checkpoint.CheckpointError: if there is nothing whole to go on from.
+        signals.Stopped: after Ctrl-C or SIGTERM, when everything is saved.
     """
     env = check(config, environment)
     config = compose(config)
     each = memory.need(config, env)
     blocks = layout(config, devices or workers(), each.learner)
-    used = used_devices(blocks)
-    width = blocks[0].seeds.size
-    takes = memory.check(config, each, used)
-    loop = plans.plan(config)
-    title = f"{config.algorithm} on {env.spec.name}"
-    record = provenance.manifest(env.spec.name, used, width)
-    directory = None
-    if output:
-        directory = results.make_directory(output, config, env.spec.name)
-        results.write_config(directory, config)
-        results.write_json(directory / "manifest.json", record)
-    points: list[Measurement] = []
-    levels: dict[str, float] = {}
-
-    def save() -> None:
-        """Write what was measured so far."""
-        if directory and points:
-            arrays = to_arrays(config, points)
-            results.write_curve(directory, config, *arrays)
-            if plot:
-                from jaxq import plots
-
-                path = directory / "curve.png"
-                plots.learning_curve(path, title, arrays.curve, levels)
-
-    with progress.Progress(loop.total_steps, config.num_seeds, show_progress) as bar:
+    record = provenance.manifest(env.spec.name, used_devices(blocks), 0)
+    directory, saved = resume, None
+    with contextlib.ExitStack() as held:
+        if resume:
+            held.enter_context(files.Lock(resume))
+            saved = resuming.load(resume, config, record, force_resume)
+            resuming.check_extras(saved, extras.measure is not None)
+            config = saved.config
+            blocks = layout(config, devices or workers(), each.learner, saved.width)
+        elif output:
+            directory = results.make_directory(output, config, env.spec.name)
+            held.enter_context(files.Lock(directory))
+        used, width = used_devices(blocks), int(blocks[0].seeds.size)
+        record["seed_block"] = width
+        takes = memory.check(config, each, used)
+        loop = plans.plan(config)
+        title = f"{config.algorithm} on {env.spec.name}"
+        keep = Recorder(
+            config, record, width, title, directory, saved, checkpoint_seconds, plot
+        )
+        bar = held.enter_context(
+            progress.Progress(loop.total_steps, config.num_seeds, show_progress)
+        )
+        stop = held.enter_context(Stopper())
+        for note in saved.notes if saved else ():
+            bar.say(note)
         bar.say(
             f"{title} | {config.num_seeds} seeds in blocks of {width} | "
             f"{loop.total_steps:,} steps each | {len(used)} x {used[0].device_kind}"
@@ -110,119 +121,99 @@ def run(
         bar.say(takes)
         if directory:
             bar.say(f"run: {directory}")
-        began = saved = time.monotonic()
+        began = time.monotonic()
+        population = None
         try:
-            population = Population(config, env, blocks)
-            random = population.evaluate(1.0).episode_return
-            levels["random policy"] = float(random.mean())
-            levels["optimum"] = env.optimal_return
-            levels |= extras.levels
-            for measurement in _points(population, loop, bar, extras, profile):
-                points.append(measurement)
-                if time.monotonic() - saved > SAVE_SECONDS:
-                    save()
-                    saved = time.monotonic()
+            arrays = saved.arrays if saved else None
+            population = Population(config, env, blocks, arrays)
+            if saved:
+                bar.say(f"goes on at {population.steps:,} steps")
+                keep.save(None)
+            else:
+                random = population.evaluate(1.0).episode_return
+                keep.levels["random policy"] = float(random.mean())
+                keep.levels["optimum"] = env.optimal_return
+                keep.levels |= extras.levels
+            _train(population, loop, config, keep, bar, stop, extras, profile)
         except BaseException as error:
             interrupted = isinstance(error, KeyboardInterrupt)
-            record["status"] = "interrupted" if interrupted else "failed"
-            if directory:
-                # The cause matters more than a second failure while saving.
-                with contextlib.suppress(OSError):
-                    results.write_json(directory / "manifest.json", record)
-                    save()
+            keep.abort(population, "interrupted" if interrupted else "failed")
+            if keep.can_resume:
+                error.add_note(f"--resume {directory}")
             raise
         timing = {
             "steps_per_second_all_seeds": bar.steps_per_second(),
             "seconds": time.monotonic() - began,
             "seconds_to_first_chunk": bar.seconds_to_first_chunk,
         }
-        arrays = to_arrays(config, points)
-        summary = results.summarize(config, arrays, levels, timing)
-        diverged = arrays.curve.diverged[:, -1].all()
-        record["status"] = "diverged" if diverged else "finished"
-        params = population.params
-        if directory:
-            save()
-            flat = results.flatten_params(params)
-            results.write_arrays(directory / "params.npz", flat)
-            results.write_json(directory / "summary.json", summary)
-            results.write_json(directory / "manifest.json", record)
-        result = Result(config, *arrays, params, summary, directory)
+        measured = curves.to_arrays(config, keep.points)
+        summary = results.summarize(config, measured, keep.levels, timing)
+        result = Result(config, *measured, population.params, summary, directory)
+        keep.finish(
+            population, summary, "diverged" if all_diverged(result) else "finished"
+        )
         bar.say(report(result))
     return result
 
 
-def _points(
+CALL_SECONDS = 1.0  # of a compiled call on a CPU: how long a signal waits
+
+
+def _train(
     population: Population,
     loop: plans.Plan,
+    config: Config,
+    keep: Recorder,
     bar: progress.Progress,
+    stop: Stopper,
     extras: Extras,
     profile: pathlib.Path | None,
-) -> Iterator[Measurement]:
-    """Train, and yield what was measured at every point of the curve.
+) -> None:
+    """Train, measure at every point of the curve, and save now and then.
 
     The first point comes before any learning; the last where every seed has diverged.
     """
-    latest = population.measure(extras.measure)
-    yield latest
-    text = _latest(latest)
-    # The first chunk compiles.
-    traced = min(1, loop.num_points * loop.point_chunks - 1)
-    for point in range(loop.num_points):
-        for part in range(loop.point_chunks):
-            if profile and point * loop.point_chunks + part == traced:
-                with jax.profiler.trace(profile):
-                    population.advance()
-                bar.say(f"trace: {profile}")
-            else:
-                population.advance()
-            bar.update(population.steps, text)
-        latest = population.measure(extras.measure)
-        text = _latest(latest)
-        bar.update(population.steps, text)
-        yield latest
-        if (latest.diverged_at >= 0).all():
+    apart = loop.chunk_iterations * loop.point_chunks
+    # A GPU takes the calls that were compiled, a CPU as many iterations as fill one.
+    paced = population.devices[0].platform == "cpu" and not config.chunk_iterations
+    pace, calls = 1, 0
+    text = curves.latest(keep.points[-1]) if keep.points else ""
+    while True:
+        done = population.iterations
+        if len(keep.points) <= done // apart:
+            point = population.measure(extras.measure)
+            with stop.deferred():
+                keep.points.append(point)
+                population.forget()
+            text = curves.latest(point)
+            if done:
+                bar.update(population.steps, text)
+        if done >= apart * loop.num_points or _diverged(keep):
             return
+        left = apart - done % apart
+        size = min(pace, left) if paced else loop.chunk_iterations
+        tracing = profile and calls == min(1, loop.num_points * loop.point_chunks - 1)
+        with contextlib.ExitStack() as around:
+            if calls:  # the first one compiles, and nothing is lost if it is left
+                around.enter_context(stop.deferred())
+            if tracing and profile:
+                around.enter_context(jax.profiler.trace(profile))
+            began = time.monotonic()
+            population.advance(size if paced else None)
+            seconds = time.monotonic() - began
+        if tracing:
+            bar.say(f"trace: {profile}")
+        if calls:
+            pace = max(1, min(10 * size, int(size * CALL_SECONDS / seconds)))
+        calls += 1
+        bar.update(population.steps, text)
+        if keep.due:
+            with stop.deferred():
+                keep.save(population)
 
 
-def _latest(point: Measurement) -> str:
-    scores = np.asarray(point.evaluation.episode_return).mean(axis=1)
-    interval = statistics.bootstrap_iqm(scores[:, None], resamples=200)
-    low, high = interval.low[0], interval.high[0]
-    extra = "".join(f"  {k} {np.median(v):.3g}" for k, v in point.extra.items())
-    return f"return IQM {interval.value[0]:.4g} [{low:.4g}, {high:.4g}]{extra}"
-
-
-def to_arrays(config: Config, points: list[Measurement]) -> results.Arrays:
-    """Measurements as arrays [S, P]."""
-    loop = plans.plan(config)
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *points)
-    tally, evaluation = stacked.tally, stacked.evaluation
-    steps = loop.warmup_steps + loop.point_steps * np.arange(len(points))
-    epsilon = train.epsilon_schedule(config)(jnp.asarray(steps), stacked.finished)
-    if config.epsilon_schedule == "ladder":
-        epsilon = jnp.mean(epsilon)
-    none = tally.episodes == 0
-
-    def of_updates(mean: np.ndarray) -> np.ndarray:
-        return np.where(tally.updates == 0, np.nan, mean)
-
-    curve = results.Curve(
-        steps=steps,
-        epsilon=np.broadcast_to(np.asarray(epsilon), none.shape),
-        train_return=np.where(none, np.nan, tally.episode_return),
-        train_length=np.where(none, np.nan, tally.episode_length),
-        train_episodes=tally.episodes,
-        eval_return=evaluation.episode_return.mean(axis=-1),
-        eval_length=evaluation.episode_length.mean(axis=-1),
-        eval_unfinished=1.0 - evaluation.finished.mean(axis=-1),
-        loss=of_updates(tally.update.loss),
-        td_error=of_updates(tally.update.td_error),
-        q_value=of_updates(tally.update.q_value),
-        grad_norm=of_updates(tally.update.grad_norm),
-        diverged=stacked.diverged_at >= 0,
-    )
-    return results.Arrays(curve, evaluation.episode_return, stacked.extra)
+def _diverged(keep: Recorder) -> bool:
+    return bool((keep.points[-1].diverged_at >= 0).all())
 
 
 def report(result: Result) -> str:
@@ -243,9 +234,8 @@ def report(result: Result) -> str:
             "help."
         )
     if result.directory:
-        lines.append(
-            f"saved {', '.join(sorted(p.name for p in result.directory.iterdir()))}"
-        )
+        names = sorted(path.name for path in result.directory.glob("[!.]*"))
+        lines.append(f"saved {', '.join(names)}")
     return "\n".join(lines)
 
 

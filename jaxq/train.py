@@ -226,10 +226,25 @@ def repeat(
     return jax.lax.platform_dependent(carry, clock, cpu=unseen, default=known)
 
 
-def chunk(config: Config, env: Environment, seed_key: Key, state: RunState) -> RunState:
-    """As many iterations as one compiled call makes."""
+def chunk(
+    config: Config,
+    env: Environment,
+    seed_key: Key,
+    state: RunState,
+    iterations: Array | None = None,
+) -> RunState:
+    """Several iterations in one compiled call.
 
-    def step(state: RunState, _: None) -> tuple[RunState, None]:
-        return iteration(config, env, seed_key, state)[0], None
+    Args:
+        config, env: what is run.
+        seed_key: of the seed.
+        state: where it stands.
+        iterations: [] int32, so that one program serves any number; None stands for the
+            plan's, known to the compiler.
+    """
+    length = plan(config).chunk_iterations if iterations is None else iterations
 
-    return jax.lax.scan(step, state, None, length=plan(config).chunk_iterations)[0]
+    def step(_: Array, state: RunState) -> RunState:
+        return iteration(config, env, seed_key, state)[0]
+
+    return jax.lax.fori_loop(0, length, step, state)

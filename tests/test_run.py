@@ -14,6 +14,7 @@ from mdps import Corridor
 from jaxq import (
     blocks,
     environments,
+    files,
     plan,
     population,
     registry,
@@ -373,7 +374,7 @@ def test_an_aborted_run_keeps_what_it_measured(
 
     monkeypatch.setattr(population.Population, "advance", aborted)
     if disk_full:
-        monkeypatch.setattr(results, "write_arrays", full)
+        monkeypatch.setattr(files, "write_arrays", full)
     with pytest.raises(error, match="the cause"):
         run.run(TINY, output=tmp_path)
     (directory,) = (tmp_path / "dqn" / "CartPole-v1").iterdir()
@@ -386,14 +387,14 @@ def test_an_aborted_run_keeps_what_it_measured(
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "a.json"
-    results.write_json(path, {"value": 1})
+    files.write_json(path, {"value": 1})
 
     def fails(file):
         file.write(b"half")
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        results.write(path, fails)
+        files.write(path, fails)
     assert json.loads(path.read_text()) == {"value": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 

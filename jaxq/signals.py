@@ -1,0 +1,63 @@
+"""Ctrl-C and SIGTERM: stop where nothing is lost."""
+
+import contextlib
+import os
+import pathlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, Self
+
+
+class Stopped(KeyboardInterrupt):
+    """The process was asked to stop."""
+
+    def __init__(self, number: int):
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.number = number
+        self.saved: pathlib.Path | None = None  # the directory to go on from
+
+
+class Stopper:
+    """Turns the first signal into `Stopped`, and the second into the end.
+
+    The first raises at once, or, inside `deferred`, when that is done. Only the main
+    thread can do so; elsewhere signals keep their handlers.
+    """
+
+    def __init__(self) -> None:
+        self._number: int | None = None
+        self._busy = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if self._number is not None:
+            os._exit(128 + number)
+        self._number = number
+        if not self._busy:
+            raise Stopped(number)
+        print("stopping; once more to stop at once", file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Let what is begun come to its end before `Stopped` is raised."""
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+        if self._number is not None:
+            raise Stopped(self._number)

@@ -1,0 +1,276 @@
+"""Runs that were stopped go on to the same bits."""
+
+import dataclasses
+import hashlib
+import json
+import signal
+import threading
+
+import jax
+import numpy as np
+import pytest
+
+from jaxq import checkpoint, cli, files, plan, population, resume, run
+from jaxq.config import Config, ConfigError
+from jaxq.signals import Stopped, Stopper
+
+BASE = Config(
+    environment="Catch-bsuite",
+    num_seeds=3,
+    seed_block=2,
+    total_steps=900,
+    num_envs=2,
+    buffer_size=400,
+    batch_size=16,
+    warmup_steps=100,
+    update_steps=4,
+    hidden_sizes=(8,),
+    target_period=7,
+    epsilon_steps=300.0,
+    eval_points=4,
+    eval_episodes=2,
+    chunk_iterations=25,
+)
+KINDS = {
+    "replay": {},
+    "prioritised": {"prioritized": True, "n_step": 3},
+    "recurrent": {
+        "algorithm": "r2d2", "memory_size": 4, "sequence_length": 4, "burn_in": 2,
+    },
+    "pqn": {
+        "algorithm": "pqn", "rollout_length": 8, "num_minibatches": 2, "num_epochs": 2,
+        "chunk_iterations": 10,
+    },
+    "tabular": {"algorithm": "tabular_q", "network": "table"},
+}  # fmt: skip
+
+
+def config(kind="replay", **changes):
+    return dataclasses.replace(BASE, **KINDS[kind] | changes)
+
+
+def digest(directory):
+    """What must not depend on whether a run was stopped."""
+    names = ["metrics.npz", "metrics.csv", "params.npz"]
+    names += [path.name for path in checkpoint.found(directory)[:1]]
+    return {n: hashlib.sha256((directory / n).read_bytes()).hexdigest() for n in names}
+
+
+def stop_after(monkeypatch, calls):
+    """Stop as a signal would, after some calls of the compiled program."""
+    advance, done = population.Population.advance, []
+
+    def stopping(self, iterations=None):
+        advance(self, iterations)
+        done.append(1)
+        if len(done) == calls:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(population.Population, "advance", stopping)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_stopped_at_any_call_goes_on_to_the_same_bits(
+    kind, tmp_path, monkeypatch
+):
+    whole = run.run(config(kind), output=tmp_path, plot=False)
+    loop = plan.plan(config(kind))
+    calls = loop.num_points * loop.point_chunks
+    assert calls >= 8 or kind != "replay"
+    for stopped_after in (2, calls // 2, calls):
+        with monkeypatch.context() as patched, pytest.raises(Stopped) as caught:
+            stop_after(patched, stopped_after)
+            run.run(config(kind), output=tmp_path / str(stopped_after), plot=False)
+        (directory,) = (tmp_path / str(stopped_after)).glob("*/*/*")
+        assert caught.value.__notes__ == [f"--resume {directory}"]
+        manifest = json.loads((directory / "manifest.json").read_text())
+        assert manifest["status"] == "interrupted"
+        result = run.run(config(kind), resume=directory, plot=False)
+        assert result.directory == directory
+        assert digest(directory) == digest(whole.directory), stopped_after
+        manifest = json.loads((directory / "manifest.json").read_text())
+        assert manifest["status"] == "finished" and len(manifest["resumed"]) == 1
+
+
+def test_a_run_may_go_on_for_longer(tmp_path):
+    short = run.run(config(), output=tmp_path / "short", plot=False)
+    loop = plan.plan(config())
+    total = loop.warmup_steps + 6 * loop.point_steps
+    result = run.run(config(total_steps=total - 1), resume=short.directory, plot=False)
+    assert result.config.total_steps == total and result.config.eval_points == 6
+    whole = run.run(
+        config(total_steps=total, eval_points=6), output=tmp_path / "long", plot=False
+    )
+    assert digest(short.directory) == digest(whole.directory)
+    # And once more, from the command line: the directory knows its new length.
+    written = resume.from_json(
+        json.loads((short.directory / "config.json").read_text())
+    )
+    assert written == whole.config
+    with pytest.raises(ConfigError, match="the run has done"):
+        run.run(config(total_steps=500), resume=short.directory)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return run.run(
+        config(), output=tmp_path_factory.mktemp("run"), checkpoint_seconds=0
+    ).directory
+
+
+def test_a_changed_configuration_is_refused_with_every_difference(finished):
+    before = digest(finished)
+    with pytest.raises(ConfigError) as error:
+        run.run(config(learning_rate=1e-4, num_envs=4), resume=finished)
+    assert "learning_rate was 0.00025 and is 0.0001; num_envs was 2 and is 4" in str(
+        error.value
+    )
+    with pytest.raises(ConfigError, match="eval_points was 4 and is 9"):
+        run.run(config(eval_points=9), resume=finished)
+    assert digest(finished) == before
+
+
+def test_other_versions_are_refused_unless_that_is_asked_for(finished, monkeypatch):
+    versions = resume.made_with
+    monkeypatch.setattr(
+        resume, "made_with", lambda manifest: versions(manifest) | {"jax": "0.0.1"}
+    )
+    with pytest.raises(ConfigError, match=r"jax was '[\d.]+' and is '0.0.1'.*--force"):
+        run.run(config(), resume=finished)
+    run.run(config(), resume=finished, force_resume=True, plot=False)
+
+
+def test_what_was_measured_besides_must_be_measured_again(finished):
+    extras = run.Extras(lambda params: {"zero": np.zeros(3)}, {})
+    with pytest.raises(ConfigError, match="the run measured nothing besides"):
+        run.run(config(), resume=finished, extras=extras)
+
+
+def copy_of(directory, tmp_path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in directory.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    return copy
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_used(
+    finished, tmp_path, capsys
+):
+    directory = copy_of(finished, tmp_path)
+    newest, older = checkpoint.found(directory)
+    newest.write_bytes(newest.read_bytes()[:-1])
+    run.run(config(), resume=directory, plot=False, show_progress=True)
+    text = capsys.readouterr().out
+    assert f"warning: {newest.name} is damaged: it has" in text
+    assert "goes on at" in text
+    assert digest(directory) == digest(finished)
+    for path in (newest, older):
+        path.write_bytes(b"")
+    with pytest.raises(checkpoint.CheckpointError, match=newest.name):
+        run.run(config(), resume=directory)
+
+
+def test_leftovers_of_a_death_are_removed(finished, tmp_path):
+    directory = copy_of(finished, tmp_path)
+    (directory / ".checkpoint-0000000001.jaxq.77.tmp").write_bytes(b"half")
+    run.run(config(), resume=directory, plot=False)
+    assert not list(directory.glob(".*.tmp"))
+
+
+def test_a_directory_in_use_is_refused(finished):
+    with files.Lock(finished), pytest.raises(files.Locked, match="in use by process"):
+        run.run(config(), resume=finished)
+
+
+def test_blocks_keep_their_width_on_other_devices(tmp_path, monkeypatch):
+    free = config(seed_block=0, num_seeds=4)
+    whole = run.run(free, output=tmp_path / "a", devices=jax.devices(), plot=False)
+    with monkeypatch.context() as patched, pytest.raises(Stopped):
+        stop_after(patched, 3)
+        run.run(free, output=tmp_path / "b", devices=jax.devices(), plot=False)
+    (directory,) = (tmp_path / "b").glob("*/*/*")
+    run.run(free, resume=directory, devices=jax.devices()[:1], plot=False)
+    assert digest(directory) == digest(whole.directory)
+
+
+def test_a_signal_during_evaluation_stops_at_once_and_saves(tmp_path, monkeypatch):
+    whole = run.run(config(), output=tmp_path / "a", plot=False)
+    measure, done = population.Population.measure, []
+
+    def stopping(self, extra=None):
+        done.append(1)
+        if len(done) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return measure(self, extra)
+
+    with monkeypatch.context() as patched, pytest.raises(Stopped):
+        patched.setattr(population.Population, "measure", stopping)
+        run.run(config(), output=tmp_path / "b", plot=False)
+    assert len(done) == 3
+    (directory,) = (tmp_path / "b").glob("*/*/*")
+    run.run(config(), resume=directory, plot=False)
+    assert digest(directory) == digest(whole.directory)
+
+
+def test_the_first_call_is_left_at_once_and_leaves_nothing_to_go_on_from(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        population.Population,
+        "advance",
+        lambda self, iterations=None: (
+            setattr(self, "intact", False) or signal.raise_signal(signal.SIGINT)
+        ),
+    )
+    with pytest.raises(Stopped) as caught:
+        run.run(config(), output=tmp_path, plot=False)
+    assert not hasattr(caught.value, "__notes__")
+    assert not list(tmp_path.rglob("*.jaxq"))
+
+
+def test_handlers_are_put_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with Stopper():
+        assert signal.getsignal(signal.SIGTERM) != before
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_thread_leaves_the_handlers_alone():
+    before = signal.getsignal(signal.SIGTERM)
+    seen = []
+
+    def enter():
+        with Stopper():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=enter)
+    thread.start(), thread.join()
+    assert seen == [before]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "is no directory of a run"),
+        ("{", "cannot be read"),
+        ("[]", "is no configuration"),
+        ("{}", "another version of jaxq"),
+        ('{"algorithm": "dqn", "colour": 1}', "colour"),
+    ],
+)
+def test_what_is_no_run_is_refused(content, message, tmp_path):
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ConfigError, match=message):
+        cli.parse({"a": BASE}, "", ["--resume", str(tmp_path)])
+
+
+def test_the_command_line_takes_the_configuration_of_the_run(finished):
+    for words in (["--resume", str(finished)], [f"--resume={finished}"]):
+        found, options = cli.parse({"a": Config()}, "", words)
+        assert found == config() and options.resume == finished
+    found, _ = cli.parse(
+        {"a": Config()}, "", ["--resume", str(finished), "--total-steps", "2000"]
+    )
+    assert found == config(total_steps=2000)
