@@ -23,16 +23,13 @@ from typing import IO, Any
 import numpy as np
 
 from jaxq import files
+from jaxq.fields import CheckpointError
 
 MAGIC = b"jaxq\x00ck1"
 KEPT = 2
 _MAX_HEADER = 4_000_000
 _DTYPES = ("|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f4", "<f8")
 _DIGEST = 32
-
-
-class CheckpointError(Exception):
-    """A file that cannot be trusted, and why."""
 
 
 def _bytes(array: np.ndarray) -> memoryview:

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from jaxq.checkpoint import CheckpointError
 from jaxq.config import Config, ConfigError, from_json
-from jaxq.files import Locked
+from jaxq.fields import CheckpointError, Locked
 from jaxq.validation import validate
 
 if TYPE_CHECKING:

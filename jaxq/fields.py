@@ -1,4 +1,4 @@
-"""What the fields of a configuration are made of: ranges, and what can be swept.
+"""What the fields of a configuration are made of, and the errors that users meet.
 
 This module imports nothing heavier than the standard library, so that `--help` and
 every refusal of a bad value come before jax is loaded.
@@ -13,6 +13,14 @@ MAX_INT32 = 2**31 - 1
 
 class ConfigError(ValueError):
     """A configuration that cannot be run; the message says what to change."""
+
+
+class Locked(Exception):
+    """A directory belongs to another process."""
+
+
+class CheckpointError(Exception):
+    """A file that cannot be trusted, and why."""
 
 
 @dataclasses.dataclass(frozen=True)

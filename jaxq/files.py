@@ -9,14 +9,12 @@ from typing import IO, Any, Self
 
 import numpy as np
 
+from jaxq.fields import Locked
+
 try:
     import fcntl
 except ImportError:  # Windows, where nothing is locked
     fcntl = None  # type: ignore[assignment]
-
-
-class Locked(Exception):
-    """The directory belongs to another process."""
 
 
 def write(path: pathlib.Path, save: Callable[[IO[bytes]], Any]) -> None:

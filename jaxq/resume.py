@@ -11,6 +11,7 @@ import numpy as np
 from jaxq import checkpoint, evaluate, snapshot, tallies
 from jaxq import plan as plans
 from jaxq.config import Config, ConfigError, from_json
+from jaxq.fields import CheckpointError
 from jaxq.population import Measurement
 from jaxq.provenance import SCHEMA
 
@@ -78,7 +79,7 @@ def unpack(arrays: Mapping[str, np.ndarray], extra: Sequence[str]) -> list[Measu
     missing = [name for name in names if name not in arrays]
     if missing:
         if len(missing) < len(names):
-            raise checkpoint.CheckpointError(f"it has no {missing[0]}")
+            raise CheckpointError(f"it has no {missing[0]}")
         return []
     stacked = [arrays[name] for name in names]
     structure = jax.tree.structure(one)
@@ -101,7 +102,7 @@ def load(
 
     Raises:
         ConfigError: with every difference.
-        checkpoint.CheckpointError: if no checkpoint is whole.
+        CheckpointError: if no checkpoint is whole.
     """
     said, arrays, wrong = checkpoint.newest(directory)
     try:
@@ -110,7 +111,7 @@ def load(
         levels, width = dict(said["levels"]), int(said["seed_block"])
         before, iterations = dict(said["made_with"]), int(said["iterations"])
     except (KeyError, TypeError, ValueError) as error:
-        raise checkpoint.CheckpointError(f"its header is wrong: {error!r}") from error
+        raise CheckpointError(f"its header is wrong: {error!r}") from error
     changed = differences(dataclasses.asdict(old), dataclasses.asdict(config), LONGER)
     if changed:
         raise ConfigError(

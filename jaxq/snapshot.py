@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxq.checkpoint import CheckpointError
+from jaxq.fields import CheckpointError
 from jaxq.types import PyTree
 
 

@@ -15,7 +15,8 @@ import pytest
 from conftest import same
 
 from jaxq import checkpoint, files, snapshot
-from jaxq.checkpoint import MAGIC, CheckpointError
+from jaxq.checkpoint import MAGIC
+from jaxq.fields import CheckpointError, Locked
 from jaxq.types import counter
 
 ABOUT = {"iterations": 7, "config": {"algorithm": "dqn"}, "levels": {"a": 0.1}}
@@ -332,7 +333,7 @@ def test_a_state_of_another_shape_is_refused(change, message):
 
 def test_a_directory_is_held_by_one(tmp_path):
     first = files.Lock(tmp_path)
-    with pytest.raises(files.Locked, match=f"in use by process {os.getpid()}"):
+    with pytest.raises(Locked, match=f"in use by process {os.getpid()}"):
         files.Lock(tmp_path)
     first.release()
     files.Lock(tmp_path).release()

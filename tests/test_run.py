@@ -329,10 +329,10 @@ def test_what_a_run_leaves(tmp_path):
     again = run.run(TINY, output=tmp_path)
     assert again.directory != result.directory
     assert same(again.eval_returns, result.eval_returns)
-    files = {path.name for path in result.directory.iterdir()}
-    assert files == {
+    names = {path.name for path in result.directory.iterdir()}
+    assert names == {
         "config.json", "manifest.json", "metrics.csv", "metrics.npz", "summary.json",
-        "params.npz", "curve.png",
+        "params.npz", "curve.png", ".lock", "checkpoint-0000000250.jaxq",
     }  # fmt: skip
     assert result.directory.parent == tmp_path / "dqn" / "CartPole-v1"
     metrics = np.load(result.directory / "metrics.npz", allow_pickle=False)
@@ -361,9 +361,10 @@ def test_an_aborted_run_keeps_what_it_measured(
     """The error comes in the second chunk, after the state was donated."""
     advance, calls = population.Population.advance, []
 
-    def aborted(self):
+    def aborted(self, iterations=None):
         calls.append(1)
-        advance(self)
+        advance(self, iterations)
+        self.intact = False
         if len(calls) == 2:
             for leaf in jax.tree.leaves(self.states):
                 leaf.delete()
