@@ -5,7 +5,6 @@ import os
 import pathlib
 import random
 import re
-import resource
 import shlex
 import signal
 import subprocess
@@ -41,11 +40,11 @@ def flags(changes):
     return words
 
 
-def start(words, script="dqn.py", **more):
+def start(words, script="dqn.py"):
     """A process of an experiment."""
     return subprocess.Popen(
         [sys.executable, f"experiments/{script}", *map(str, words)],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more,
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
 
@@ -98,17 +97,30 @@ def test_signals_save_and_exit_and_the_run_goes_on_to_the_same_bits(tmp_path):
     assert digest(directory) == expected
 
 
-def limit_files(size):
-    """Let no file grow beyond a size, as on a disk that is full."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+LIMITED = """
+import resource, runpy, sys
+size = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def start_limited(size, words):
+    """A process in which no file grows beyond a size, as on a disk that is full."""
+    script = ROOT / "experiments" / "dqn.py"
+    return subprocess.Popen(
+        [sys.executable, "-c", LIMITED, str(size), script, *map(str, words)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
 
 
 def test_a_full_disk_ends_the_run_and_what_was_saved_goes_on(tmp_path):
     words = [*WORDS, "--total-steps", 4_000, "--no-compilation-cache"]
     expected = whole(tmp_path, words)
     size = checkpoint.found(expected)[0].stat().st_size
-    output = end(start([*words, "--output", tmp_path / "runs"],
-                       preexec_fn=limit_files(size // 2)), 7)  # fmt: skip
+    limited = start_limited(size // 2, [*words, "--output", tmp_path / "runs"])
+    output = end(limited, 7)
     assert "File too large" in output and "so start again" in output
     assert "Traceback" not in output
     (directory,) = (tmp_path / "runs").glob("*/*/*")
@@ -120,9 +132,8 @@ def test_a_full_disk_ends_the_run_and_what_was_saved_goes_on(tmp_path):
     process.communicate()
     kept = checkpoint.newest(directory)[0]["iterations"]
     resumed = ["--resume", directory, "--checkpoint-seconds", 0]
-    output = end(start([*resumed, "--no-compilation-cache"],
-                       preexec_fn=limit_files(size // 2)), 7)  # fmt: skip
-    assert f"go on with: python experiments/dqn.py --resume {directory}" in output
+    output = end(start_limited(size // 2, [*resumed, "--no-compilation-cache"]), 7)
+    assert "experiments/dqn.py" in output and f"--resume {directory}" in output
     assert checkpoint.newest(directory)[0]["iterations"] >= kept
 
 
