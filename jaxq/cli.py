@@ -134,6 +134,11 @@ def set_up_jax(options: Options, config: Config | None = None) -> None:
         raise ConfigError(
             f"cpu_cores = {options.cpu_cores} is negative; 0 takes all there are."
         )
+    if not options.checkpoint_seconds >= 0:
+        raise ConfigError(
+            f"checkpoint_seconds = {options.checkpoint_seconds} is no time; 0 keeps a "
+            "checkpoint after every call, --no-checkpoint none."
+        )
     cores = options.cpu_cores or (config is not None and _one_core(config))
     if cores:  # XLA reads its number of threads here
         os.environ.setdefault("NPROC", str(int(cores)))

@@ -66,7 +66,8 @@ def make_directory(root: pathlib.Path, config: Config, name: str) -> pathlib.Pat
 
 
 def _file_name(text: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in text).lstrip(".")
+    plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in text[:100])
+    return plain.lstrip(".")
 
 
 def write_config(directory: pathlib.Path, config: Config) -> None:

@@ -59,7 +59,7 @@ def about(
         "made_with": made_with(manifest),
         "seed_block": width,
         "levels": {name: float(value) for name, value in levels.items()},
-        "extra": list(points[0].extra) if points else [],
+        "extra": sorted(points[0].extra) if points else [],
     }
 
 

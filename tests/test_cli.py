@@ -54,6 +54,19 @@ def test_where_programs_are_kept(words, changes, directory, tmp_path):
     assert done.stdout.strip() == directory.format(tmp_path), done.stderr
 
 
+def test_deterministic_is_told_to_xla_before_jax_starts():
+    code = (
+        "from jaxq import cli; cli.set_up_jax(cli.Options(deterministic=True)); "
+        "import os; print(os.environ['XLA_FLAGS'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60,
+        env=os.environ | {"XLA_FLAGS": "--xla_dump_to="},
+    )  # fmt: skip
+    flags = done.stdout.strip()
+    assert flags == "--xla_dump_to= --xla_gpu_deterministic_ops=true", done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "threads"),
     [

@@ -200,6 +200,8 @@ def test_help_explains_every_field_quickly(script):
         (("--preset", "nope"), "preset = 'nope': choose one of cartpole, cleanrl"),
         (("--seeds", "3"), "--num-seeds"),
         (("--cpu-cores", "-1"), "cpu_cores = -1"),
+        (("--checkpoint-seconds", "nan"), "checkpoint_seconds = nan is no time"),
+        (("--resume", "/nowhere"), "resume = '/nowhere' is no directory of a run"),
         (("--environment", "CartPole-v7"), "Did you mean CartPole-v1"),
         (("--algorithm", "sarsa9"), "choose one of tabular_q, n_step_q"),
     ],

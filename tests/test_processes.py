@@ -247,7 +247,7 @@ def test_twenty_kills_at_random_moments_change_nothing(kind, tmp_path):
 @pytest.mark.slow
 def test_a_hundred_million_steps_neither_grow_nor_slow_down(tmp_path):
     code = """
-import dataclasses, resource, sys, time, logging
+import dataclasses, json, pathlib, sys, time
 sys.path.insert(0, "experiments")
 from jaxq import cli
 cli.set_up_jax(cli.Options(compilation_cache=False, platform="cpu"))
@@ -267,8 +267,7 @@ def watched(self, iterations=None):
     seen.append((self.steps, (self.steps - before) / (time.monotonic() - began),
                  4096 * pages, population.chunk._cache_size()))
 population.Population.advance = watched
-run.run(config, output=sys.argv[1], plot=False)
-import json
+run.run(config, output=pathlib.Path(sys.argv[1]), plot=False)
 print(json.dumps(seen))
 """
     done = subprocess.run(

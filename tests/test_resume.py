@@ -148,6 +148,25 @@ def test_what_was_measured_besides_must_be_measured_again(finished):
         run.run(config(), resume=finished, extras=extras)
 
 
+def test_what_is_measured_besides_is_kept(tmp_path, monkeypatch):
+    def norms(params):
+        leaves = [(x.reshape(3, -1) ** 2).sum(1) for x in jax.tree.leaves(params)]
+        return {"square": sum(leaves), "first": leaves[0]}
+
+    extras = run.Extras(norms, {"level": 0.5})
+    table = config("tabular")
+    whole = run.run(table, output=tmp_path / "a", extras=extras, plot=False)
+    with monkeypatch.context() as patched, pytest.raises(Stopped):
+        stop_after(patched, 5)
+        run.run(table, output=tmp_path / "b", extras=extras, plot=False)
+    (directory,) = (tmp_path / "b").glob("*/*/*")
+    result = run.run(table, resume=directory, extras=extras, plot=False)
+    assert digest(directory) == digest(whole.directory)
+    np.testing.assert_array_equal(result.extra["first"], whole.extra["first"])
+    with pytest.raises(ConfigError, match="the run measured first, square besides"):
+        run.run(table, resume=directory)
+
+
 def copy_of(directory, tmp_path):
     copy = tmp_path / "copy"
     copy.mkdir()

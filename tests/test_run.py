@@ -444,6 +444,21 @@ def test_an_environment_of_ones_own(tmp_path):
         run.run(dataclasses.replace(config, sticky_actions=0.5), env)
 
 
+def test_text_of_the_user_stays_text(tmp_path):
+    name = "../../=cmd|'/c calc'!A1\n,\"x\"" + 300 * "y"
+    env = environments.adapt(Corridor())
+    env = env._replace(spec=env.spec._replace(name=name))
+    config = dataclasses.replace(TINY, environment="corridor", environment_args=())
+    output = tmp_path / "a" / "runs"
+    result = run.run(config, env, output=output)
+    assert result.directory.is_relative_to(output)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    rows = (result.directory / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 1 + 4 * 3 and "cmd" not in "".join(rows)
+    manifest = json.loads((result.directory / "manifest.json").read_text())
+    assert manifest["environment"] == name
+
+
 def test_epsilon_follows_the_configuration():
     steps, episodes = jnp.int32(150), jnp.int32(40)
     for kind, expected in (
