@@ -119,7 +119,7 @@ class Recorder:
 
         The cause matters more than a second failure while saving.
         """
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(Exception):
             self.status(status)
             intact = population is not None and population.intact
             self.save(population if intact else None)

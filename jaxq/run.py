@@ -14,7 +14,7 @@ from jaxq import plan as plans
 from jaxq import resume as resuming
 from jaxq.blocks import layout, used_devices, workers
 from jaxq.checks import check
-from jaxq.config import Config
+from jaxq.config import Config, ConfigError
 from jaxq.environments import Environment
 from jaxq.papers import compose
 from jaxq.population import Population
@@ -92,6 +92,8 @@ def run(
     directory, saved = resume, None
     with contextlib.ExitStack() as held:
         if resume:
+            if not resume.is_dir():
+                raise ConfigError(f"resume = {str(resume)!r} is no directory.")
             held.enter_context(files.Lock(resume))
             saved = resuming.load(resume, config, record, force_resume)
             resuming.check_extras(saved, extras.measure is not None)
@@ -135,23 +137,23 @@ def run(
                 keep.levels["optimum"] = env.optimal_return
                 keep.levels |= extras.levels
             _train(population, loop, config, keep, bar, stop, extras, profile)
+            timing = {
+                "steps_per_second_all_seeds": bar.steps_per_second(),
+                "seconds": time.monotonic() - began,
+                "seconds_to_first_chunk": bar.seconds_to_first_chunk,
+            }
+            measured = curves.to_arrays(config, keep.points)
+            summary = results.summarize(config, measured, keep.levels, timing)
+            result = Result(config, *measured, population.params, summary, directory)
+            with stop.deferred(last=True):
+                status = "diverged" if all_diverged(result) else "finished"
+                keep.finish(population, summary, status)
         except BaseException as error:
             interrupted = isinstance(error, KeyboardInterrupt)
             keep.abort(population, "interrupted" if interrupted else "failed")
             if keep.can_resume:
                 error.add_note(f"--resume {directory}")
             raise
-        timing = {
-            "steps_per_second_all_seeds": bar.steps_per_second(),
-            "seconds": time.monotonic() - began,
-            "seconds_to_first_chunk": bar.seconds_to_first_chunk,
-        }
-        measured = curves.to_arrays(config, keep.points)
-        summary = results.summarize(config, measured, keep.levels, timing)
-        result = Result(config, *measured, population.params, summary, directory)
-        keep.finish(
-            population, summary, "diverged" if all_diverged(result) else "finished"
-        )
         bar.say(report(result))
     return result
 
@@ -191,8 +193,10 @@ def _train(
         if done >= apart * loop.num_points or _diverged(keep):
             return
         left = apart - done % apart
-        size = min(pace, left) if paced else loop.chunk_iterations
         tracing = profile and calls == min(1, loop.num_points * loop.point_chunks - 1)
+        size = loop.chunk_iterations
+        if paced:
+            size = min(size if tracing else pace, left)
         with contextlib.ExitStack() as around:
             if calls:  # the first one compiles, and nothing is lost if it is left
                 around.enter_context(stop.deferred())

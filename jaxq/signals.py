@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import pathlib
 import signal
 import sys
 import threading
@@ -17,7 +16,6 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, number: int):
         super().__init__(f"stopped by {signal.Signals(number).name}")
         self.number = number
-        self.saved: pathlib.Path | None = None  # the directory to go on from
 
 
 class Stopper:
@@ -52,12 +50,16 @@ class Stopper:
         print("stopping; once more to stop at once", file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
-    def deferred(self) -> Iterator[None]:
-        """Let what is begun come to its end before `Stopped` is raised."""
+    def deferred(self, last: bool = False) -> Iterator[None]:
+        """Let what is begun come to its end before `Stopped` is raised.
+
+        Args:
+            last: nothing is left to stop after it, and nothing is raised.
+        """
         self._busy = True
         try:
             yield
         finally:
             self._busy = False
-        if self._number is not None:
+        if self._number is not None and not last:
             raise Stopped(self._number)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxq import checkpoint, cli, files, plan, population, resume, run
+from jaxq import checkpoint, cli, files, plan, population, recorder, resume, run
 from jaxq.config import Config, ConfigError, from_json
 from jaxq.fields import CheckpointError, Locked
 from jaxq.signals import Stopped, Stopper
@@ -295,3 +295,30 @@ def test_the_command_line_takes_the_configuration_of_the_run(finished):
         {"a": Config()}, "", ["--resume", str(finished), "--total-steps", "2000"]
     )
     assert found == config(total_steps=2000)
+
+
+def test_a_second_signal_stops_at_once(monkeypatch):
+    codes = []
+    monkeypatch.setattr("os._exit", codes.append)
+    with pytest.raises(Stopped), Stopper() as stop, stop.deferred():
+        signal.raise_signal(signal.SIGINT)
+        assert not codes
+        signal.raise_signal(signal.SIGTERM)
+        assert codes == [128 + signal.SIGTERM]
+
+
+def test_a_signal_while_the_last_files_are_written_waits_for_them(
+    tmp_path, monkeypatch
+):
+    flatten = recorder.snapshot.flatten
+
+    def stopping(tree, prefix=""):
+        if not prefix:  # of the parameters, after the last checkpoint
+            signal.raise_signal(signal.SIGINT)
+        return flatten(tree, prefix)
+
+    monkeypatch.setattr(recorder.snapshot, "flatten", stopping)
+    result = run.run(config(), output=tmp_path, plot=False)
+    assert (result.directory / "params.npz").exists()
+    manifest = json.loads((result.directory / "manifest.json").read_text())
+    assert manifest["status"] == "finished"
