@@ -20,8 +20,8 @@ longer, the traffic of their parameters at the speed of a large copy; both are m
 # - Starting up: compiling `start` and `chunk` side by side saves 1 s of 11 and takes as
 #   much memory again; their compilers use both cores already.
 # - Gradients of thin layers (64 units, 2 actions) as a multiplication and a sum in
-#   place of a product: 37 -> 14 us for 16 seeds with 32 examples, of 416 us an update of
-#   w1_classic; from 6 actions on it is no gain, and it needs a gradient written by hand.
+#   place of a product: 37 -> 14 us for 16 seeds with 32 examples, of 416 us an update
+#   of w1_classic; from 6 actions on it is no gain, and it needs a gradient by hand.
 # What is left at w1_classic, 16 seeds on one core, 416 us: four products of 64 x 64 at
 # 43 to 104 each (the floor is 49; the slow one transposes its weights), the gradient of
 # the last layer 35, Adam 19, the norm of the gradient 17, sampling and acting about 70.
