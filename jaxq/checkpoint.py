@@ -27,7 +27,7 @@ from jaxq.fields import CheckpointError
 
 MAGIC = b"jaxq\x00ck1"
 KEPT = 2
-_MAX_HEADER = 4_000_000
+_MAX_HEADER = 2**26
 _DTYPES = ("|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f4", "<f8")
 _DIGEST = 32
 
@@ -74,7 +74,9 @@ def save(
     """
     stored = {name: _portable(name, array) for name, array in arrays.items()}
     listed = [[name, a.dtype.str, list(a.shape)] for name, a in stored.items()]
-    header = json.dumps({**about, "arrays": listed}).encode()
+    header = json.dumps({**about, "arrays": listed}, allow_nan=False).encode()
+    if len(header) > _MAX_HEADER:
+        raise ValueError(f"a header of {len(header)} bytes; use fewer, wider blocks")
 
     def put(file: IO[bytes]) -> None:
         hashed = _Hashed(file)
@@ -173,7 +175,9 @@ def found(directory: pathlib.Path) -> list[pathlib.Path]:
 def keep(
     directory: pathlib.Path, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> pathlib.Path:
-    """Save the checkpoint of a run, and remove all but the newest `KEPT`.
+    """Save the checkpoint of a run, and keep the `KEPT` newest up to it.
+
+    Those beyond it are damaged: a run goes on from the newest that is whole.
 
     Args:
         directory: of the run, which this process must hold.
@@ -182,8 +186,10 @@ def keep(
     """
     path = path_of(directory, about["iterations"])
     save(path, about, arrays)
-    for old in found(directory)[KEPT:]:
-        old.unlink(missing_ok=True)
+    paths = found(directory)
+    place = paths.index(path)
+    for other in paths[:place] + paths[place + KEPT :]:
+        other.unlink(missing_ok=True)
     return path
 
 

@@ -12,7 +12,7 @@ import pathlib
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import tyro
 
@@ -197,13 +197,17 @@ def main(
     Exit codes: 2 bad input, 3 the directory is in use, 5 every seed diverged, 6 no
     whole checkpoint, 7 results cannot be written, 130 Ctrl-C, 143 SIGTERM.
     """
-    with exit_codes(at_once=args is None):
+    again: list[str] = []
+    with exit_codes(again, at_once=args is None):
         config, options = parse(
             presets, description or "", sys.argv[1:] if args is None else args
         )
         validate(config)
+        again += _to_go_on(options)
         set_up_jax(options, config)
-        from jaxq import blocks, run
+        from jaxq import blocks, run, signals
+
+        signals.Stopper.end_process = args is None
 
         result = run.run(
             config,
@@ -225,43 +229,57 @@ def main(
     return result
 
 
+def _to_go_on(options: Options) -> list[str]:
+    """The options that a command to go on has to repeat."""
+    words = [] if options.platform == "auto" else ["--platform", options.platform]
+    words += ["--deterministic"] if options.deterministic else []
+    return words + (["--force-resume"] if options.force_resume else [])
+
+
 @contextlib.contextmanager
-def exit_codes(at_once: bool = False) -> Iterator[None]:
+def exit_codes(again: list[str] | None = None, at_once: bool = False) -> Iterator[None]:
     """Turn what a user can mend into one message and an exit code.
 
     Args:
+        again: options that a command to go on has to repeat, for an experiment that
+            takes --resume; others leave that to experiments/dqn.py.
         at_once: end the process when it is interrupted, without waiting for what other
             threads compile or compute.
     """
     try:
         yield
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(BAD_INPUT)
+        _fail(f"error: {error}", BAD_INPUT)
     except Locked as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(IN_USE)
+        _fail(f"error: {error}", IN_USE)
     except CheckpointError as error:
-        print(f"error: {error}. Start a new run.", file=sys.stderr)
-        sys.exit(DAMAGED)
+        _fail(f"error: {error}. Start a new run.", DAMAGED)
     except OSError as error:
-        text = f"error: {error}; results go below --output{_way_on(error)}"
-        print(text, file=sys.stderr)
-        sys.exit(CANNOT_WRITE)
+        way = _way_on(error, again)
+        _fail(f"error: {error}; results go below --output{way}", CANNOT_WRITE)
     except KeyboardInterrupt as error:
-        print(f"interrupted{_way_on(error)}", file=sys.stderr)
         code = 128 + getattr(error, "number", INTERRUPTED - 128)
-        if at_once:
+        _fail(f"interrupted{_way_on(error, again)}", code, at_once)
+
+
+def _fail(text: str, code: int, at_once: bool = False) -> NoReturn:
+    """Print a message, to a pipe that may be closed, and exit."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+    if at_once:
+        with contextlib.suppress(OSError):
             sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-        sys.exit(code)
+        os._exit(code)
+    sys.exit(code)
 
 
-def _way_on(error: BaseException) -> str:
-    """How to go on after an error, if there is a checkpoint."""
+def _way_on(error: BaseException, again: list[str] | None) -> str:
+    """How to go on after an error, if a checkpoint is there."""
     for note in getattr(error, "__notes__", ()):
         if note.startswith("--resume "):
-            words = ["python", sys.argv[0], *note.split(" ", 1)]
+            script = pathlib.Path(sys.argv[0])
+            if again is None:
+                script = script.with_name("dqn.py")
+            words = ["python", str(script), *note.split(" ", 1), *(again or ())]
             return f"; go on with: {shlex.join(words)}"
-    return "; nothing was kept to go on from, so start again"
+    return ""

@@ -33,6 +33,8 @@ def write(path: pathlib.Path, save: Callable[[IO[bytes]], Any]) -> None:
 
 def _sync(directory: pathlib.Path) -> None:
     """Make a renaming last through a loss of power."""
+    if os.name == "nt":  # which opens no directories
+        return
     handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import itertools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -108,9 +108,9 @@ class Population:
         config: Config,
         env: Environment,
         blocks: list[Block],
-        saved: Mapping[str, np.ndarray] | None = None,
+        saved: dict[str, np.ndarray] | None = None,
     ):
-        """Warm every seed up, or go on from what `arrays` gave."""
+        """Warm every seed up, or go on from what `arrays` gave, which is emptied."""
         self._config = config
         self._traced = traced(config)
         self._env = env
@@ -130,10 +130,13 @@ class Population:
             else [self._restore(i, saved) for i in range(len(blocks))]
         )
 
-    def _restore(self, index: int, saved: Mapping[str, np.ndarray]) -> train.RunState:
+    def _restore(self, index: int, saved: dict[str, np.ndarray]) -> train.RunState:
         start_one = functools.partial(start, env=self._env)
         shapes = jax.eval_shape(start_one, self._traced, self._keys[index])
-        state = snapshot.unflatten(shapes, saved, f"block{index}/")
+        prefix = f"block{index}/"
+        names = [name for name in saved if name.startswith(prefix)]
+        own = {name: saved.pop(name) for name in names}  # no second copy is kept
+        state = snapshot.unflatten(shapes, own, prefix)
         return jax.device_put(state, self._blocks[index].device)
 
     def arrays(self) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ import datetime
 import importlib.metadata
 import os
 import pathlib
+import platform
 import shlex
 import subprocess
 import sys
@@ -32,6 +33,7 @@ def manifest(
         "environment": environment,
         "platform": devices[0].platform,
         "devices": [device.device_kind for device in devices],
+        "cpu": _cpu(),
         "cpu_count": os.cpu_count(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "xla_cpu_threads": os.environ.get("NPROC", ""),
@@ -45,6 +47,16 @@ def _script(root: pathlib.Path) -> str:
     """The running script: its path below the source, or its name."""
     path = pathlib.Path(sys.argv[0]).resolve()
     return str(path.relative_to(root)) if path.is_relative_to(root) else path.name
+
+
+def _cpu() -> str:
+    """The processor's name: programs are compiled for it."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+    return names[0] if names else platform.processor()
 
 
 def _version(package: str) -> str | None:

@@ -48,7 +48,8 @@ class Recorder:
         self.points: list[Measurement] = list(saved.points) if saved else []
         self.levels: dict[str, float] = dict(saved.levels) if saved else {}
         self.directory = directory
-        self._config, self._manifest, self._width = config, dict(manifest), width
+        self._config, self._width = config, width
+        self._made_with, self._manifest = manifest, dict(manifest)
         self._title, self._plot, self._seconds = title, plot, seconds
         self._last, self._took = time.monotonic(), 0.0
         if not directory:
@@ -82,7 +83,7 @@ class Recorder:
         began = time.monotonic()
         if population is not None and self._seconds is not None:
             said = resume.about(
-                self._config, self._manifest, self._width, population.iterations,
+                self._config, self._made_with, self._width, population.iterations,
                 self.levels, self.points,
             )  # fmt: skip
             arrays = population.arrays() | resume.pack(self.points)
@@ -114,20 +115,21 @@ class Recorder:
         files.write_json(self.directory / "summary.json", summary)
         self.status(status)
 
-    def abort(self, population: Population | None, status: str) -> None:
+    def abort(self, population: Population | None, status: str) -> Exception | None:
         """Keep what can be kept of a run that ends early.
 
-        The cause matters more than a second failure while saving.
+        Returns:
+            What kept it from being saved; the cause of the end matters more.
         """
-        with contextlib.suppress(Exception):
-            self.status(status)
+        failure = None
+        try:
             intact = population is not None and population.intact
             self.save(population if intact else None)
-
-    @property
-    def can_resume(self) -> bool:
-        """Whether there is a checkpoint to go on from."""
-        return bool(self.directory and checkpoint.found(self.directory))
+        except Exception as error:
+            failure = error
+        with contextlib.suppress(Exception):
+            self.status(status)
+        return failure
 
 
 def _resumed(directory: pathlib.Path, manifest: Mapping[str, Any]) -> dict[str, Any]:

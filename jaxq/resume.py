@@ -1,6 +1,7 @@
 """What a checkpoint of a run says, and whether a run may go on from one."""
 
 import dataclasses
+import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxq import checkpoint, evaluate, snapshot, tallies
+from jaxq import checkpoint, evaluate, files, snapshot, tallies
 from jaxq import plan as plans
 from jaxq.config import Config, ConfigError, from_json
 from jaxq.fields import CheckpointError
@@ -39,6 +40,8 @@ def made_with(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "environment": manifest["environment"],
         "platform": manifest["platform"],
         "device": device,
+        "cpu": manifest["cpu"],
+        "deterministic": "xla_gpu_deterministic_ops=true" in manifest["xla_flags"],
         **versions,
     }
 
@@ -58,7 +61,7 @@ def about(
         "config": dataclasses.asdict(config),
         "made_with": made_with(manifest),
         "seed_block": width,
-        "levels": {name: float(value) for name, value in levels.items()},
+        "levels": files.plain({name: float(value) for name, value in levels.items()}),
         "extra": sorted(points[0].extra) if points else [],
     }
 
@@ -108,7 +111,11 @@ def load(
     try:
         old = from_json(said["config"])
         points = unpack(arrays, said["extra"])
-        levels, width = dict(said["levels"]), int(said["seed_block"])
+        width = int(said["seed_block"])
+        levels = {  # JSON has no nan
+            name: float("nan") if value is None else float(value)
+            for name, value in said["levels"].items()
+        }
         before, iterations = dict(said["made_with"]), int(said["iterations"])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"its header is wrong: {error!r}") from error
@@ -127,8 +134,20 @@ def load(
         )
     notes = [f"warning: {text}; the checkpoint before it is used" for text in wrong]
     notes += [f"warning: {text}" for text in changed]
+    commit = _last_commit(directory)
+    if commit != manifest["commit"]:
+        notes.append(f"warning: the commit was {commit} and is {manifest['commit']}")
     config = longer(old, config, iterations)
     return Saved(config, arrays, points, levels, width, notes)
+
+
+def _last_commit(directory: pathlib.Path) -> str | None:
+    """The commit that a run was last computed with, if that is known."""
+    try:
+        manifest = json.loads((directory / "manifest.json").read_text())
+        return [manifest, *manifest.get("resumed", [])][-1]["commit"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def check_extras(saved: Saved, measured: bool) -> None:
@@ -167,12 +186,12 @@ def longer(old: Config, new: Config, iterations: int) -> Config:
     loop = plans.plan(old)
     if all(getattr(old, name) == getattr(new, name) for name in LONGER):
         return old
-    if new.total_steps == old.total_steps:
+    points = max(1, -(-(new.total_steps - loop.warmup_steps) // loop.point_steps))
+    if new.eval_points not in (old.eval_points, points):
         raise ConfigError(
             f"eval_points was {old.eval_points} and is {new.eval_points}: the points "
             "of a run keep their distance. Leave it out."
         )
-    points = max(1, -(-(new.total_steps - loop.warmup_steps) // loop.point_steps))
     done = -(-iterations // (loop.chunk_iterations * loop.point_chunks))
     if points < done:
         steps = loop.warmup_steps + done * loop.point_steps

@@ -3,13 +3,13 @@
 import contextlib
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxq import curves, files, memory, progress, provenance, results
+from jaxq import checkpoint, curves, files, memory, progress, provenance, results
 from jaxq import plan as plans
 from jaxq import resume as resuming
 from jaxq.blocks import layout, used_devices, workers
@@ -91,10 +91,12 @@ def run(
     record = provenance.manifest(env.spec.name, used_devices(blocks), 0)
     directory, saved = resume, None
     with contextlib.ExitStack() as held:
+        stop = held.enter_context(Stopper())
         if resume:
             if not resume.is_dir():
                 raise ConfigError(f"resume = {str(resume)!r} is no directory.")
             held.enter_context(files.Lock(resume))
+            held.enter_context(_note_the_way(resume))
             saved = resuming.load(resume, config, record, force_resume)
             resuming.check_extras(saved, extras.measure is not None)
             config = saved.config
@@ -102,6 +104,7 @@ def run(
         elif output:
             directory = results.make_directory(output, config, env.spec.name)
             held.enter_context(files.Lock(directory))
+            held.enter_context(_note_the_way(directory))
         used, width = used_devices(blocks), int(blocks[0].seeds.size)
         record["seed_block"] = width
         takes = memory.check(config, each, used)
@@ -113,7 +116,6 @@ def run(
         bar = held.enter_context(
             progress.Progress(loop.total_steps, config.num_seeds, show_progress)
         )
-        stop = held.enter_context(Stopper())
         for note in saved.notes if saved else ():
             bar.say(note)
         bar.say(
@@ -131,11 +133,10 @@ def run(
             if saved:
                 bar.say(f"goes on at {population.steps:,} steps")
                 keep.save(None)
-            else:
+            if not keep.levels:
                 random = population.evaluate(1.0).episode_return
-                keep.levels["random policy"] = float(random.mean())
-                keep.levels["optimum"] = env.optimal_return
-                keep.levels |= extras.levels
+                levels = {"random policy": float(random.mean())}
+                keep.levels = levels | {"optimum": env.optimal_return} | extras.levels
             _train(population, loop, config, keep, bar, stop, extras, profile)
             timing = {
                 "steps_per_second_all_seeds": bar.steps_per_second(),
@@ -150,12 +151,24 @@ def run(
                 keep.finish(population, summary, status)
         except BaseException as error:
             interrupted = isinstance(error, KeyboardInterrupt)
-            keep.abort(population, "interrupted" if interrupted else "failed")
-            if keep.can_resume:
-                error.add_note(f"--resume {directory}")
+            status = "interrupted" if interrupted else "failed"
+            failure = None if stop.twice else keep.abort(population, status)
+            if failure and failure is not error:
+                bar.say(f"warning: the latest state could not be saved: {failure}")
             raise
         bar.say(report(result))
     return result
+
+
+@contextlib.contextmanager
+def _note_the_way(directory: pathlib.Path) -> Iterator[None]:
+    """Note on every error how to go on after it, if there is a checkpoint."""
+    try:
+        yield
+    except BaseException as error:
+        if checkpoint.found(directory):
+            error.add_note(f"--resume {directory}")
+        raise
 
 
 CALL_SECONDS = 1.0  # of a compiled call on a CPU: how long a signal waits

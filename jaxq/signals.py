@@ -22,10 +22,14 @@ class Stopper:
     """Turns the first signal into `Stopped`, and the second into the end.
 
     The first raises at once, or, inside `deferred`, when that is done. Only the main
-    thread can do so; elsewhere signals keep their handlers.
+    thread can do so; elsewhere signals keep their handlers, and so does a signal that
+    is ignored.
     """
 
+    end_process = False  # at the second signal; else it raises KeyboardInterrupt
+
     def __init__(self) -> None:
+        self.twice = False  # asked not to wait for anything
         self._number: int | None = None
         self._busy = False
         self._before: dict[int, Any] = {}
@@ -33,7 +37,8 @@ class Stopper:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._handle)
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -43,11 +48,15 @@ class Stopper:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         del frame
         if self._number is not None:
-            os._exit(128 + number)
+            if self.end_process:
+                os._exit(128 + number)
+            self.twice = True
+            raise KeyboardInterrupt
         self._number = number
         if not self._busy:
             raise Stopped(number)
-        print("stopping; once more to stop at once", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # a closed pipe
+            print("stopping; once more to stop at once", file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def deferred(self, last: bool = False) -> Iterator[None]:

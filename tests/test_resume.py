@@ -4,13 +4,25 @@ import dataclasses
 import hashlib
 import json
 import signal
+import sys
 import threading
 
 import jax
 import numpy as np
 import pytest
 
-from jaxq import checkpoint, cli, files, plan, population, recorder, resume, run
+from jaxq import (
+    blocks,
+    checkpoint,
+    cli,
+    files,
+    plan,
+    population,
+    recorder,
+    registry,
+    resume,
+    run,
+)
 from jaxq.config import Config, ConfigError, from_json
 from jaxq.fields import CheckpointError, Locked
 from jaxq.signals import Stopped, Stopper
@@ -107,7 +119,7 @@ def test_a_run_may_go_on_for_longer(tmp_path):
     written = from_json(json.loads((short.directory / "config.json").read_text()))
     assert written == whole.config
     with pytest.raises(ConfigError, match="the run has done"):
-        run.run(config(total_steps=500), resume=short.directory)
+        run.run(config(total_steps=500, eval_points=6), resume=short.directory)
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +136,9 @@ def test_a_changed_configuration_is_refused_with_every_difference(finished):
     assert "learning_rate was 0.00025 and is 0.0001; num_envs was 2 and is 4" in str(
         error.value
     )
-    with pytest.raises(ConfigError, match="eval_points was 4 and is 9"):
-        run.run(config(eval_points=9), resume=finished)
+    for more in ({}, {"total_steps": 2_000}):
+        with pytest.raises(ConfigError, match="eval_points was 4 and is 9"):
+            run.run(config(eval_points=9, **more), resume=finished)
     assert digest(finished) == before
 
 
@@ -140,6 +153,8 @@ def test_other_versions_are_refused_unless_that_is_asked_for(
     with pytest.raises(ConfigError, match=r"jax was '[\d.]+' and is '0.0.1'.*--force"):
         run.run(config(), resume=directory)
     run.run(config(), resume=directory, force_resume=True, plot=False)
+    assert checkpoint.newest(directory)[0]["made_with"]["jax"] == "0.0.1"
+    run.run(config(), resume=directory, plot=False)  # it is that version's now
 
 
 def test_what_was_measured_besides_must_be_measured_again(finished):
@@ -299,12 +314,95 @@ def test_the_command_line_takes_the_configuration_of_the_run(finished):
 
 def test_a_second_signal_stops_at_once(monkeypatch):
     codes = []
-    monkeypatch.setattr("os._exit", codes.append)
-    with pytest.raises(Stopped), Stopper() as stop, stop.deferred():
+    monkeypatch.setattr("os._exit", lambda code: codes.append(code) or sys.exit(code))
+    monkeypatch.setattr(Stopper, "end_process", True)
+    with pytest.raises(SystemExit), Stopper() as stop, stop.deferred():
         signal.raise_signal(signal.SIGINT)
         assert not codes
         signal.raise_signal(signal.SIGTERM)
-        assert codes == [128 + signal.SIGTERM]
+    assert codes == [128 + signal.SIGTERM]
+
+
+def test_a_second_signal_ends_a_run_but_not_the_interpreter(tmp_path, monkeypatch):
+    advance, calls = population.Population.advance, []
+
+    def stopping(self, iterations=None):
+        advance(self, iterations)
+        calls.append(1)
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(population.Population, "advance", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(config(), output=tmp_path, plot=False)
+    assert len(calls) == 3 and not list(tmp_path.rglob("*.jaxq"))
+
+
+def test_a_signal_is_heard_though_nobody_reads_what_is_printed(monkeypatch):
+    class Closed:
+        def write(self, text):
+            raise BrokenPipeError(32, "Broken pipe")
+
+        flush = write
+
+    done = []
+    monkeypatch.setattr(sys, "stderr", Closed())
+    with pytest.raises(Stopped), Stopper() as stop, stop.deferred():
+        signal.raise_signal(signal.SIGINT)
+        done.append(1)
+    assert done
+
+
+def test_a_signal_in_the_first_evaluation_loses_no_level(tmp_path, monkeypatch):
+    whole = run.run(config(), output=tmp_path / "a", plot=False)
+    evaluate = population.Population.evaluate
+
+    def stopping(self, epsilon):
+        signal.raise_signal(signal.SIGINT)
+        return evaluate(self, epsilon)
+
+    with monkeypatch.context() as patched, pytest.raises(Stopped):
+        patched.setattr(population.Population, "evaluate", stopping)
+        run.run(config(), output=tmp_path / "b", plot=False)
+    (directory,) = (tmp_path / "b").glob("*/*/*")
+    result = run.run(config(), resume=directory, plot=False)
+    assert result.summary["levels"] == whole.summary["levels"]
+    assert digest(directory) == digest(whole.directory)
+
+
+def test_a_stop_that_cannot_save_says_so(tmp_path, monkeypatch, capsys):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    stop_after(monkeypatch, 3)
+    monkeypatch.setattr(checkpoint, "save", full)
+    with pytest.raises(Stopped):
+        run.run(config(), output=tmp_path, plot=False, show_progress=True)
+    assert "could not be saved: [Errno 28] No space left" in capsys.readouterr().out
+
+
+def test_an_error_before_the_training_tells_how_to_go_on(
+    finished, tmp_path, monkeypatch
+):
+    directory = copy_of(finished, tmp_path)
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "write_json", full)
+    with pytest.raises(OSError) as caught:
+        run.run(config(), resume=directory)
+    assert caught.value.__notes__ == [f"--resume {directory}"]
+
+
+def test_the_copy_that_was_read_is_not_kept(finished):
+    _, arrays, _ = checkpoint.newest(finished)
+    env = registry.from_config(config())
+    layout = blocks.layout(config(), jax.devices()[:1])
+    assert any(name.startswith("block1/") for name in arrays)
+    population.Population(config(), env, layout, arrays)
+    assert not any(name.startswith("block") for name in arrays)
 
 
 def test_a_signal_while_the_last_files_are_written_waits_for_them(
