@@ -82,7 +82,12 @@ def stop_after(monkeypatch, calls):
     monkeypatch.setattr(population.Population, "advance", stopping)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+SLOW = [
+    pytest.param(kind, marks=pytest.mark.slow) for kind in ("prioritised", "recurrent")
+]
+
+
+@pytest.mark.parametrize("kind", ["replay", "pqn", "tabular", *SLOW])
 def test_a_run_stopped_at_any_call_goes_on_to_the_same_bits(
     kind, tmp_path, monkeypatch
 ):
