@@ -12,6 +12,7 @@ from typing import Any
 import algorithm_table
 import numpy as np
 import side_by_side
+import throughput
 from scipy import stats
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -212,23 +213,26 @@ def classic() -> str:
     return "\n".join(lines)
 
 
+def throughput_lines(name: str, *order: str) -> list[dict[str, Any]]:
+    """The measurements of a file, in the order of some of their fields."""
+    text = (ROOT / "results" / "throughput" / f"{name}.jsonl").read_text()
+    lines = map(json.loads, text.splitlines())
+    return sorted(lines, key=lambda line: [line[field] for field in order])
+
+
 def speed() -> str:
     """Rates on an accelerator."""
-    text = (ROOT / "results" / "throughput" / "h100.jsonl").read_text()
-    lines = sorted(
-        map(json.loads, text.splitlines()), key=lambda d: (d["workload"], d["seeds"])
-    )
+    lines = throughput_lines("h100", "workload", "seeds")
     table = [
         "| workload | seeds | environment steps/s | updates/s | spread | device memory "
         "| to the first chunk |",
         "| --- |" + " --- |" * 6,
     ]
     for line in lines:
-        low, high = line["steps_per_second_range"]
         table.append(
             f"| `{line['workload']}` | {line['seeds']:,} "
             f"| {line['steps_per_second']:,.0f} | {line['updates_per_second']:,.0f} "
-            f"| {(high - low) / line['steps_per_second']:.0%} "
+            f"| {throughput.spread(line)} "
             f"| {line['peak_device_bytes'] / 1e9:.2f} GB "
             f"| {line['seconds_to_first_chunk']:.0f} s |"
         )
@@ -260,21 +264,16 @@ def beside() -> str:
 
 def growth() -> str:
     """Rates on a CPU, by the number of seeds and the size of the buffer."""
-    text = (ROOT / "results" / "throughput" / "cpu.jsonl").read_text()
-    lines = sorted(
-        map(json.loads, text.splitlines()),
-        key=lambda d: (d["workload"], d["buffer_size"], d["seeds"]),
-    )
+    lines = throughput_lines("cpu", "workload", "buffer_size", "seeds")
     table = [
         "| workload | buffer | seeds | steps/s | spread | memory |",
         "| --- |" + " --- |" * 5,
     ]
     for line in lines:
-        low, high = line["steps_per_second_range"]
         table.append(
             f"| `{line['workload']}` | {line['buffer_size']:,} | {line['seeds']:,} "
             f"| {line['steps_per_second']:,.0f} "
-            f"| {(high - low) / line['steps_per_second']:.0%} "
+            f"| {throughput.spread(line)} "
             f"| {line['peak_host_bytes'] / 1e9:.2f} GB |"
         )
     return "\n".join([*table, "", f"Made with {hardware(lines[0]['manifest'])}."])

@@ -312,16 +312,20 @@ def measure_apart(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]
     return json.loads(line)
 
 
+def spread(line: dict[str, Any]) -> str:
+    """The range of the rates, as a share of their median."""
+    low, high = line["steps_per_second_range"]
+    return f"{(high - low) / line['steps_per_second']:.0%}"
+
+
 def row(line: dict[str, Any]) -> str:
     """A line of the table."""
-    low, high = line["steps_per_second_range"]
-    spread = (high - low) / line["steps_per_second"]
     transition = line["bytes_per_transition"]
     cells = (
         line["workload"],
         line["seeds"],
         f"{line['steps_per_second']:,.0f}",
-        f"{spread:.0%}",
+        spread(line),
         f"{line['updates_per_second']:,.0f}",
         f"{line['share_of_floor']:.0%}",
         f"{line['seconds_to_first_chunk']:.1f} s",

@@ -15,6 +15,7 @@ damage goes unseen. It is read from start to end with memory for one copy of the
 
 import hashlib
 import json
+import math
 import os
 import pathlib
 from collections.abc import Mapping
@@ -118,7 +119,7 @@ def load(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             raise CheckpointError(f"its header would have {length} bytes")
         about = _parse(hashed.read(length))
         specs = [_spec(entry) for entry in about.pop("arrays")]
-        payload = sum(dtype.itemsize * _count(shape) for _, dtype, shape in specs)
+        payload = sum(dtype.itemsize * math.prod(shape) for _, dtype, shape in specs)
         expected = len(MAGIC) + 8 + length + payload + _DIGEST
         if size != expected:
             raise CheckpointError(f"it has {size} bytes in place of {expected}")
@@ -155,13 +156,6 @@ def _spec(entry: Any) -> tuple[str, np.dtype, tuple[int, ...]]:
     raise CheckpointError(f"its header lists {str(entry)[:80]!r}")
 
 
-def _count(shape: tuple[int, ...]) -> int:
-    count = 1  # of Python, which does not wrap
-    for size in shape:
-        count *= size
-    return count
-
-
 def path_of(directory: pathlib.Path, iterations: int) -> pathlib.Path:
     """Where the checkpoint after a number of iterations is kept."""
     return directory / f"checkpoint-{iterations:010}.jaxq"
@@ -174,7 +168,7 @@ def found(directory: pathlib.Path) -> list[pathlib.Path]:
 
 def keep(
     directory: pathlib.Path, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
-) -> pathlib.Path:
+) -> None:
     """Save the checkpoint of a run, and keep the `KEPT` newest up to it.
 
     Those beyond it are damaged: a run goes on from the newest that is whole.
@@ -190,7 +184,6 @@ def keep(
     place = paths.index(path)
     for other in paths[:place] + paths[place + KEPT :]:
         other.unlink(missing_ok=True)
-    return path
 
 
 def newest(

@@ -1,7 +1,6 @@
 """What a run keeps: in memory while it goes, and in its directory now and then."""
 
 import contextlib
-import json
 import pathlib
 import time
 from collections.abc import Mapping
@@ -134,9 +133,8 @@ class Recorder:
 
 def _resumed(directory: pathlib.Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest of the run's beginning, with what goes on with it."""
-    try:
-        first = json.loads((directory / "manifest.json").read_text())
-    except (OSError, ValueError):
+    first = resume.read_manifest(directory)
+    if not first:
         return dict(manifest)
     kept = ("command", "commit", "started", "versions", "devices")
     again = {name: manifest[name] for name in kept}

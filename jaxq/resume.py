@@ -134,20 +134,21 @@ def load(
         )
     notes = [f"warning: {text}; the checkpoint before it is used" for text in wrong]
     notes += [f"warning: {text}" for text in changed]
-    commit = _last_commit(directory)
+    first = read_manifest(directory)
+    commit = [first, *first.get("resumed", [])][-1].get("commit")
     if commit != manifest["commit"]:
         notes.append(f"warning: the commit was {commit} and is {manifest['commit']}")
     config = longer(old, config, iterations)
     return Saved(config, arrays, points, levels, width, notes)
 
 
-def _last_commit(directory: pathlib.Path) -> str | None:
-    """The commit that a run was last computed with, if that is known."""
+def read_manifest(directory: pathlib.Path) -> dict[str, Any]:
+    """The manifest of a run's directory; empty if it cannot be read."""
     try:
         manifest = json.loads((directory / "manifest.json").read_text())
-        return [manifest, *manifest.get("resumed", [])][-1]["commit"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+    except (OSError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
 
 
 def check_extras(saved: Saved, measured: bool) -> None:
