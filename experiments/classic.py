@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from jaxq import cli, papers
+from jaxq import cli, flags, papers
 from jaxq.config import Config
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def row(result: "Result") -> dict[str, Any]:
 def main() -> None:
     """Run what is missing, and draw."""
     arguments = tyro.cli(Arguments, description=__doc__)
-    cli.set_up_jax(cli.Options())
+    cli.set_up_jax(flags.Options())
     from jaxq import algorithms, files, run
 
     deep = tuple(algorithm.__name__ for algorithm in algorithms.DEEP)

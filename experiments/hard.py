@@ -14,7 +14,7 @@ from typing import Any
 import classic
 import tyro
 
-from jaxq import cli, papers
+from jaxq import cli, flags, papers
 from jaxq.config import Config
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
@@ -95,7 +95,7 @@ class Arguments:
 def main() -> None:
     """Run what is missing, and write a table for each."""
     arguments = tyro.cli(Arguments, description=__doc__)
-    cli.set_up_jax(cli.Options())
+    cli.set_up_jax(flags.Options())
     from jaxq import files, run
 
     arguments.output.mkdir(parents=True, exist_ok=True)

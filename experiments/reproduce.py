@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from jaxq import cli
+from jaxq import cli, flags
 from jaxq.config import Config, ConfigError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def main() -> None:
             f"target = {arguments.target!r}: choose one of {', '.join(TARGETS)}."
         )
     config = TARGETS[arguments.target]
-    cli.set_up_jax(cli.Options())
+    cli.set_up_jax(flags.Options())
     import numpy as np
 
     from jaxq import files, run

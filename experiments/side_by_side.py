@@ -21,7 +21,7 @@ import numpy as np
 import throughput
 import tyro
 
-from jaxq import cli
+from jaxq import cli, flags
 
 # Steps of all seeds in a chunk of Rejax's, a second or so on two CPU cores.
 PEER_CHUNK = {
@@ -123,7 +123,7 @@ def compare(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
 def serve(name: str, seeds: int) -> None:
     """Train a chunk of jaxq's for every line of the input."""
     config = throughput.workload(name, seeds)
-    cli.set_up_jax(cli.Options(compilation_cache=False), config)
+    cli.set_up_jax(flags.Options(compilation_cache=False), config)
     everyone = throughput.population_of(config)
     steps = throughput.steps_per_chunk(config)
     everyone.advance()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from jaxq import cli, papers
+from jaxq import cli, flags, papers
 from jaxq.config import Config
 
 if TYPE_CHECKING:
@@ -67,12 +67,12 @@ def play(
     import jax.numpy as jnp
     import numpy as np
 
-    from jaxq import algorithms, population, registry, train
+    from jaxq import algorithms, programs, registry, train
     from jaxq.types import seed_axes
 
     config = papers.compose(dataclasses.replace(config, environment=environment))
     env = registry.from_config(config)
-    traced = population.traced(config)
+    traced = programs.traced(config)
 
     def start(key: Any) -> train.RunState:
         return train.init(key, algorithms.make(traced, env.spec), env, 1)
@@ -231,7 +231,7 @@ def draw(path: pathlib.Path, bias: dict, walk: dict, published: dict) -> None:
 def main() -> None:
     """Run, compare, write."""
     arguments = tyro.cli(Arguments, description=__doc__)
-    cli.set_up_jax(cli.Options())
+    cli.set_up_jax(flags.Options())
     import jax
 
     from jaxq import files, provenance

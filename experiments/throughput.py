@@ -43,7 +43,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tyro
 
-from jaxq import cli, papers
+from jaxq import cli, flags, papers
 from jaxq.config import Config, ConfigError
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
     """Time one workload in this process."""
     began = time.monotonic()
     config = workload(name, seeds)
-    options = cli.Options(compilation_cache=False, cpu_cores=arguments.cpu_cores)
+    options = flags.Options(compilation_cache=False, cpu_cores=arguments.cpu_cores)
     cli.set_up_jax(options, config)
     from jaxq import memory, plan, provenance, registry
 

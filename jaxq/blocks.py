@@ -8,7 +8,9 @@ dropped.
 """
 
 import os
-from typing import NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -23,11 +25,15 @@ MAX_CPU_BYTES = 9_000_000
 
 
 class Block(NamedTuple):
-    """Seeds that are vectorised together."""
+    """Seeds that are vectorised together, perhaps each with a setting of its own."""
 
     seeds: np.ndarray  # [width] uint32
     worker: int
     device: jax.Device
+    # In place of the configuration's traced fields, and of the environment's
+    # parameters: name -> [], or [width] for one a seed.
+    changes: Mapping[str, Any] = MappingProxyType({})
+    parameters: Mapping[str, Any] = MappingProxyType({})
 
 
 def workers(cores: int = 0) -> list[jax.Device]:

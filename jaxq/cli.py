@@ -1,22 +1,18 @@
-"""Command lines of the experiments: flags from the configuration, errors in words.
+"""Command lines of the experiments: how jax is set up, and errors in words.
 
 Nothing here imports jax before the flags are parsed and the configuration is checked.
 """
 
 import contextlib
-import dataclasses
-import itertools
-import json
 import os
 import pathlib
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-import tyro
-
-from jaxq.config import Config, ConfigError, from_json
+from jaxq import flags
+from jaxq.config import Config, ConfigError
 from jaxq.fields import CheckpointError, Locked
 from jaxq.validation import validate
 
@@ -26,125 +22,26 @@ if TYPE_CHECKING:
 BAD_INPUT, IN_USE, ALL_DIVERGED, DAMAGED, CANNOT_WRITE, INTERRUPTED = 2, 3, 5, 6, 7, 130
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """Where and how, without effect on any number."""
-
-    output: pathlib.Path = pathlib.Path("results/runs")
-    """Directory of results; a run makes its own below it."""
-    resume: pathlib.Path | None = None
-    """Directory of a run to go on with, whatever stopped it: to the same bits as if it
-    had not been stopped. Its configuration is taken; only --total-steps may be more."""
-    force_resume: bool = False
-    """Go on although versions or devices differ."""
-    checkpoint_seconds: float = 60.0
-    """Seconds between checkpoints, which take a twentieth of the time at most; one is
-    kept at the end, too."""
-    checkpoint: bool = True
-    """Keep checkpoints to go on from."""
-    deterministic: bool = False
-    """On a GPU, use only operations that give the same bits every time; slower."""
-    platform: Literal["auto", "cpu", "gpu", "tpu"] = "auto"
-    """Where to compute; auto takes an accelerator if there is one."""
-    cpu_cores: int = 0
-    """CPU cores to use; 0 takes all of them, or one if a small network has one seed."""
-    compilation_cache: bool = True
-    """Keep compiled programs in the user's cache directory, so that the next start is
-    quicker; JAX_COMPILATION_CACHE_DIR sets another directory."""
-    profile: pathlib.Path | None = None
-    """Write a trace of one chunk of training, for Perfetto or XProf, to this
-    directory."""
-    progress: bool = True
-    """Print progress."""
-    plot: bool = True
-    """Draw the learning curve."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Command:
-    config: tyro.conf.OmitArgPrefixes[Config]
-    options: tyro.conf.OmitArgPrefixes[Options]
-
-
-def parse(
-    presets: Mapping[str, Config], description: str, args: list[str]
-) -> tuple[Config, Options]:
-    """Read flags; the defaults are those of `--preset NAME`, or of the first preset."""
-    args, name = _take_preset(list(args), presets)
-    base, directory = presets[name], _value(args, "--resume")
-    if directory is not None:
-        base = _read_config(pathlib.Path(directory))
-    text = (
-        f"{description.strip()}\n\n--preset NAME sets the defaults shown below: "
-        f"{', '.join(presets)}. Shown: {name}."
-    )
-    default = _Command(base, Options())
-    command = tyro.cli(_Command, default=default, args=args, description=text)
-    return command.config, command.options
-
-
-def _take_preset(
-    args: list[str], presets: Mapping[str, Config]
-) -> tuple[list[str], str]:
-    name = next(iter(presets))
-    for i, word in enumerate(args):
-        if word == "--preset" and i + 1 < len(args):
-            name = args[i + 1]
-            del args[i : i + 2]
-            break
-        if word.startswith("--preset="):
-            name = word.partition("=")[2]
-            del args[i]
-            break
-    if name not in presets:
-        raise ConfigError(f"preset = {name!r}: choose one of {', '.join(presets)}.")
-    return args, name
-
-
-def _value(args: list[str], flag: str) -> str | None:
-    """The value of a flag among words, if it is there."""
-    for word, following in itertools.zip_longest(args, args[1:]):
-        if word == flag:
-            return following
-        if word.startswith(f"{flag}="):
-            return word.partition("=")[2]
-    return None
-
-
-def _read_config(directory: pathlib.Path) -> Config:
-    path = directory / "config.json"
-    try:
-        fields = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"resume = {str(directory)!r} is no directory of a run: config.json cannot "
-            f"be read ({error})."
-        ) from error
-    return from_json(fields)
-
-
-def set_up_jax(options: Options, config: Config | None = None) -> None:
+def set_up_jax(
+    options: flags.Machine, config: Config | None = None, join: str = ""
+) -> None:
     """Choose the platform and the cache of compiled programs, before jax starts.
 
     Args:
         options: platform, compilation_cache and cpu_cores.
         config: what will run, if that is known.
+        join: other processes; see `hosts.start`.
     """
     if options.cpu_cores < 0:
         raise ConfigError(
             f"cpu_cores = {options.cpu_cores} is negative; 0 takes all there are."
         )
-    if not options.checkpoint_seconds >= 0:
-        raise ConfigError(
-            f"checkpoint_seconds = {options.checkpoint_seconds} is no time; 0 keeps a "
-            "checkpoint after every call, --no-checkpoint none."
-        )
     cores = options.cpu_cores or (config is not None and _one_core(config))
     if cores:  # XLA reads its number of threads here
         os.environ.setdefault("NPROC", str(int(cores)))
     if options.deterministic:
-        flags = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+        given = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{given} --xla_gpu_deterministic_ops=true".strip()
     import jax
 
     if options.compilation_cache and not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
@@ -152,6 +49,10 @@ def set_up_jax(options: Options, config: Config | None = None) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     if options.platform != "auto":
         jax.config.update("jax_platforms", options.platform.replace("gpu", "cuda"))
+    if join:
+        from jaxq import hosts
+
+        hosts.start(join)
     try:
         jax.devices()
     except Exception as error:  # of several types, by platform
@@ -199,10 +100,18 @@ def main(
     """
     again: list[str] = []
     with exit_codes(again, at_once=args is None):
-        config, options = parse(
-            presets, description or "", sys.argv[1:] if args is None else args
+        config, options = flags.parse(
+            presets,
+            description or "",
+            sys.argv[1:] if args is None else args,
+            flags.Options(),
         )
         validate(config)
+        if not options.checkpoint_seconds >= 0:
+            raise ConfigError(
+                f"checkpoint_seconds = {options.checkpoint_seconds} is no time; 0 "
+                "keeps a checkpoint after every call, --no-checkpoint none."
+            )
         again += _to_go_on(options)
         set_up_jax(options, config)
         from jaxq import blocks, run, signals
@@ -229,7 +138,7 @@ def main(
     return result
 
 
-def _to_go_on(options: Options) -> list[str]:
+def _to_go_on(options: flags.Options) -> list[str]:
     """The options that a command to go on has to repeat."""
     words = [] if options.platform == "auto" else ["--platform", options.platform]
     words += ["--deterministic"] if options.deterministic else []

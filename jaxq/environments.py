@@ -1,7 +1,7 @@
 """The adapter between gymnax's environments and the training loop."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -24,6 +24,8 @@ class Environment(NamedTuple):
 
     reset: (key) -> EnvState
     step: (key, EnvState, action[]) -> (EnvState, Step); resets by itself after an end
+    bind: (parameters: name -> []) -> the same environment with these parameters, which
+        a compiled program may take as inputs
     """
 
     spec: EnvSpec
@@ -31,6 +33,8 @@ class Environment(NamedTuple):
     step: Callable[[Key, EnvState, Array], tuple[EnvState, Step]]
     time_limit: float = math.inf  # steps
     optimal_return: float = math.nan
+    parameters: tuple[tuple[str, float], ...] = ()  # those that were set, by name
+    bind: Callable[[Mapping[str, Array]], "Environment"] | None = None
 
 
 def adapt(
@@ -40,6 +44,7 @@ def adapt(
     changed: bool = False,
     timeout_is_terminal: bool = False,
     table: catalogue.TableIndex | None = None,
+    parameters: Mapping[str, float] | None = None,
 ) -> Environment:
     """Adapt any object with gymnax's interface.
 
@@ -53,6 +58,7 @@ def adapt(
         changed: whether arguments differ from the registered environment's.
         timeout_is_terminal: report a truncation as a termination.
         table: numbering of its states, for a table of values.
+        parameters: those of `params` that a compiled program may take as inputs.
 
     Raises:
         ConfigError: if the object does not keep to the interface.
@@ -92,28 +98,55 @@ def adapt(
             lambda leaf, like: jnp.asarray(leaf, like.dtype), inner, step_shape[1]
         )
 
-    def reset(key: Key) -> EnvState:
-        observation, inner = env.reset(key, params)
-        return EnvState(cast_state(inner), cast(observation))
+    def build(params: Any) -> Environment:
+        def reset(key: Key) -> EnvState:
+            observation, inner = env.reset(key, params)
+            return EnvState(cast_state(inner), cast(observation))
 
-    def step(key: Key, state: EnvState, action: Array) -> tuple[EnvState, Step]:
-        observation, inner, reward, terminated, truncated, info = env.step(
-            key, state.inner, action, params
-        )
-        terminated, truncated = jnp.bool_(terminated), jnp.bool_(truncated)
-        if timeout_is_terminal:
-            terminated = terminated | truncated
-        said = Step(
-            observation=state.observation,
-            action=action,
-            reward=jnp.asarray(reward, jnp.float32),
-            terminated=terminated,
-            truncated=truncated & ~terminated,
-            next_observation=cast(info["final_observation"]),
-        )
-        return EnvState(cast_state(inner), cast(observation)), said
+        def step(key: Key, state: EnvState, action: Array) -> tuple[EnvState, Step]:
+            observation, inner, reward, terminated, truncated, info = env.step(
+                key, state.inner, action, params
+            )
+            terminated, truncated = jnp.bool_(terminated), jnp.bool_(truncated)
+            if timeout_is_terminal:
+                terminated = terminated | truncated
+            said = Step(
+                observation=state.observation,
+                action=action,
+                reward=jnp.asarray(reward, jnp.float32),
+                terminated=terminated,
+                truncated=truncated & ~terminated,
+                next_observation=cast(info["final_observation"]),
+            )
+            return EnvState(cast_state(inner), cast(observation)), said
 
-    return Environment(spec, reset, step, limit, optimum)
+        return Environment(spec, reset, step, limit, optimum)
+
+    def bind(values: Mapping[str, Array]) -> Environment:
+        return build(params.replace(**values))
+
+    built = build(params)
+    if not parameters or not _traceable(bind, parameters):
+        return built
+    return built._replace(parameters=tuple(parameters.items()), bind=bind)
+
+
+def _traceable(
+    bind: Callable[[Mapping[str, Array]], Environment], parameters: Mapping[str, float]
+) -> bool:
+    """Whether an environment takes its parameters as inputs of a program."""
+
+    def play(key: Key, values: Mapping[str, Array]) -> Any:
+        env = bind(values)
+        return env.step(key, env.reset(key), jnp.int32(0))
+
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    values = {name: jax.ShapeDtypeStruct((), jnp.float32) for name in parameters}
+    try:
+        jax.eval_shape(play, key, values)
+    except (jax.errors.ConcretizationTypeError, TypeError, ValueError):
+        return False
+    return True
 
 
 REINSTALL = (

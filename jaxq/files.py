@@ -79,8 +79,8 @@ class Lock:
         Locked: if another process holds it, with that one's number and start.
     """
 
-    def __init__(self, directory: pathlib.Path):
-        self._file = (directory / ".lock").open("a+")
+    def __init__(self, directory: pathlib.Path, name: str = ".lock"):
+        self._file = (directory / name).open("a+")
         if fcntl is None:
             return
         try:

@@ -1,88 +1,22 @@
 """All seeds of a run: their states, block by block, and what is read from them."""
 
 import concurrent.futures
-import dataclasses
 import functools
 import itertools
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxq import algorithms, evaluate, snapshot, tallies, threefry, train
+from jaxq import evaluate, programs, snapshot, tallies, train
 from jaxq.blocks import Block, used_devices
-from jaxq.config import Config, annotation, traced_fields
+from jaxq.config import Config
 from jaxq.environments import Environment
-from jaxq.papers import compose
 from jaxq.plan import plan
-from jaxq.types import Array, Key, PyTree, seed_axes
-
-_EVALUATE = 2**32 - 2  # folded into a seed's key for the keys of evaluation
-
-
-def traced(config: Config) -> Config:
-    """The configuration with its traced fields as arrays, ready for `jit`."""
-    config = compose(config)
-    arrays: dict[str, Any] = {}
-    for name in traced_fields():
-        value, kind = getattr(config, name), annotation(name)[0]
-        if value is not None:
-            arrays[name] = np.asarray(value, np.int32 if kind is int else np.float32)
-    return dataclasses.replace(config, **arrays)
-
-
-@functools.partial(jax.jit, static_argnames=("env",))
-def start(config: Config, keys: Key, *, env: Environment) -> train.RunState:
-    """Initialise and warm up the seeds of a block; keys: [S]."""
-    one = functools.partial(train.start, config, env)
-    axes = seed_axes(jax.eval_shape(one, keys[0]))
-    return jax.vmap(one, out_axes=axes)(keys)
-
-
-@functools.partial(jax.jit, static_argnames=("env",), donate_argnames=("state",))
-def chunk(
-    config: Config,
-    keys: Key,
-    state: train.RunState,
-    iterations: Array | None = None,
-    *,
-    env: Environment,
-) -> train.RunState:
-    """Train the seeds of a block for a chunk of iterations."""
-    axes = seed_axes(state)
-
-    def one(key: Key, state: train.RunState) -> train.RunState:
-        return train.chunk(config, env, key, state, iterations)
-
-    return jax.vmap(one, in_axes=(0, axes), out_axes=axes)(keys, state)
-
-
-@functools.partial(jax.jit, static_argnames=("env",))
-def play(
-    config: Config,
-    keys: Key,
-    state: train.RunState,
-    epsilon: Array,
-    *,
-    env: Environment,
-) -> evaluate.Evaluation:
-    """Evaluate the seeds of a block on keys of their own; [S, K]."""
-    agent = algorithms.make(config, env.spec)
-    max_steps = int(min(config.eval_max_steps, env.time_limit))
-
-    def one(key: Key, state: train.RunState) -> evaluate.Evaluation:
-        key = jax.random.fold_in(jax.random.fold_in(key, _EVALUATE), state.steps.value)
-        return evaluate.evaluate(
-            key, agent, state.agent, env, config.eval_episodes, epsilon, max_steps
-        )
-
-    return jax.vmap(one, in_axes=(0, seed_axes(state)))(keys, state)
-
-
-make_keys = jax.jit(jax.vmap(threefry.key))
+from jaxq.types import PyTree
 
 
 class Measurement(NamedTuple):
@@ -109,11 +43,21 @@ class Population:
         env: Environment,
         blocks: list[Block],
         saved: dict[str, np.ndarray] | None = None,
+        members: int | None = None,
     ):
-        """Warm every seed up, or go on from what `arrays` gave, which is emptied."""
+        """Warm every member up.
+
+        Args:
+            config: of all; a block may change its traced fields.
+            env: the environment.
+            blocks: of members.
+            saved: what `arrays` gave, to go on from; it is emptied.
+            members: those of the blocks that are no repeats; None takes num_seeds.
+        """
+        self._members = config.num_seeds if members is None else members
         self._config = config
-        self._traced = traced(config)
         self._env = env
+        self._settings = [self._setting(block) for block in blocks]
         self._blocks = blocks
         self.devices = used_devices(blocks)
         self.width = int(blocks[0].seeds.size)
@@ -121,18 +65,30 @@ class Population:
         self._compiling = {device: threading.Lock() for device in self.devices}
         self._compiled: set[tuple[Callable, jax.Device]] = set()
         self._keys = [
-            jax.device_put(make_keys(block.seeds), block.device) for block in blocks
+            jax.device_put(programs.make_keys(block.seeds), block.device)
+            for block in blocks
         ]
         self.intact = True  # whether the states can be read
         self.states = (
-            self._each(start, lambda i: (self._keys[i],))
+            self._each(programs.start, lambda i: (self._keys[i],))
             if saved is None
             else [self._restore(i, saved) for i in range(len(blocks))]
         )
 
+    def _setting(self, block: Block) -> tuple[Config, dict[str, np.ndarray]]:
+        """Traced fields and parameters of the environment, on the block's device."""
+        values = dict(self._env.parameters) | dict(block.parameters)
+        parameters = {
+            name: np.asarray(value, np.float32) for name, value in values.items()
+        }
+        return programs.traced(self._config, block.changes), parameters
+
     def _restore(self, index: int, saved: dict[str, np.ndarray]) -> train.RunState:
-        start_one = functools.partial(start, env=self._env)
-        shapes = jax.eval_shape(start_one, self._traced, self._keys[index])
+        config, parameters = self._settings[index]
+        shapes = jax.eval_shape(
+            functools.partial(programs.start, env=self._env),
+            config, self._keys[index], parameters,
+        )  # fmt: skip
         prefix = f"block{index}/"
         names = [name for name in saved if name.startswith(prefix)]
         own = {name: saved.pop(name) for name in names}  # no second copy is kept
@@ -152,7 +108,9 @@ class Population:
         """function(config, *arguments(index)) for every block, workers side by side."""
 
         def call(index: int) -> PyTree:
-            return function(self._traced, *arguments(index), env=self._env)
+            config, parameters = self._settings[index]
+            more = {"parameters": parameters, "env": self._env}
+            return function(config, *arguments(index), **more)
 
         def call_compiled(index: int) -> PyTree:
             device = self._blocks[index].device
@@ -194,7 +152,7 @@ class Population:
         more = () if iterations is None else (np.int32(iterations),)
         self.intact = False  # the states are handed over
         self.states = self._each(
-            chunk, lambda i: (self._keys[i], self.states[i], *more)
+            programs.chunk, lambda i: (self._keys[i], self.states[i], *more)
         )
         self.intact = True
 
@@ -203,16 +161,16 @@ class Population:
         return self._join([read(state) for state in self.states])
 
     def _join(self, parts: list[PyTree]) -> PyTree:
-        count = self._config.num_seeds
         return jax.tree.map(
-            lambda *leaves: np.concatenate(leaves)[:count], *jax.device_get(parts)
+            lambda *leaves: np.concatenate(leaves)[: self._members],
+            *jax.device_get(parts),
         )
 
     def evaluate(self, epsilon: float) -> evaluate.Evaluation:
         """Evaluate every seed; [S, K]."""
         chance = np.float32(epsilon)
         return self._join(
-            self._each(play, lambda i: (self._keys[i], self.states[i], chance))
+            self._each(programs.play, lambda i: (self._keys[i], self.states[i], chance))
         )
 
     @property

@@ -33,6 +33,7 @@ class Built(NamedTuple):
     env: Any
     params: Any
     changed: bool  # whether anything differs from the registered environment
+    parameters: dict[str, float]  # what was set, and a program may take as input
 
 
 def build(
@@ -68,8 +69,9 @@ def build(
     _, params = make(name)
     fields = {field.name for field in dataclasses.fields(params)}
     changes = {key: values.pop(key) for key in list(values) if key in fields}
+    defaults = {key: getattr(params, key) for key in changes}
     for key, value in changes.items():
-        default = getattr(params, key)
+        default = defaults[key]
         if isinstance(value, bool) != isinstance(default, bool) or not isinstance(
             value, int | float
         ):
@@ -93,7 +95,12 @@ def build(
             f"{inspect.signature(type(make(name)[0]))}."
         ) from error
     changed = bool(values or changes or time_limit or sticky_actions)
-    return Built(env, params, changed)
+    free = {
+        key: float(value)
+        for key, value in changes.items()
+        if isinstance(defaults[key], float) and key != "max_steps_in_episode"
+    }
+    return Built(env, params, changed, free)
 
 
 def make(
@@ -126,7 +133,14 @@ def make(
         sticky_actions=sticky_actions,
         full_action_set=full_action_set,
     )
-    return adapt(built.env, built.params, name, built.changed, timeout_is_terminal)
+    return adapt(
+        built.env,
+        built.params,
+        name,
+        built.changed,
+        timeout_is_terminal,
+        parameters=built.parameters,
+    )
 
 
 def from_config(config: Config) -> Environment:

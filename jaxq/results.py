@@ -52,7 +52,7 @@ def config_hash(config: Config) -> str:
 def make_directory(root: pathlib.Path, config: Config, name: str) -> pathlib.Path:
     """A new directory root/algorithm/environment/time-hash, never an old one."""
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    parent = root / config.algorithm / _file_name(name)
+    parent = root / config.algorithm / file_name(name)
     parent.mkdir(parents=True, exist_ok=True)
     for number in range(1, 1_000):
         suffix = "" if number == 1 else f"-{number}"
@@ -65,7 +65,8 @@ def make_directory(root: pathlib.Path, config: Config, name: str) -> pathlib.Pat
     raise FileExistsError(f"no free name for a run in {parent}")
 
 
-def _file_name(text: str) -> str:
+def file_name(text: str) -> str:
+    """Text of a user as part of a path."""
     plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in text[:100])
     return plain.lstrip(".")
 

@@ -46,15 +46,20 @@ def bootstrap_iqm(
     """
     if scores.shape[0] == 0:
         raise ValueError("a statistic over seeds needs at least one seed")
-    generator = np.random.default_rng(0)
-    draws = generator.integers(scores.shape[0], size=(resamples, scores.shape[0]))
+    drawn = draws(scores.shape[0], resamples)
     flat = scores.reshape(scores.shape[0], -1)
     # One point at a time: all at once would hold resamples x seeds x points numbers.
-    samples = np.stack([iqm(column[draws], axis=1) for column in flat.T], axis=-1)
+    samples = np.stack([iqm(column[drawn], axis=1) for column in flat.T], axis=-1)
     tail = 100 * (1 - confidence) / 2
     low, high = np.percentile(samples, [tail, 100 - tail], axis=0)
     shape = scores.shape[1:]
     return Interval(iqm(scores), low.reshape(shape), high.reshape(shape))
+
+
+def draws(num_seeds: int, resamples: int) -> np.ndarray:
+    """Seeds of every bootstrap sample, always the same; [resamples, num_seeds]."""
+    generator = np.random.default_rng(0)
+    return generator.integers(num_seeds, size=(resamples, num_seeds))
 
 
 def area_under_curve(steps: np.ndarray, scores: np.ndarray) -> np.ndarray:

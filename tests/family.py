@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from mdps import ConstantReward, Corridor, Gauntlet
 
-from jaxq import algorithms, catalogue, environments, papers, plan, population, types
+from jaxq import algorithms, catalogue, environments, papers, plan, programs, types
 from jaxq.config import Config
 
 # Random behaviour throughout: every action of every state is learned.
@@ -100,14 +100,14 @@ class Trained:
 
     def __init__(self, config, env, seeds=(0,)):
         self.config, self.env = config, env
-        self.traced = population.traced(config)
-        self.keys = population.make_keys(np.uint32(seeds))
-        self.state = population.start(self.traced, self.keys, env=env)
+        self.traced = programs.traced(config)
+        self.keys = programs.make_keys(np.uint32(seeds))
+        self.state = programs.start(self.traced, self.keys, env=env)
 
     def chunk(self, state):
         # Donated: hand over a copy.
         state = jax.tree.map(jnp.array, state)
-        return population.chunk(self.traced, self.keys, state, env=self.env)
+        return programs.chunk(self.traced, self.keys, state, env=self.env)
 
     def train(self):
         loop = plan.plan(self.config)

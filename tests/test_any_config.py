@@ -8,7 +8,7 @@ import typing
 import jax
 import pytest
 
-from jaxq import algorithms, checks, population, train
+from jaxq import algorithms, checks, programs, train
 from jaxq.config import Config, ConfigError, annotation, from_json
 from jaxq.fields import Range
 
@@ -88,7 +88,7 @@ def outcome(config):
         assert len(str(error)) > 20 and "\n" not in str(error)
         return False
     key = jax.eval_shape(lambda: jax.random.key(0))
-    traced = population.traced(config)
+    traced = programs.traced(config)
     state = jax.eval_shape(lambda key: train.start(traced, env, key), key)
     after = jax.eval_shape(
         lambda key, state: train.iteration(traced, env, key, state)[0], key, state

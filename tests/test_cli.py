@@ -44,7 +44,7 @@ def test_programs_are_kept_and_a_chunk_is_traced(tmp_path):
 )
 def test_where_programs_are_kept(words, changes, directory, tmp_path):
     code = (
-        f"from jaxq import cli; cli.set_up_jax(cli.{words}); import jax; "
+        f"from jaxq import cli, flags; cli.set_up_jax(flags.{words}); import jax; "
         "print(jax.config.jax_compilation_cache_dir)"
     )
     done = subprocess.run(
@@ -56,7 +56,8 @@ def test_where_programs_are_kept(words, changes, directory, tmp_path):
 
 def test_deterministic_is_told_to_xla_before_jax_starts():
     code = (
-        "from jaxq import cli; cli.set_up_jax(cli.Options(deterministic=True)); "
+        "from jaxq import cli, flags; "
+        "cli.set_up_jax(flags.Options(deterministic=True)); "
         "import os; print(os.environ['XLA_FLAGS'])"
     )
     done = subprocess.run(
@@ -80,7 +81,7 @@ def test_deterministic_is_told_to_xla_before_jax_starts():
 )
 def test_threads_of_xla(words, threads):
     code = (
-        "from jaxq import cli; from jaxq.cli import Options; "
+        "from jaxq import cli; from jaxq.flags import Options; "
         f"from jaxq.config import Config; cli.set_up_jax({words}); "
         "import os; print(os.environ.get('NPROC'))"
     )

@@ -100,10 +100,10 @@ def test_more_gradient_steps_than_a_counter_holds_are_refused():
 
 
 def test_integers_where_floats_belong_compile_to_the_same_program():
-    from jaxq import population
+    from jaxq import programs
 
     one, other = (
-        population.traced(Config(discount=value, learning_rate=value))
+        programs.traced(Config(discount=value, learning_rate=value))
         for value in (1, 1.0)
     )
     assert one.discount.dtype == other.discount.dtype == "float32"

@@ -11,7 +11,7 @@ from conftest import same
 from family import NAMES, OF_BEHAVIOUR, ROLLOUTS, Trained, lane
 from mdps import CORRIDOR, PROBES, seen
 
-from jaxq import algorithms, papers, plan, population
+from jaxq import algorithms, papers, plan, programs
 
 # Slow to move: a step carries the mass of two-hot targets to the next atom only, and
 # the maximum over noisy values is too large until the noise is learned away.
@@ -119,12 +119,12 @@ def test_the_conditions_of_the_loop(name):
     loop = plan.plan(config)
     trained = Trained(config, family.gauntlet(), seeds=(0, 1, 2))
     start = trained.state
-    before = population.chunk._cache_size()
+    before = programs.chunk._cache_size()
     once = trained.chunk(start)
     twice = trained.chunk(once)
     # A round trip through the host.
     assert same(twice, trained.chunk(jax.device_get(once)))
-    assert population.chunk._cache_size() == before + 1
+    assert programs.chunk._cache_size() == before + 1
     for leaf in jax.tree.leaves(twice.agent.learner.params):
         assert np.isfinite(leaf).all()
     if config.network != "table":

@@ -15,7 +15,7 @@ LAYERS = [
     {"config"},
     {"papers"},
     {"plan"},
-    {"types", "validation"},
+    {"types", "validation", "spaces", "flags"},
     {"threefry", "blocks"},
     {
         "returns",
@@ -28,6 +28,7 @@ LAYERS = [
         "provenance",
         "files",
         "signals",
+        "hosts",
     },
     {
         "replay",
@@ -56,10 +57,12 @@ LAYERS = [
     {"tabular"},
     {"algorithms"},
     {"train", "evaluate", "checks"},
+    {"programs"},
     {"population", "results", "progress", "memory"},
-    {"plots", "curves", "resume"},
-    {"recorder"},
-    {"run"},
+    {"plots", "curves", "resume", "packing"},
+    {"recorder", "sweep"},
+    {"run", "ranking", "computing"},
+    {"charts", "verdict"},
     {"cli"},
 ]
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxq import memory, papers, population, registry, run
+from jaxq import memory, papers, programs, registry, run
 from jaxq.config import Config, ConfigError
 from jaxq.types import Counter
 
@@ -33,8 +33,8 @@ SMALL = Config(
 def test_what_is_foretold_is_what_a_state_takes(changes):
     config = papers.compose(dataclasses.replace(SMALL, **changes))
     env = registry.from_config(config)
-    keys = population.make_keys(np.uint32([0, 1]))
-    state = population.start(population.traced(config), keys, env=env)
+    keys = programs.make_keys(np.uint32([0, 1]))
+    state = programs.start(programs.traced(config), keys, env=env)
     own = jax.tree.map(
         lambda leaf: () if isinstance(leaf, Counter) else leaf,
         state,

@@ -14,8 +14,8 @@ import pytest
 from jaxq import (
     blocks,
     checkpoint,
-    cli,
     files,
+    flags,
     plan,
     population,
     recorder,
@@ -304,15 +304,18 @@ def test_what_is_no_run_is_refused(content, message, tmp_path):
     if content is not None:
         (tmp_path / "config.json").write_text(content)
     with pytest.raises(ConfigError, match=message):
-        cli.parse({"a": BASE}, "", ["--resume", str(tmp_path)])
+        flags.parse({"a": BASE}, "", ["--resume", str(tmp_path)], flags.Options())
 
 
 def test_the_command_line_takes_the_configuration_of_the_run(finished):
     for words in (["--resume", str(finished)], [f"--resume={finished}"]):
-        found, options = cli.parse({"a": Config()}, "", words)
+        found, options = flags.parse({"a": Config()}, "", words, flags.Options())
         assert found == config() and options.resume == finished
-    found, _ = cli.parse(
-        {"a": Config()}, "", ["--resume", str(finished), "--total-steps", "2000"]
+    found, _ = flags.parse(
+        {"a": Config()},
+        "",
+        ["--resume", str(finished), "--total-steps", "2000"],
+        flags.Options(),
     )
     assert found == config(total_steps=2000)
 

@@ -17,6 +17,7 @@ from jaxq import (
     files,
     plan,
     population,
+    programs,
     registry,
     results,
     run,
@@ -48,18 +49,16 @@ TINY = Config(
 
 
 def make_keys(config):
-    return population.make_keys(blocks.layout(config, jax.devices()[:1])[0].seeds)
+    return programs.make_keys(blocks.layout(config, jax.devices()[:1])[0].seeds)
 
 
 def trained(config, chunks=2, seeds=None):
     """State after some chunks; leading axis the seeds of one block."""
     env = registry.from_config(config)
-    keys = (
-        make_keys(config) if seeds is None else population.make_keys(np.uint32(seeds))
-    )
-    state = population.start(population.traced(config), keys, env=env)
+    keys = make_keys(config) if seeds is None else programs.make_keys(np.uint32(seeds))
+    state = programs.start(programs.traced(config), keys, env=env)
     for _ in range(chunks):
-        state = population.chunk(population.traced(config), keys, state, env=env)
+        state = programs.chunk(programs.traced(config), keys, state, env=env)
     return jax.device_get(state)
 
 
@@ -141,7 +140,7 @@ def test_a_host_round_trip_changes_nothing(four):
     state = trained(TINY, chunks=1)
     state = jax.tree.map(lambda leaf: np.array(leaf), state)
     env = registry.from_config(TINY)
-    state = population.chunk(population.traced(TINY), make_keys(TINY), state, env=env)
+    state = programs.chunk(programs.traced(TINY), make_keys(TINY), state, env=env)
     assert same(jax.device_get(state), four)
 
 
@@ -158,16 +157,16 @@ def test_one_compilation_serves_every_value_of_every_traced_field():
     env = registry.from_config(TINY)
     base = dataclasses.replace(TINY, max_grad_norm=1.0, q_penalty=0.1)
     keys = make_keys(TINY)
-    state = population.start(population.traced(base), keys, env=env)
+    state = programs.start(programs.traced(base), keys, env=env)
     size = None
     for name in configs.traced_fields():
         value = getattr(base, name)
         changed = dataclasses.replace(
             base, **{name: value + 1 if isinstance(value, int) else value / 2}
         )
-        state = population.chunk(population.traced(changed), keys, state, env=env)
-        size = size or population.chunk._cache_size()
-        assert population.chunk._cache_size() == size, name
+        state = programs.chunk(programs.traced(changed), keys, state, env=env)
+        size = size or programs.chunk._cache_size()
+        assert programs.chunk._cache_size() == size, name
     assert len(configs.traced_fields()) >= 30
 
 
@@ -190,10 +189,8 @@ def resumed():
 def resumed_chunk(config):
     """The chunk as it is traced and compiled for a state that comes from the host."""
     env, keys = registry.from_config(config), make_keys(config)
-    state = jax.device_get(population.start(population.traced(config), keys, env=env))
-    return state, population.chunk.trace(
-        population.traced(config), keys, state, env=env
-    )
+    state = jax.device_get(programs.start(programs.traced(config), keys, env=env))
+    return state, programs.chunk.trace(programs.traced(config), keys, state, env=env)
 
 
 def test_a_resumed_chunk_neither_selects_nor_scatters_over_the_buffer(resumed):
@@ -254,9 +251,9 @@ def test_a_convolution_is_patches_and_a_product_and_adam_is_not_selected_over():
         TINY, environment="Breakout-MinAtar", buffer_size=2_000, batch_size=8
     )
     env, keys = registry.from_config(config), make_keys(config)
-    config = population.traced(config)
-    state = jax.eval_shape(lambda keys: population.start(config, keys, env=env), keys)
-    trace = population.chunk.trace(config, keys, state, env=env)
+    config = programs.traced(config)
+    state = jax.eval_shape(lambda keys: programs.start(config, keys, env=env), keys)
+    trace = programs.chunk.trace(config, keys, state, env=env)
     names = {equation.primitive.name for equation in equations(trace.jaxpr.jaxpr)}
     assert "conv_general_dilated" not in names and "dot_general" in names
     kernel = (4, 1024, 128)  # of four seeds
@@ -298,9 +295,7 @@ def test_a_diverged_seed_is_frozen_and_the_others_untouched(four):
         agent=state.agent._replace(learner=state.agent.learner._replace(params=params))
     )
     env = registry.from_config(TINY)
-    after = population.chunk(
-        population.traced(TINY), make_keys(TINY), poisoned, env=env
-    )
+    after = programs.chunk(programs.traced(TINY), make_keys(TINY), poisoned, env=env)
     after = jax.device_get(after)
     assert after.agent.learner.diverged_at.tolist() == [-1, 125, -1, -1]
     for i in (0, 2, 3):

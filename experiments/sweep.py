@@ -1,0 +1,234 @@
+"""Settings x seeds in the fewest compiled programs, ranked, and the best confirmed.
+
+--grid takes every combination of ranges, --random N draws from them, --settings reads a
+CSV file. A range is field=1,2,3, field=log:LOW:HIGH or field=uniform:LOW:HIGH, with
+:POINTS after it in a grid; env.NAME is a parameter of the environment. The same command
+goes on with a sweep that was stopped.
+"""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+import shlex
+import sys
+from typing import TYPE_CHECKING, Literal
+
+import dqn
+
+from jaxq import cli, flags, papers, spaces
+from jaxq.config import Config, ConfigError
+from jaxq.validation import validate
+
+if TYPE_CHECKING:
+    from jaxq.sweep import Sweep
+    from jaxq.verdict import Verdict
+
+PRESETS = dqn.PRESETS
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments(flags.Machine):
+    """What is tried, and where."""
+
+    grid: tuple[str, ...] = ()
+    """Ranges of which every combination is tried."""
+    random: int = 0
+    """Settings to draw from --ranges."""
+    ranges: tuple[str, ...] = ()
+    """Ranges that --random draws from."""
+    method: Literal["random", "latin", "sobol"] = "sobol"
+    """How --random draws: independently, a Latin hypercube, or Sobol's sequence."""
+    sample_seed: int = 0
+    """Seed of --random."""
+    settings: pathlib.Path | None = None
+    """CSV file with a setting in every row and a field in every column."""
+    score: Literal["final", "area"] = "final"
+    """What ranks: the greedy return in the end, or its mean over the steps."""
+    confirm_seeds: int | None = None
+    """Fresh seeds on which the best setting is run again; None takes as many as it was
+    chosen on, 0 none."""
+    top: int = 10
+    """Settings that are printed."""
+    dry_run: bool = False
+    """Print the programs, members, bytes and blocks, and compute nothing."""
+    shard: str = "1/1"
+    """i/n: compute every n-th block, the i-th first; --merge puts shares together."""
+    merge: tuple[pathlib.Path, ...] = ()
+    """Directories of shares of a sweep: gather their blocks in the first, and rank."""
+    distributed: str = ""
+    """Compute with other processes: auto (SLURM, Open MPI, TPU pods), or
+    ADDRESS:PORT,INDEX/COUNT."""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run a sweep, or what is missing of it, and say what it tells."""
+    with cli.exit_codes([], at_once=args is None):
+        words = sys.argv[1:] if args is None else args
+        config, arguments = flags.parse(PRESETS, __doc__ or "", words, Arguments())
+        config = papers.compose(config)
+        validate(config)
+        share = read_share(arguments.shard)
+        settings, ranges = read_settings(arguments)
+        for setting in settings:
+            validate(spaces.apply(config, setting))
+        cli.set_up_jax(arguments, join=arguments.distributed)
+        run(config, settings, ranges, share, arguments)
+
+
+def read_share(text: str) -> tuple[int, int]:
+    """I - 1 and n from i/n."""
+    index, _, count = text.partition("/")
+    if not (index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
+        raise ConfigError(f"shard = {text!r} is not of the form i/n, with 1 <= i <= n.")
+    return int(index) - 1, int(count)
+
+
+def read_settings(arguments: Arguments) -> tuple[list[spaces.Setting], list[str]]:
+    """The settings, and the ranges they come from."""
+    ways = {
+        "grid": bool(arguments.grid),
+        "random": arguments.random != 0,
+        "settings": arguments.settings is not None,
+        "merge": bool(arguments.merge),
+    }
+    given = [f"--{name}" for name, is_given in ways.items() if is_given]
+    if len(given) != 1:
+        raise ConfigError(
+            f"{' and '.join(given) or 'nothing'} says what is tried: give one of "
+            "--grid, --random with --ranges, --settings, and --merge."
+        )
+    if bool(arguments.random) != bool(arguments.ranges):
+        raise ConfigError("--random N and --ranges belong together.")
+    words = list(arguments.grid or arguments.ranges)
+    ranges = [spaces.parse(word) for word in words]
+    names = [r.field for r in ranges]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"a field is given twice: {', '.join(names)}.")
+    if arguments.settings:
+        return spaces.read(arguments.settings), []
+    if arguments.grid:
+        return spaces.grid(ranges), words
+    if arguments.random:
+        draw = arguments.random, arguments.method, arguments.sample_seed
+        return spaces.sample(ranges, *draw), words
+    return [], []
+
+
+def run(
+    config: Config,
+    settings: list[spaces.Setting],
+    ranges: list[str],
+    share: tuple[int, int],
+    arguments: Arguments,
+) -> None:
+    """Compute what is missing, and report."""
+    from jaxq import blocks, computing, files, hosts, provenance, signals, sweep
+    from jaxq import progress as bars
+
+    signals.Stopper.end_process = True
+    devices = blocks.workers(arguments.cpu_cores)
+    if arguments.merge:
+        target, *others = arguments.merge
+        with files.Lock(target):
+            copied = sweep.merge(target, others)
+            print(f"{copied} blocks copied to {target}")
+            report(sweep.load(target, devices), target, arguments)
+        return
+    tried = sweep.make(config, settings, ranges, devices)
+    directory = sweep.directory_of(arguments.output, tried)
+    if arguments.dry_run:
+        print(sweep.describe(tried), f"would be kept in {directory}", sep="\n")
+        return
+    with contextlib.ExitStack() as held:
+        stop = held.enter_context(signals.Stopper())
+        if hosts.index() == 0:
+            specs = {program.env.spec.name for program in tried.programs}
+            record = provenance.manifest(", ".join(sorted(specs)), devices, 0)
+            directory.mkdir(parents=True, exist_ok=True)
+            held.enter_context(files.Lock(directory, _lock(share)))
+            tried = sweep.begin(
+                tried, directory, record, devices, arguments.force_resume
+            )
+        tried = computing.agree(tried, devices)
+        total = sum(tried.steps(job) for job in tried.jobs[share[0] :: share[1]])
+        shown = arguments.progress and hosts.index() == 0
+        with bars.Progress(total, 1, shown) as bar:
+            bar.say(sweep.describe(tried))
+            bar.say(f"sweep: {directory}")
+            there = computing.run(tried, directory, devices, share, bar, stop)
+        if hosts.index() == 0:
+            if there:
+                print(f"{there} blocks were there already")
+            if share[1] == 1:
+                report(tried, directory, arguments)
+            else:
+                print(
+                    f"share {arguments.shard} is finished; when all are: python "
+                    f"experiments/sweep.py --merge {directory}, and the directories "
+                    "of others"
+                )
+
+
+def _lock(share: tuple[int, int]) -> str:
+    """Shares may be computed side by side in one directory."""
+    return ".lock" if share[1] == 1 else f".lock-{share[0] + 1}-of-{share[1]}"
+
+
+def report(tried: "Sweep", directory: pathlib.Path, arguments: Arguments) -> None:
+    """Rank, draw, and run the best setting again on fresh seeds."""
+    from jaxq import sweep, verdict
+
+    curves = sweep.collect(directory, tried)
+    verdicts = verdict.judge(tried, curves, arguments.score)
+    verdict.write(directory, tried, curves, verdicts, arguments.score, arguments.plot)
+    for found in verdicts:
+        print(f"\n{found.environment}, {arguments.score} return:")
+        print(verdict.table(tried, found, arguments.top))
+        for text in found.warnings:
+            print(f"warning: {text}")
+        confirm(tried, found, directory, arguments)
+    print(f"\nsaved in {directory}")
+
+
+def confirm(
+    tried: "Sweep", found: "Verdict", directory: pathlib.Path, arguments: Arguments
+) -> None:
+    """Run the best setting again on seeds that it was not chosen by."""
+    from jaxq import blocks, checkpoint, run, verdict
+
+    config = tried.configs[found.best]
+    program = next(i for i, p in enumerate(tried.programs) if found.best in p.settings)
+    width = tried.packings[program].width
+    words = ["python", "experiments/dqn.py", "--preset", "cleanrl"]
+    exact = dataclasses.replace(config, seed_block=width)
+    print(f"the best as a single run: {shlex.join(words + flags.flags(exact))}")
+    seeds = arguments.confirm_seeds
+    seeds = config.num_seeds if seeds is None else seeds
+    if not seeds:
+        return
+    fresh = verdict.confirmation(config, seeds)
+    root = directory / "confirmed"
+    before = [path.parent for path in root.rglob("config.json")]
+    same = [path for path in before if flags.read_config(path) == fresh]
+    if same and (same[0] / "summary.json").exists():
+        summary = json.loads((same[0] / "summary.json").read_text())
+    else:
+        summary = run.run(
+            fresh,
+            output=root,
+            resume=same[0] if same and checkpoint.found(same[0]) else None,
+            force_resume=arguments.force_resume,
+            plot=arguments.plot,
+            devices=blocks.workers(arguments.cpu_cores),
+        ).summary
+    final = summary["final_eval_return"]
+    low, high = final["confidence_95"]
+    print(
+        f"on {seeds} fresh seeds: final return IQM {final['iqm']:.4g}, 95 % CI "
+        f"[{low:.4g}, {high:.4g}] ({found.rows[0].iqm:.4g} on those it was chosen by)"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""The compiled programs of a block of members, with the axis that `vmap` adds.
+
+A member is a seed with a setting: traced fields of the configuration and parameters of
+the environment are inputs, [] where all members of a block have the same and [S] where
+every one has its own.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxq import algorithms, evaluate, threefry, train
+from jaxq.config import Config, annotation, traced_fields
+from jaxq.environments import Environment
+from jaxq.papers import compose
+from jaxq.types import Array, Key, PyTree, seed_axes
+
+_NOTHING: Mapping[str, Any] = {}
+_EVALUATE = 2**32 - 2  # folded into a seed's key for the keys of evaluation
+
+
+def traced(config: Config, changes: Mapping[str, Any] = _NOTHING) -> Config:
+    """The configuration with its traced fields as arrays, ready for `jit`.
+
+    Args:
+        config: of all members.
+        changes: traced fields in place of its own: [], or [S] for one a member.
+    """
+    config = dataclasses.replace(compose(config), **changes)
+    arrays: dict[str, Any] = {}
+    for name in traced_fields():
+        value, kind = getattr(config, name), annotation(name)[0]
+        if value is not None:
+            arrays[name] = np.asarray(value, np.int32 if kind is int else np.float32)
+    # Which seeds they are is no part of the program.
+    return dataclasses.replace(
+        config, **arrays, num_seeds=1, first_seed=0, seed_block=0
+    )
+
+
+def _axes(tree: PyTree) -> PyTree:
+    """Vmap's in_axes for scalars: None, or 0 where every member has its own."""
+    return jax.tree.map(lambda leaf: 0 if jnp.ndim(leaf) else None, tree)
+
+
+def _bound(env: Environment, parameters: Mapping[str, Array]) -> Environment:
+    return env.bind(parameters) if env.bind and parameters else env
+
+
+@functools.partial(jax.jit, static_argnames=("env",))
+def start(
+    config: Config,
+    keys: Key,
+    parameters: Mapping[str, Array] = _NOTHING,
+    *,
+    env: Environment,
+) -> train.RunState:
+    """Initialise and warm up the members of a block.
+
+    Args:
+        config: traced fields are [], or [S] where every member has its own.
+        keys: [S].
+        parameters: of the environment, like the fields.
+        env: the environment.
+    """
+
+    def one(config: Config, parameters: PyTree, key: Key) -> train.RunState:
+        return train.start(config, _bound(env, parameters), key)
+
+    axes = _axes(config), _axes(parameters), 0
+    first = jax.tree.map(
+        lambda leaf: leaf[0] if jnp.ndim(leaf) else leaf, (config, parameters, keys)
+    )
+    out_axes = seed_axes(jax.eval_shape(one, *first))
+    return jax.vmap(one, axes, out_axes)(config, parameters, keys)
+
+
+@functools.partial(jax.jit, static_argnames=("env",), donate_argnames=("state",))
+def chunk(
+    config: Config,
+    keys: Key,
+    state: train.RunState,
+    iterations: Array | None = None,
+    parameters: Mapping[str, Array] = _NOTHING,
+    *,
+    env: Environment,
+) -> train.RunState:
+    """Train the members of a block for a chunk of iterations; see `start`."""
+
+    def one(
+        config: Config, parameters: PyTree, key: Key, state: train.RunState
+    ) -> train.RunState:
+        return train.chunk(config, _bound(env, parameters), key, state, iterations)
+
+    out_axes = seed_axes(state)
+    axes = _axes(config), _axes(parameters), 0, out_axes
+    return jax.vmap(one, axes, out_axes)(config, parameters, keys, state)
+
+
+@functools.partial(jax.jit, static_argnames=("env",))
+def play(
+    config: Config,
+    keys: Key,
+    state: train.RunState,
+    epsilon: Array,
+    parameters: Mapping[str, Array] = _NOTHING,
+    *,
+    env: Environment,
+) -> evaluate.Evaluation:
+    """Evaluate the members of a block on keys of their own; [S, K]. See `start`."""
+    max_steps = int(min(config.eval_max_steps, env.time_limit))
+
+    def one(
+        config: Config, parameters: PyTree, key: Key, state: train.RunState
+    ) -> evaluate.Evaluation:
+        key = jax.random.fold_in(jax.random.fold_in(key, _EVALUATE), state.steps.value)
+        return evaluate.evaluate(
+            key,
+            algorithms.make(config, env.spec),
+            state.agent,
+            _bound(env, parameters),
+            config.eval_episodes,
+            epsilon,
+            max_steps,
+        )
+
+    axes = _axes(config), _axes(parameters), 0, seed_axes(state)
+    return jax.vmap(one, axes)(config, parameters, keys, state)
+
+
+make_keys = jax.jit(jax.vmap(threefry.key))
