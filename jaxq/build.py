@@ -79,6 +79,8 @@ def make_networks(config: Config, spec: EnvSpec) -> Networks:
         config.weight_init,
         config.normalization,
         config.noisy_sigma if config.noisy else None,
+        activation=config.activation,
+        output_scale=config.output_scale,
     )
     torso = make_torso(config, spec, style)
     values = layers.ActionValues(

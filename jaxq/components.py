@@ -89,7 +89,7 @@ class Components:
     noisy_sigma: Positive = 0.5
     """noisy: initial standard deviation, times sqrt(fan_in)."""
     normalization: Literal["none", "layer", "batch"] = "none"
-    """Normalise the inputs of every hidden ReLU."""
+    """Normalise the inputs of every hidden activation."""
     ensemble_size: Count = 1
     """Networks that learn side by side; more than one acts by Thompson sampling, one
     network an episode (Bootstrapped DQN)."""

@@ -133,7 +133,12 @@ class Basics:
     """minatar: width of the dense layer."""
     weight_init: Literal["torch", "lecun", "orthogonal"] = "torch"
     """torch: weights and biases uniform within 1/sqrt(fan_in); lecun: normal weights,
-    biases of zero; orthogonal: scaled by sqrt(2), biases of zero."""
+    biases of zero; orthogonal: scaled by sqrt(2), and the last layer by output_scale,
+    biases of zero."""
+    output_scale: Positive = 2.0**0.5
+    """orthogonal: scale of the last layer."""
+    activation: Literal["relu", "tanh"] = "relu"
+    """What follows every hidden layer."""
     initial_value: Annotated[float, Range(-1e9, 1e9), TRACED] = 0.0
     """table: initial value of every entry; optimistic above the best return."""
 

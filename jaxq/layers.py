@@ -15,7 +15,10 @@ _torch_kernel = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 def orthogonal(
-    key: Key, shape: tuple[int, int], dtype: jnp.dtype = jnp.float32, scale: float = 1.0
+    key: Key,
+    shape: tuple[int, int],
+    dtype: jnp.dtype = jnp.float32,
+    scale: float | Array = 1.0,
 ) -> Array:
     """A uniformly random matrix whose rows or columns, the fewer, are orthonormal.
 
@@ -46,6 +49,8 @@ class Style(NamedTuple):
     normalization: str = "none"  # none, layer or batch
     noisy_sigma: float | Array | None = None  # None: no noise
     training: bool = False  # batch: normalise by the minibatch, not by its history
+    activation: str = "relu"  # or tanh
+    output_scale: float | Array = 2.0**0.5  # orthogonal: of the last layer
 
 
 class Dense(nn.Module):
@@ -62,6 +67,7 @@ class Dense(nn.Module):
 
     features: int
     style: Style = Style()
+    scale: float | Array = 2.0**0.5  # of orthogonal weights
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -78,7 +84,7 @@ class Dense(nn.Module):
         if noisy or self.style.weight_init == "torch":
             kernel_init, bias_init = _torch_kernel, uniform
         elif self.style.weight_init == "orthogonal":
-            kernel_init = functools.partial(orthogonal, scale=2.0**0.5)
+            kernel_init = functools.partial(orthogonal, scale=self.scale)
         y = nn.Dense(self.features, kernel_init=kernel_init, bias_init=bias_init)(x)
         if not noisy:
             return y
@@ -108,7 +114,7 @@ def _squashed_normal(key: Key, size: int) -> Array:
 
 
 class Hidden(nn.Module):
-    """A dense layer, its normalisation and a ReLU."""
+    """A dense layer, its normalisation and its activation."""
 
     features: int
     style: Style = Style()
@@ -126,14 +132,14 @@ class Hidden(nn.Module):
                 axis_name=BATCH if self.style.training else None,
                 epsilon=1e-5,
             )(x)
-        return nn.relu(x)
+        return nn.tanh(x) if self.style.activation == "tanh" else nn.relu(x)
 
 
 BATCH = "batch"  # name of the axis over the examples of a minibatch
 
 
 class MLP(nn.Module):
-    """Fully connected layers with ReLU between them."""
+    """Fully connected layers with an activation after each."""
 
     hidden_sizes: Sequence[int]
     style: Style = Style()
@@ -217,7 +223,8 @@ class ActionValues(nn.Module):
     def _stream(self, x: Array, rows: int) -> Array:
         for size in self.stream_sizes:
             x = Hidden(size, self.style)(x)
-        x = Dense(rows * self.num_outputs, self.style)(x)
+        outputs = rows * self.num_outputs
+        x = Dense(outputs, self.style, self.style.output_scale)(x)
         return x.reshape(*x.shape[:-1], rows, self.num_outputs)
 
 

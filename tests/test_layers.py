@@ -220,3 +220,21 @@ def test_layer_normalisation_comes_before_the_relu(rng):
     found = apply(hidden, params, x)
     assert (np.asarray(found) == 0).any()
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_tanh_in_the_place_of_relu(rng):
+    hidden = Hidden(6, Style(activation="tanh"))
+    params = randomised(hidden, jnp.zeros(4), rng)
+    x = rng.normal(size=4).astype(np.float32)
+    expected = np.tanh(affine(params["Dense_0"], x))
+    np.testing.assert_allclose(apply(hidden, params, x), expected, rtol=1e-5)
+
+
+def test_the_last_layer_has_a_scale_of_its_own():
+    style = Style(weight_init="orthogonal", output_scale=0.1)
+    values = ActionValues(3, 1, stream_sizes=(16,), style=style)
+    params = values.init(jax.random.key(0), jnp.zeros(8))["params"]
+    hidden = np.asarray(params["Hidden_0"]["Dense_0"]["Dense_0"]["kernel"])
+    last = np.asarray(params["Dense_0"]["Dense_0"]["kernel"])
+    np.testing.assert_allclose(hidden @ hidden.T, 2 * np.eye(8), atol=1e-5)
+    np.testing.assert_allclose(last.T @ last, 0.01 * np.eye(3), atol=1e-6)
