@@ -14,6 +14,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Literal
 
+import arlbench
 import dqn
 
 from jaxq import cli, flags, papers, spaces
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from jaxq.sweep import Sweep
     from jaxq.verdict import Verdict
 
-PRESETS = dqn.PRESETS
+PRESETS = dqn.PRESETS | arlbench.PRESETS
 
 
 @dataclasses.dataclass(frozen=True)

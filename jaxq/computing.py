@@ -1,10 +1,13 @@
-"""The blocks of a sweep, trained round by round on every device and process."""
+"""The blocks of a sweep, trained one after another by the workers of every process."""
 
+import collections
+import concurrent.futures
 import io
-import itertools
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+import queue
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -12,7 +15,7 @@ import numpy as np
 from jaxq import curves, hosts, packing, sweep
 from jaxq import plan as plans
 from jaxq.config import Config
-from jaxq.population import Measurement, Population
+from jaxq.population import Measurement, Once, Population
 from jaxq.progress import Progress
 from jaxq.signals import Stopper
 from jaxq.sweep import Job, Sweep
@@ -28,8 +31,8 @@ def run(
 ) -> int:
     """Compute what is missing of a share of a sweep's blocks.
 
-    A round is a block for every worker of every process. Which blocks those are does
-    not change a bit of what is measured.
+    Every worker takes one block after another. Which of them takes a block, on which
+    device, changes no bit of what is measured.
 
     Args:
         tried: the sweep.
@@ -46,15 +49,22 @@ def run(
     jobs = tried.jobs[mine::count]
     done = _finished(directory, tried, bar)
     todo = [job for job in jobs if job.name not in done]
-    workers = min(json.loads(text) for text in hosts.gather(b"%d" % len(devices)))
-    steps = sum(tried.steps(job) for job in jobs) - sum(map(tried.steps, todo))
-    for number in range(len(tried.programs)):
-        own = [job for job in todo if job.program == number]
-        size = workers * hosts.count()
-        for first in range(0, len(own), size):
-            now = own[first : first + size]
-            _round(tried, now, devices[:workers], directory, bar, stop, steps)
-            steps += sum(map(tried.steps, now))
+    told = Told(bar, sum(tried.steps(job) for job in jobs if job.name in done))
+    workers = Workers(tried, devices, told)
+    if hosts.count() == 1:
+        for job, arrays in workers.train(todo):
+            with stop.deferred():
+                sweep.keep(directory, job, arrays)
+        return len(jobs) - len(todo)
+    # What a round has measured is gathered by all processes, and written by one.
+    sizes = [json.loads(text) for text in hosts.gather(b"%d" % len(devices))]
+    for first in range(0, len(todo), sum(sizes)):
+        own = first + sum(sizes[: hosts.index()])
+        found = dict(workers.train(todo[own : own + sizes[hosts.index()]]))
+        for data in hosts.gather(_packed(found)):
+            if hosts.index() == 0:
+                for job, arrays in _unpacked(data).items():
+                    sweep.keep(directory, job, arrays)
     return len(jobs) - len(todo)
 
 
@@ -78,102 +88,124 @@ def _finished(directory: pathlib.Path, tried: Sweep, bar: Progress) -> set[str]:
     return set(json.loads(hosts.gather(json.dumps(names).encode())[0]))
 
 
-def _round(
-    tried: Sweep,
-    jobs: Sequence[Job],
-    devices: Sequence[jax.Device],
-    directory: pathlib.Path,
-    bar: Progress,
-    stop: Stopper,
-    before: int,
-) -> None:
-    """Train a block a worker, and keep what was measured."""
-    size = len(devices)
-    mine = jobs[hosts.index() * size : (hosts.index() + 1) * size]
-    measured: list[dict[str, np.ndarray]] = []
-    if mine:
-        computation = Computation(tried, mine, devices)
-        share = sum(map(tried.steps, jobs)) / computation.total_steps
-        while computation.advance():
-            done = int(share * computation.population.steps)
-            bar.update(before + done, curves.latest(computation.points[-1]))
-        measured = computation.measured()
-    parts = [_unpacked(data) for data in hosts.gather(_packed(measured))]
-    if hosts.index() == 0:
-        with stop.deferred():
-            for job, arrays in zip(jobs, itertools.chain(*parts), strict=True):
-                sweep.keep(directory, job, arrays)
-
-
-def _packed(blocks: Sequence[Mapping[str, np.ndarray]]) -> bytes:
+def _packed(blocks: Mapping[Job, Mapping[str, np.ndarray]]) -> bytes:
     text = io.BytesIO()
-    named = {f"{i}/{k}": v for i, block in enumerate(blocks) for k, v in block.items()}
+    named = {
+        f"{job.program}/{job.block}/{name}": values
+        for job, arrays in blocks.items()
+        for name, values in arrays.items()
+    }
     np.savez(text, **named)  # type: ignore[arg-type]
     return text.getvalue()
 
 
-def _unpacked(data: bytes) -> list[dict[str, np.ndarray]]:
-    blocks: dict[int, dict[str, np.ndarray]] = {}
+def _unpacked(data: bytes) -> dict[Job, dict[str, np.ndarray]]:
+    blocks: dict[Job, dict[str, np.ndarray]] = {}
     with np.load(io.BytesIO(data)) as arrays:
-        for name in arrays.files:
-            number, _, field = name.partition("/")
-            blocks.setdefault(int(number), {})[field] = arrays[name]
-    return [blocks[i] for i in range(len(blocks))]
+        for text in arrays.files:
+            program, block, name = text.split("/")
+            own = blocks.setdefault(Job(int(program), int(block)), {})
+            own[name] = arrays[text]
+    return blocks
+
+
+class Told:
+    """Sums the steps of blocks that are trained side by side, for the bar."""
+
+    def __init__(self, bar: Progress, steps: int):
+        self._bar, self._before = bar, steps
+        self._now: collections.Counter[Job] = collections.Counter()
+        self._lock = threading.Lock()
+
+    def update(self, job: Job, steps: int, text: str) -> None:
+        """Report that a block has done a number of steps."""
+        with self._lock:
+            self._now[job] = steps
+            self._bar.update(self._before + self._now.total(), f"a block's {text}")
+
+
+class Workers:
+    """Threads that train blocks, each on a device of its own."""
+
+    def __init__(self, tried: Sweep, devices: Sequence[jax.Device], told: Told):
+        self._tried, self._told = tried, told
+        self._free: queue.SimpleQueue[jax.Device] = queue.SimpleQueue()
+        for device in devices:
+            self._free.put(device)
+        self._pool = concurrent.futures.ThreadPoolExecutor(len(devices))
+        self._once = [Once() for _ in tried.programs]
+
+    def train(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, dict[str, np.ndarray]]]:
+        """Blocks and what was measured of them, as they are finished."""
+        waiting = {self._pool.submit(self._train, job): job for job in jobs}
+        try:
+            for future in concurrent.futures.as_completed(waiting):
+                yield waiting[future], future.result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _train(self, job: Job) -> dict[str, np.ndarray]:
+        device = self._free.get()
+        try:
+            computation = Computation(self._tried, job, device, self._once[job.program])
+            while computation.advance():
+                steps = int(computation.share_done * self._tried.steps(job))
+                text = curves.latest(computation.points[-1])
+                self._told.update(job, steps, text)
+            return computation.measured()
+        finally:
+            self._free.put(device)
 
 
 class Computation:
-    """Blocks of one program that are trained side by side."""
+    """A block that is trained from its start to its end."""
 
-    def __init__(
-        self, sweep: Sweep, jobs: Sequence[Job], devices: Sequence[jax.Device]
-    ):
+    def __init__(self, tried: Sweep, job: Job, device: jax.Device, once: Once):
         """Warm the members up."""
-        self._sweep, self._jobs = sweep, jobs
-        self._program = sweep.programs[jobs[0].program]
-        self._packed = sweep.packings[jobs[0].program]
-        found = [
-            packing.block(self._program, self._packed, job.block, i, devices[i])
-            for i, job in enumerate(jobs)
-        ]
-        members = self._packed.width * len(jobs)
-        config = self._program.config
-        self.population = Population(config, self._program.env, found, None, members)
-        self.points = [self.population.measure()]
-        self.population.forget()
+        self._tried = tried
+        self._program = tried.programs[job.program]
+        self._packed = tried.packings[job.program]
+        self._lanes = self._packed.lanes[job.block]
+        self._loop = plans.plan(self._program.config)
+        block = packing.block(self._program, self._packed, job.block, 0, device)
+        config, members = self._program.config, self._lanes.size
+        self._population = Population(
+            config, self._program.env, [block], None, members, once
+        )
+        self.points: list[Measurement] = []
+        self._measure()
+
+    def _measure(self) -> None:
+        self.points.append(self._population.measure())
+        self._population.forget()
 
     def advance(self) -> bool:
         """Train to the next point of the curves; False if there is none."""
-        loop = plans.plan(self._program.config)
+        loop = self._loop
         if len(self.points) > loop.num_points:
             return False
-        if self.population.devices[0].platform == "cpu":
-            # One program for any number, as a single run uses.
-            self.population.advance(loop.chunk_iterations * loop.point_chunks)
+        if self._population.devices[0].platform == "cpu":
+            # The program takes any number; a single run has the same one.
+            self._population.advance(loop.chunk_iterations * loop.point_chunks)
         else:
             for _ in range(loop.point_chunks):
-                self.population.advance()
-        self.points.append(self.population.measure())
-        self.population.forget()
+                self._population.advance()
+        self._measure()
         return True
 
     @property
-    def total_steps(self) -> int:
-        """Environment steps of a member."""
-        return plans.plan(self._program.config).total_steps
+    def share_done(self) -> float:
+        """Of the steps of a member."""
+        return self._population.steps / self._loop.total_steps
 
-    def measured(self) -> list[dict[str, np.ndarray]]:
-        """For every block its members' curves; leading axis [members]."""
-        return [self._of_block(i, job) for i, job in enumerate(self._jobs)]
-
-    def _of_block(self, index: int, job: Job) -> dict[str, np.ndarray]:
-        """The curves of a block's members; a setting has its own epsilon."""
-        lanes = self._packed.lanes[job.block]
-        first = index * self._packed.width
-        setting = lanes // self._program.config.num_seeds
+    def measured(self) -> dict[str, np.ndarray]:
+        """The curves of the block's members; a setting has an epsilon of its own."""
+        setting = self._lanes // self._program.config.num_seeds
         parts = []
         for number in np.unique(setting):
-            rows = first + np.flatnonzero(setting == number)
-            config = self._sweep.configs[self._program.settings[number]]
+            rows = np.flatnonzero(setting == number)
+            config = self._tried.configs[self._program.settings[number]]
             parts.append(_curves(config, self.points, rows))
         joined = {
             name: np.concatenate([part[name] for part in parts])

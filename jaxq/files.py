@@ -51,6 +51,11 @@ def clear(directory: pathlib.Path) -> None:
 def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
     """Write a dictionary as JSON; a number that is not finite becomes null."""
     text = json.dumps(plain(content), indent=2, allow_nan=False) + "\n"
+    write_text(path, text)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Write text as UTF-8."""
     write(path, lambda file: file.write(text.encode()))
 
 

@@ -1,11 +1,12 @@
 """All seeds of a run: their states, block by block, and what is read from them."""
 
+import collections
 import concurrent.futures
 import functools
 import itertools
 import threading
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,23 @@ class Measurement(NamedTuple):
     extra: dict[str, np.ndarray]
 
 
+class Once:
+    """Lets the first of several threads compile while the others wait."""
+
+    def __init__(self) -> None:
+        self._locks: collections.defaultdict = collections.defaultdict(threading.Lock)
+        self._done: set[Any] = set()
+
+    def __call__(self, key: Any, call: Callable[[], PyTree]) -> PyTree:
+        """call(), alone if it is the first for its key."""
+        if key in self._done:
+            return call()
+        with self._locks[key]:
+            result = call()
+        self._done.add(key)
+        return result
+
+
 class Population:
     """The states of all seeds, block by block.
 
@@ -44,6 +62,7 @@ class Population:
         blocks: list[Block],
         saved: dict[str, np.ndarray] | None = None,
         members: int | None = None,
+        once: Once | None = None,
     ):
         """Warm every member up.
 
@@ -53,7 +72,10 @@ class Population:
             blocks: of members.
             saved: what `arrays` gave, to go on from; it is emptied.
             members: those of the blocks that are no repeats; None takes num_seeds.
+            once: of a population with the same program, which has compiled it or may be
+                compiling it now.
         """
+        self._once = once or Once()
         self._members = config.num_seeds if members is None else members
         self._config = config
         self._env = env
@@ -62,8 +84,6 @@ class Population:
         self.devices = used_devices(blocks)
         self.width = int(blocks[0].seeds.size)
         self._pool = concurrent.futures.ThreadPoolExecutor(len(self.devices))
-        self._compiling = {device: threading.Lock() for device in self.devices}
-        self._compiled: set[tuple[Callable, jax.Device]] = set()
         self._keys = [
             jax.device_put(programs.make_keys(block.seeds), block.device)
             for block in blocks
@@ -110,20 +130,12 @@ class Population:
         def call(index: int) -> PyTree:
             config, parameters = self._settings[index]
             more = {"parameters": parameters, "env": self._env}
-            return function(config, *arguments(index), **more)
-
-        def call_compiled(index: int) -> PyTree:
-            device = self._blocks[index].device
-            if (function, device) in self._compiled:
-                return call(index)
-            with self._compiling[device]:  # by the first; the others find it compiled
-                result = call(index)
-            self._compiled.add((function, device))
-            return result
+            key = function, self._blocks[index].device
+            return self._once(key, lambda: function(config, *arguments(index), **more))
 
         def work(worker: int) -> list[tuple[int, PyTree]]:
             return [
-                (i, jax.block_until_ready(call_compiled(i)))
+                (i, jax.block_until_ready(call(i)))
                 for i, block in enumerate(self._blocks)
                 if block.worker == worker
             ]

@@ -105,8 +105,7 @@ def write_curve(
         for p, step in enumerate(curve.steps):
             cells = [_cell(values[i, p]) for values in columns.values()]
             writer.writerow([seed, step, *cells])
-    content = text.getvalue().encode()
-    files.write(directory / "metrics.csv", lambda file: file.write(content))
+    files.write_text(directory / "metrics.csv", text.getvalue())
 
 
 def _cell(value: np.generic) -> str:

@@ -69,8 +69,7 @@ def write(
             cells = [ranking.text_of(setting[name]) for name in columns]
             numbers = [f"{value:.6g}" for value in row[1:]]
             writer.writerow([place, verdict.environment, row.setting, *cells, *numbers])
-    content = text.getvalue().encode()
-    files.write(directory / "settings.csv", lambda file: file.write(content))
+    files.write_text(directory / "settings.csv", text.getvalue())
     arrays: dict[str, np.ndarray] = {}
     for number, program in enumerate(tried.programs):
         own = [curves[i] for i in program.settings]

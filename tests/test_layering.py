@@ -39,7 +39,7 @@ LAYERS = [
         "textbook",
         "checkpoint",
     },
-    {"networks", "readers", "ensembles", "registry", "snapshot"},
+    {"networks", "readers", "ensembles", "registry", "snapshot", "comparisons"},
     {
         "stores",
         "fractions",
