@@ -29,21 +29,13 @@ PRESETS = dqn.PRESETS | arlbench.PRESETS
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments(flags.Machine):
-    """What is tried, and where."""
+class Search(flags.Machine):
+    """What is tried, what ranks it, and what is told."""
 
-    grid: tuple[str, ...] = ()
-    """Ranges of which every combination is tried."""
-    random: int = 0
-    """Settings to draw from --ranges."""
     ranges: tuple[str, ...] = ()
-    """Ranges that --random draws from."""
-    method: Literal["random", "latin", "sobol"] = "sobol"
-    """How --random draws: independently, a Latin hypercube, or Sobol's sequence."""
+    """Ranges that settings are drawn from."""
     sample_seed: int = 0
-    """Seed of --random."""
-    settings: pathlib.Path | None = None
-    """CSV file with a setting in every row and a field in every column."""
+    """Seed of the draws."""
     score: Literal["final", "area"] = "final"
     """What ranks: the greedy return in the end, or its mean over the steps."""
     confirm_seeds: int | None = None
@@ -51,6 +43,20 @@ class Arguments(flags.Machine):
     chosen on, 0 none."""
     top: int = 10
     """Settings that are printed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments(Search):
+    """What is tried, and where."""
+
+    grid: tuple[str, ...] = ()
+    """Ranges of which every combination is tried."""
+    random: int = 0
+    """Settings to draw from --ranges."""
+    method: Literal["random", "latin", "sobol"] = "sobol"
+    """How --random draws: independently, a Latin hypercube, or Sobol's sequence."""
+    settings: pathlib.Path | None = None
+    """CSV file with a setting in every row and a field in every column."""
     dry_run: bool = False
     """Print the programs, members, bytes and blocks, and compute nothing."""
     shard: str = "1/1"
@@ -137,7 +143,9 @@ def run(
             report(sweep.load(target, devices), target, arguments)
         return
     tried = sweep.make(config, settings, ranges, devices)
-    directory = sweep.directory_of(arguments.output, tried)
+    directory = sweep.directory_of(
+        arguments.output, "sweep", tried.base, tried.settings
+    )
     if arguments.dry_run:
         print(sweep.describe(tried), f"would be kept in {directory}", sep="\n")
         return
@@ -193,7 +201,7 @@ def report(tried: "Sweep", directory: pathlib.Path, arguments: Arguments) -> Non
 
 
 def confirm(
-    tried: "Sweep", found: "Verdict", directory: pathlib.Path, arguments: Arguments
+    tried: "Sweep", found: "Verdict", directory: pathlib.Path, arguments: Search
 ) -> None:
     """Run the best setting again on seeds that it was not chosen by."""
     from jaxq import blocks, checkpoint, run, verdict

@@ -95,18 +95,18 @@ def at_edge(
         value, tried = settings[best][name], [setting[name] for setting in settings]
         if not all(is_number(item) for item in tried) or len(set(tried)) < 3:
             continue
-        share = known[name].share(value) if name in known else 0.5
-        side = None
-        if value == min(tried) or share <= 0.05:
-            side = "low"
-        elif value == max(tried) or share >= 0.95:
-            side = "high"
-        if side:
-            found.append(
-                f"the best {name}, {value:.6g}, lies at the {side} end of what was "
-                f"tried ({min(tried):.6g} to {max(tried):.6g}): try "
-                f"{'less' if side == 'low' else 'more'}."
-            )
+        low, high, share = min(tried), max(tried), 0.5
+        if name in known:
+            low, high = known[name].low, known[name].high
+            share = known[name].share(value)
+        elif low < high:
+            share = 0.0 if value == low else 1.0 if value == high else 0.5
+        if 0.05 < share < 0.95:
+            continue
+        found.append(
+            f"the best {name}, {value:.6g}, lies at the end of what was tried, "
+            f"{low:.6g} to {high:.6g}: try {'less' if share < 0.5 else 'more'}."
+        )
     return found
 
 

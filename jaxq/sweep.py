@@ -120,12 +120,21 @@ def describe(sweep: Sweep, done: int = 0) -> str:
     return "\n".join(lines)
 
 
-def directory_of(root: pathlib.Path, sweep: Sweep) -> pathlib.Path:
-    """Where a sweep is kept; the same for the same sweep."""
-    text = json.dumps([dataclasses.asdict(sweep.base), sweep.settings], sort_keys=True)
+def directory_of(
+    root: pathlib.Path, kind: str, base: Config, tried: Sequence[Any]
+) -> pathlib.Path:
+    """Where a search is kept; the same for the same search.
+
+    Args:
+        root: of all results.
+        kind: of the search.
+        base: what is changed.
+        tried: the settings, or whatever else JSON can hold that says which they are.
+    """
+    text = json.dumps([dataclasses.asdict(base), tried], sort_keys=True)
     short = hashlib.sha256(text.encode()).hexdigest()[:8]
-    name = f"{results.file_name(sweep.base.environment)}-{short}"
-    return root / "sweep" / sweep.base.algorithm / name
+    name = f"{results.file_name(base.environment)}-{short}"
+    return root / kind / base.algorithm / name
 
 
 def contents(sweep: Sweep, manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -257,29 +266,35 @@ def merge(target: pathlib.Path, others: Sequence[pathlib.Path]) -> int:
 
 
 def collect(directory: pathlib.Path, sweep: Sweep) -> list[Curves]:
-    """The curves of every setting.
+    """The curves of every setting, from the files of the blocks.
 
     Raises:
         CheckpointError: for a block that is missing or damaged.
     """
-    found: list[Curves | None] = [None] * len(sweep.settings)
-    for p, (program, packed) in enumerate(
-        zip(sweep.programs, sweep.packings, strict=True)
-    ):
-        blocks = []
-        for b in range(len(packed.lanes)):
-            path = directory / "blocks" / Job(p, b).name
-            if not path.exists():
-                raise CheckpointError(f"{path} is missing: its share is not finished")
-            blocks.append(checkpoint.load(path)[1])
-        steps = blocks[0].pop("steps")
+    found = {}
+    for job in sweep.jobs:
+        path = directory / "blocks" / job.name
+        if not path.exists():
+            raise CheckpointError(f"{path} is missing: its share is not finished")
+        found[job] = checkpoint.load(path)[1]
+    return assemble(sweep, found)
+
+
+def assemble(
+    sweep: Sweep, measured: Mapping[Job, Mapping[str, np.ndarray]]
+) -> list[Curves]:
+    """The curves of every setting, from what was measured of all blocks."""
+    found: dict[int, Curves] = {}
+    seeds = sweep.base.num_seeds
+    for number, program in enumerate(sweep.programs):
+        blocks = [measured[job] for job in sweep.jobs if job.program == number]
         joined = {
             name: np.concatenate([block[name] for block in blocks])
             for name in blocks[0]
+            if name != "steps"
         }
-        seeds = program.config.num_seeds
         for i, setting in enumerate(program.settings):
             own = slice(i * seeds, (i + 1) * seeds)
             arrays = {name: values[own] for name, values in joined.items()}
-            found[setting] = Curves(steps, arrays)
-    return [curve for curve in found if curve is not None]
+            found[setting] = Curves(blocks[0]["steps"], arrays)
+    return [found[i] for i in range(len(sweep.settings))]

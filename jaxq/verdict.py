@@ -58,18 +58,7 @@ def write(
     plot: bool = True,
 ) -> None:
     """Write settings.csv, metrics.npz, summary.json and the pictures."""
-    columns = list(tried.settings[0])
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    measured = ("rank", "environment", "setting", *columns, *Row._fields[1:])
-    writer.writerow(measured)
-    for verdict in verdicts:
-        for place, row in enumerate(verdict.rows, 1):
-            setting = tried.settings[row.setting]
-            cells = [ranking.text_of(setting[name]) for name in columns]
-            numbers = [f"{value:.6g}" for value in row[1:]]
-            writer.writerow([place, verdict.environment, row.setting, *cells, *numbers])
-    files.write_text(directory / "settings.csv", text.getvalue())
+    write_table(directory, tried, verdicts)
     arrays: dict[str, np.ndarray] = {}
     for number, program in enumerate(tried.programs):
         own = [curves[i] for i in program.settings]
@@ -99,10 +88,29 @@ def write(
     files.write_json(directory / "summary.json", summary)
     if plot:
         for verdict in verdicts:
-            _draw(directory, tried, verdict)
+            draw(directory, tried, verdict)
 
 
-def _draw(directory: pathlib.Path, tried: Sweep, verdict: Verdict) -> None:
+def write_table(
+    directory: pathlib.Path, tried: Sweep, verdicts: Sequence[Verdict]
+) -> None:
+    """Write settings.csv, the settings of every environment from best to worst."""
+    columns = list(tried.settings[0])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    measured = ("rank", "environment", "setting", *columns, *Row._fields[1:])
+    writer.writerow(measured)
+    for verdict in verdicts:
+        for place, row in enumerate(verdict.rows, 1):
+            setting = tried.settings[row.setting]
+            cells = [ranking.text_of(setting[name]) for name in columns]
+            numbers = [f"{value:.6g}" for value in row[1:]]
+            writer.writerow([place, verdict.environment, row.setting, *cells, *numbers])
+    files.write_text(directory / "settings.csv", text.getvalue())
+
+
+def draw(directory: pathlib.Path, tried: Sweep, verdict: Verdict) -> None:
+    """Draw the score over every field, and over every pair."""
     from jaxq import charts
 
     ranges = [spaces.parse(word) for word in tried.ranges]

@@ -1,0 +1,181 @@
+"""Adaptive search: Optuna proposes settings, each is tried on a block of seeds.
+
+Needs the extra `optuna`. A trial's value is the IQM of its seeds. Trials are kept in a
+journal; the same command goes on until --trials are finished, and tries again what was
+under way when it was stopped. Ranges are those of experiments/sweep.py.
+"""
+
+import dataclasses
+import pathlib
+import sys
+from typing import Any, Literal
+
+import sweep as sweeps
+
+from jaxq import cli, flags, papers, spaces
+from jaxq.config import Config, ConfigError
+from jaxq.validation import validate
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments(sweeps.Search):
+    """What is searched, and where."""
+
+    trials: int = 50
+    """Settings to try, with those that are there already."""
+    sampler: Literal["tpe", "random"] = "tpe"
+    """How Optuna proposes."""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Search, or go on, and say what was found."""
+    with cli.exit_codes([], at_once=args is None):
+        words = sys.argv[1:] if args is None else args
+        config, arguments = flags.parse(
+            sweeps.PRESETS, __doc__ or "", words, Arguments()
+        )
+        config = papers.compose(config)
+        validate(config)
+        ranges = [spaces.parse(word) for word in arguments.ranges]
+        if not ranges or arguments.trials < 1:
+            raise ConfigError("give at least one of --ranges, and --trials above 0.")
+        for share in (0.0, 1.0):
+            validate(spaces.apply(config, {r.field: r.at(share) for r in ranges}))
+        try:
+            import optuna
+        except ImportError as error:
+            raise ConfigError(
+                "Optuna is not installed: pip install -e '.[optuna]'."
+            ) from error
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        cli.set_up_jax(arguments)
+        run(config, ranges, arguments)
+
+
+def suggest(trial: Any, r: spaces.Range) -> Any:
+    """A value that a trial of Optuna's proposes for a range."""
+    if r.values:
+        return r.values[trial.suggest_categorical(r.field, list(range(len(r.values))))]
+    if isinstance(r.at(0.0), int):
+        return trial.suggest_int(r.field, r.at(0.0), r.at(1.0), log=r.log)
+    value = trial.suggest_float(r.field, r.low, r.high, log=r.log)
+    return min(max(float(f"{value:.6g}"), r.low), r.high)
+
+
+def run(config: Config, ranges: list[spaces.Range], arguments: Arguments) -> None:
+    """Try settings until there are enough."""
+    import optuna
+    from optuna.storages import journal
+
+    from jaxq import blocks, files, signals, sweep
+
+    signals.Stopper.end_process = True
+    devices = blocks.workers(arguments.cpu_cores)
+    search = [list(arguments.ranges), arguments.score]
+    directory = sweep.directory_of(arguments.output, "tune", config, search)
+    directory.mkdir(parents=True, exist_ok=True)
+    with files.Lock(directory), signals.Stopper() as stop:
+        samplers = {
+            "tpe": optuna.samplers.TPESampler(
+                seed=arguments.sample_seed, constant_liar=True
+            ),
+            "random": optuna.samplers.RandomSampler(arguments.sample_seed),
+        }
+        backend = journal.JournalFileBackend(str(directory / "study.log"))
+        study = optuna.create_study(
+            storage=optuna.storages.JournalStorage(backend),
+            study_name="tune",
+            sampler=samplers[arguments.sampler],
+            direction="maximize",
+            load_if_exists=True,
+        )
+        states = optuna.trial.TrialState
+        for trial in study.get_trials(states=(states.RUNNING,)):
+            study.tell(trial.number, state=states.FAIL)
+            study.enqueue_trial(trial.params)  # stopped while it was under way
+        print(f"tune: {directory}")
+        while True:
+            done = study.get_trials(states=(states.COMPLETE,))
+            if len(done) >= arguments.trials:
+                break
+            asked = min(len(devices), arguments.trials - len(done))
+            trials = [study.ask() for _ in range(asked)]
+            with stop.deferred():
+                attempt(study, trials, config, ranges, devices, arguments)
+        report(done, config, directory, devices, arguments)
+
+
+def attempt(
+    study: Any,
+    trials: list[Any],
+    config: Config,
+    ranges: list[spaces.Range],
+    devices: list[Any],
+    arguments: Arguments,
+) -> None:
+    """Train the seeds of some trials side by side, and tell what they reached."""
+    from jaxq import computing, progress, ranking, statistics, sweep
+
+    settings = [{r.field: suggest(trial, r) for r in ranges} for trial in trials]
+    tried = sweep.make(config, settings, [], devices)
+    with progress.Progress(1, 1, False) as bar:
+        workers = computing.Workers(tried, devices, computing.Told(bar, 0))
+        curves = sweep.assemble(tried, dict(workers.train(tried.jobs)))
+    scores = ranking.scores(curves, arguments.score)
+    for trial, setting in zip(trials, settings, strict=True):
+        own = scores[tried.configs.index(spaces.apply(config, setting))]
+        value = float(statistics.iqm(own))
+        trial.set_user_attr("setting", {k: encode(v) for k, v in setting.items()})
+        trial.set_user_attr("scores", [float(score) for score in own])
+        study.tell(trial, value)
+        text = ", ".join(f"{k}={ranking.text_of(v)}" for k, v in setting.items())
+        print(f"trial {trial.number}: {value:.4g} | {text}", flush=True)
+
+
+def report(
+    done: list[Any],
+    config: Config,
+    directory: pathlib.Path,
+    devices: list[Any],
+    arguments: Arguments,
+) -> None:
+    """Rank the trials, and run the best again on fresh seeds."""
+    import numpy as np
+
+    from jaxq import ranking, sweep, verdict
+
+    found: dict[Config, tuple[dict[str, Any], list[float]]] = {}
+    for trial in done:
+        setting = {k: decode(v) for k, v in trial.user_attrs["setting"].items()}
+        own = spaces.apply(config, setting)
+        found.setdefault(own, (setting, trial.user_attrs["scores"]))
+    settings = [setting for setting, _ in found.values()]
+    values = np.array([scores for _, scores in found.values()])
+    rows = ranking.rank(values, np.zeros(len(settings), int))
+    ranges = [spaces.parse(word) for word in arguments.ranges]
+    warnings = ranking.at_edge(settings, rows[0].setting, ranges)
+    judged = verdict.Verdict(config.environment, rows, warnings)
+    tried = sweep.make(config, settings, list(arguments.ranges), devices)
+    print(f"\n{config.environment}, {arguments.score} return of {len(done)} trials:")
+    print(verdict.table(tried, judged, arguments.top))
+    for text in warnings:
+        print(f"warning: {text}")
+    verdict.write_table(directory, tried, [judged])
+    if arguments.plot:
+        verdict.draw(directory, tried, judged)
+    sweeps.confirm(tried, judged, directory, arguments)
+    print(f"\nsaved in {directory}")
+
+
+def encode(value: Any) -> Any:
+    """A value as JSON holds it."""
+    return {"tuple": list(value)} if isinstance(value, tuple) else value
+
+
+def decode(value: Any) -> Any:
+    """The inverse of `encode`."""
+    return tuple(value["tuple"]) if isinstance(value, dict) else value
+
+
+if __name__ == "__main__":
+    main()
