@@ -137,6 +137,7 @@ def run(
     devices = blocks.workers(arguments.cpu_cores)
     if arguments.merge:
         target, *others = arguments.merge
+        sweep.read(target)
         with files.Lock(target):
             copied = sweep.merge(target, others)
             print(f"{copied} blocks copied to {target}")

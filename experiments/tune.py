@@ -64,6 +64,7 @@ def suggest(trial: Any, r: spaces.Range) -> Any:
 
 def run(config: Config, ranges: list[spaces.Range], arguments: Arguments) -> None:
     """Try settings until there are enough."""
+    import numpy as np
     import optuna
     from optuna.storages import journal
 
@@ -75,19 +76,20 @@ def run(config: Config, ranges: list[spaces.Range], arguments: Arguments) -> Non
     directory = sweep.directory_of(arguments.output, "tune", config, search)
     directory.mkdir(parents=True, exist_ok=True)
     with files.Lock(directory), signals.Stopper() as stop:
-        samplers = {
-            "tpe": optuna.samplers.TPESampler(
-                seed=arguments.sample_seed, constant_liar=True
-            ),
-            "random": optuna.samplers.RandomSampler(arguments.sample_seed),
-        }
         backend = journal.JournalFileBackend(str(directory / "study.log"))
         study = optuna.create_study(
             storage=optuna.storages.JournalStorage(backend),
             study_name="tune",
-            sampler=samplers[arguments.sampler],
             direction="maximize",
             load_if_exists=True,
+        )
+        # A search that goes on must not draw again what it has drawn.
+        words = arguments.sample_seed, len(study.trials)
+        seed = int(np.random.SeedSequence(words).generate_state(1)[0])
+        study.sampler = (
+            optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+            if arguments.sampler == "tpe"
+            else optuna.samplers.RandomSampler(seed)
         )
         states = optuna.trial.TrialState
         for trial in study.get_trials(states=(states.RUNNING,)):

@@ -21,7 +21,8 @@ def _positions(values: Sequence[Any], field: str) -> tuple[np.ndarray, list[str]
     return np.array([labels.index(text_of(value)) for value in values], float), labels
 
 
-def _is_log(values: np.ndarray, field: str, ranges: Sequence[spaces.Range]) -> bool:
+def is_log(values: np.ndarray, field: str, ranges: Sequence[spaces.Range]) -> bool:
+    """Whether an axis is logarithmic: where the range is, or a list is wide."""
     given = [r.log for r in ranges if r.field == field and not r.values]
     wide = bool(values.min() > 0 and values.max() >= 20 * values.min())
     return given[0] if given else wide
@@ -39,7 +40,7 @@ def _scale(
     axes.set(**{f"{which}label": field})
     if labels:
         axes.set(**{f"{which}ticks": range(len(labels)), f"{which}ticklabels": labels})
-    elif _is_log(values, field, ranges):
+    elif is_log(values, field, ranges):
         axes.set(**{f"{which}scale": "log"})
 
 

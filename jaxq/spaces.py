@@ -239,7 +239,7 @@ def read(path: pathlib.Path) -> list[Setting]:
         ) from error
     if not rows:
         raise ConfigError(f"settings = {str(path)!r} has no rows.")
-    for name in rows[0]:
+    for name in filter(None, rows[0]):
         check_field(name)
     for line, row in enumerate(rows, 2):
         if None in row or None in row.values():

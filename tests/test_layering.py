@@ -62,7 +62,8 @@ LAYERS = [
     {"plots", "curves", "resume", "packing"},
     {"recorder", "sweep"},
     {"run", "ranking", "computing"},
-    {"charts", "verdict"},
+    {"charts"},
+    {"verdict"},
     {"cli"},
 ]
 

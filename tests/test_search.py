@@ -1,0 +1,153 @@
+"""The command lines of sweep.py, tune.py and compare.py."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from test_sweep import TINY
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SWEEP = TINY.partition(" --grid")[0]
+
+
+def script(name, *words, code=0):
+    done = subprocess.run(
+        [sys.executable, ROOT / "experiments" / f"{name}.py", *words],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr[-2000:]
+    return done.stdout if code == 0 else done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("", "nothing says what is tried"),
+        ("--grid learning_rate=1e-3 --random 3", "--grid and --random says"),
+        ("--random 3", "--random N and --ranges belong together"),
+        ("--ranges discount=0.9,1", "nothing says what is tried"),
+        ("--grid discount=0.9 discount=1", "a field is given twice"),
+        ("--grid discount=0.9,1.5", r"discount = 1.5 is outside [0, 1]"),
+        ("--grid env.size=3", "CartPole-v1 refuses"),
+        ("--grid algorithm=dqn,a2c", "setting 1: algorithm = 'a2c': choose one of"),
+        ("--grid discount=1 --shard 3/2", "shard = '3/2' is not of the form i/n"),
+        ("--grid discount=1 --distributed here", "use auto, or ADDRESS:PORT"),
+        ("--merge /nowhere", "is no directory of a sweep"),
+        ("--settings /nowhere.csv", "settings = '/nowhere.csv' cannot be read"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_compiled(words, message, tmp_path):
+    said = script("sweep", *words.split(), "--output", str(tmp_path / "out"), code=2)
+    assert message in said and said.startswith("error: ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sweep_is_planned_without_being_run(tmp_path):
+    words = ["--grid", "learning_rate=1e-3,1e-2", "batch_size=8,16", "--dry-run"]
+    said = script("sweep", *SWEEP.split(), *words, "--output", str(tmp_path / "out"))
+    assert "4 settings x 4 seeds" in said and "compiled programs: 2" in said
+    assert "inputs: learning_rate" in said and "blocks of 4 members" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_shares_are_merged_and_the_command_of_the_best_is_its_run(tmp_path):
+    """The single run that is printed has the numbers of the sweep, bit for bit."""
+    grid = ["--grid", "learning_rate=1e-3,1e-2", "--confirm-seeds", "0", "--no-plot"]
+    shares = []
+    for i in (1, 2):
+        output = tmp_path / str(i)
+        words = [*SWEEP.split(), *grid, "--shard", f"{i}/2", "--output", str(output)]
+        assert f"share {i}/2 is finished" in script("sweep", *words)
+        shares += [str(path) for path in (output / "sweep" / "dqn").iterdir()]
+    said = script("sweep", "--merge", *shares, "--confirm-seeds", "0", "--no-plot")
+    assert "1 blocks copied" in said
+    line = next(line for line in said.splitlines() if "as a single run" in line)
+    words = line.partition("experiments/dqn.py ")[2].split()
+    script("dqn", *words, "--output", str(tmp_path / "run"), "--no-plot")
+    (run,) = (tmp_path / "run" / "dqn" / "CartPole-v1").iterdir()
+    summary = json.loads((pathlib.Path(shares[0]) / "summary.json").read_text())
+    best = summary["environments"][0]["ranked"][0]["setting"]
+    with (
+        np.load(run / "metrics.npz") as one,
+        np.load(pathlib.Path(shares[0]) / "metrics.npz") as all_of_them,
+    ):
+        for name in ("eval_return", "loss", "grad_norm", "eval_returns"):
+            np.testing.assert_array_equal(
+                one[name], all_of_them[f"program0/{name}"][best]
+            )
+
+
+def test_a_search_goes_on(tmp_path):
+    pytest.importorskip("optuna")
+    words = [
+        *SWEEP.split(), "--ranges", "learning_rate=log:1e-4:1e-1",
+        "hidden_sizes=8,8x8", "--output", str(tmp_path), "--no-plot",
+    ]  # fmt: skip
+    said = script("tune", *words, "--trials", "2", "--confirm-seeds", "0")
+    assert "trial 0: " in said and "trial 1: " in said and "as a single run" in said
+    said = script("tune", *words, "--trials", "3")
+    assert "trial 0: " not in said and "trial 2: " in said
+    assert "return of 3 trials" in said and "on 4 fresh seeds" in said
+    (directory,) = (tmp_path / "tune" / "dqn").iterdir()
+    lines = (directory / "settings.csv").read_text().splitlines()
+    assert len(lines) == 4
+
+
+def fake_run(directory, label, task, returns, optimum, points=4):
+    """A directory as a run leaves it; returns: [S] at the end."""
+    directory.mkdir(parents=True)
+    steps = np.arange(points) * 100
+    curve = np.linspace(0, 1, points) * np.asarray(returns, float)[:, None]
+    np.savez(directory / "metrics.npz", steps=steps, eval_return=curve,
+             train_return=np.where(steps == 0, np.nan, curve))  # fmt: skip
+    levels = {"random policy": 0.0, "optimum": optimum}
+    for name, content in (
+        ("config", {"algorithm": label}),
+        ("summary", {"levels": levels}),
+        ("manifest", {"environment": task}),
+    ):
+        (directory / f"{name}.json").write_text(json.dumps(content))
+
+
+def test_runs_are_compared(tmp_path):
+    rng = np.random.default_rng(0)
+    for label, shift in (("a", 8.0), ("b", 5.0)):
+        for task, optimum in (("One", 10.0), ("Two", None)):
+            returns = rng.normal(shift, 1, 10)
+            fake_run(tmp_path / label / task, label, task, returns, optimum)
+    out = tmp_path / "out"
+    words = [str(tmp_path / "[ab]" / "*"), "--output", str(out), "--resamples", "200"]
+    said = script("compare", *words)
+    assert "P(a > b)" in said and "Welch" in said
+    found = json.loads((out / "compare.json").read_text())
+    low, high = found["normalised"]["One"]
+    assert (low, high) == (0.0, 10.0)
+    assert found["normalised"]["Two"][1] == pytest.approx(8.0, abs=1)  # the best mean
+    value, low, high = found["aggregates"]["a"]["IQM"]
+    assert low < value < high and value > found["aggregates"]["b"]["IQM"][0]
+    assert found["pairs"][0]["a_above_b"][0] > 0.9
+    assert all(row["welch_holm_p"] < 0.01 for row in found["tests"])
+    assert all(row["permutation_holm_p"] < 0.01 for row in found["tests"])
+    assert {path.name for path in out.glob("*.png")} == {
+        "curves.png", "aggregates.png", "profile.png",
+    }  # fmt: skip
+    script("compare", *words, "--metric", "train_return", "--score", "area")
+
+
+def test_what_cannot_be_compared_is_said(tmp_path):
+    fake_run(tmp_path / "a", "a", "One", [1, 2], 10.0)
+    fake_run(tmp_path / "b", "a", "One", [1, 2], 10.0)
+    fake_run(tmp_path / "c", "c", "Two", [1, 2], 10.0)
+    a, b, c = (str(tmp_path / name) for name in "abc")
+    for words, message in (
+        ([str(tmp_path / "none")], "names no directory"),
+        ([str(tmp_path)], "is no directory of a finished run"),
+        ([a, b], "are both a on One. Give them labels"),
+        ([a, c], "a has no run on Two"),
+        ([], "nothing to compare"),
+    ):
+        assert message in script("compare", *words, code=2)
+    script("compare", a, f"other={b}", "--output", str(tmp_path / "out"))
