@@ -141,9 +141,15 @@ def steps_per_chunk(config: Config) -> int:
     """Environment steps of all seeds in a chunk."""
     from jaxq import plan
 
-    loop = plan.plan(config)
-    iteration = loop.rollout_length * config.num_envs * config.num_seeds
-    return loop.chunk_iterations * iteration
+    iterations = plan.plan(config).chunk_iterations
+    return iterations * config.num_seeds * steps_per_iteration(config)
+
+
+def steps_per_iteration(config: Config) -> int:
+    """Environment steps of a seed in an iteration."""
+    from jaxq import plan
+
+    return plan.plan(config).rollout_length * config.num_envs
 
 
 def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
