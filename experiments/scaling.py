@@ -6,18 +6,18 @@ to eight CPU devices in one process, each with a block of its own; more of them 
 there are cores add compilation, but no speed.
 """
 
-# On paper, 1,024 devices, as 128 hosts of eight: while they train nothing passes between
-# devices, 0 bytes a step, so each of them is as quick as one alone. The host's work is a
-# call of 0.3 ms for every chunk of about a second, 1.5 ms for every point of the curve,
-# and 1 ms and a file for every finished block (16 seeds of w1_harm, one core); eight
-# devices keep a host's Python busy for less than 2 % of the time. Between hosts, what a
-# round of blocks has measured goes to process 0: 52 bytes a member and point, and 4 for
-# every evaluation episode, 96 kB a block of 16 members with 50 points of 16 episodes,
-# 100 MB from 1,024 devices, once a round. What breaks first is compilation: every device
-# has an executable of its own, eight to a host, because one program partitioned over
-# devices has other bits than that of a single device (see `jaxq.population`). Then the
-# end: one process holds all curves, 6 GB for 10^6 such members. Then waiting for one
-# another at the end of a round; --shard has no rounds.
+# On paper, 1,024 devices, as 128 hosts of eight: while they train nothing passes
+# between devices, 0 bytes a step, so each of them is as quick as one alone. The host's
+# work is a call of 0.3 ms for every chunk of about a second, 1.5 ms for every point of
+# the curve, and 1 ms and a file for every finished block (16 seeds of w1_harm, one
+# core); eight devices keep a host's Python busy for less than 2 % of the time. Between
+# hosts, what a round of blocks has measured goes to process 0: 52 bytes a member and
+# point, and 4 for every evaluation episode, 96 kB a block of 16 members with 50 points
+# of 16 episodes, 100 MB from 1,024 devices, once a round. What breaks first is
+# compilation: every device has an executable of its own, eight to a host, because one
+# program partitioned over devices has other bits than that of a single device (see
+# `jaxq.population`). Then the end: one process holds all curves, 6 GB for 10^6 such
+# members. Then waiting for one another at the end of a round; --shard has no rounds.
 
 import dataclasses
 import json

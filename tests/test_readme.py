@@ -47,6 +47,19 @@ def test_examples_run(command, tmp_path):
     assert "done in" in done.stdout and list(tmp_path.rglob("curve.png"))
 
 
+@pytest.mark.parametrize("command", [c for c in blocks("sh")[0].splitlines() if c])
+def test_sweeps_run(command, tmp_path):
+    words = shlex.split(command)
+    small = ["--num-seeds", "4", "--total-steps", "5000", "--eval-points", "1"]
+    small += ["--eval-episodes", "1", "--eval-max-steps", "50", "--no-plot"]
+    done = subprocess.run(
+        [sys.executable, *words[1:], *small, "--output", str(tmp_path)],
+        capture_output=True, text=True, cwd=ROOT, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "saved in" in done.stdout and list(tmp_path.rglob("settings.csv"))
+
+
 @pytest.mark.parametrize("code", blocks("python"))
 def test_the_python_examples_run(code, capsys, monkeypatch):
     # An example registers an algorithm, which must not stay for other tests.
