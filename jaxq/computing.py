@@ -7,14 +7,16 @@ import json
 import pathlib
 import queue
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
 
-from jaxq import curves, hosts, packing, sweep
+from jaxq import checkpoint, curves, hosts, packing, resume, sweep
 from jaxq import plan as plans
 from jaxq.config import Config
+from jaxq.fields import CheckpointError
 from jaxq.population import Measurement, Once, Population
 from jaxq.progress import Progress
 from jaxq.signals import Stopper
@@ -50,11 +52,13 @@ def run(
     done = _finished(directory, tried, bar)
     todo = [job for job in jobs if job.name not in done]
     told = Told(bar, sum(tried.steps(job) for job in jobs if job.name in done))
-    workers = Workers(tried, devices, told)
-    if hosts.count() == 1:
+    alone = hosts.count() == 1
+    workers = Workers(tried, devices, told, directory if alone else None)
+    if alone:
         for job, arrays in workers.train(todo):
             with stop.deferred():
                 sweep.keep(directory, job, arrays)
+                sweep.part_of(directory, job).unlink(missing_ok=True)
         return len(jobs) - len(todo)
     # What a round has measured is gathered by all processes, and written by one.
     sizes = [json.loads(text) for text in hosts.gather(b"%d" % len(devices))]
@@ -127,13 +131,29 @@ class Told:
 class Workers:
     """Threads that train blocks, each on a device of its own."""
 
-    def __init__(self, tried: Sweep, devices: Sequence[jax.Device], told: Told):
-        self._tried, self._told = tried, told
+    def __init__(
+        self,
+        tried: Sweep,
+        devices: Sequence[jax.Device],
+        told: Told,
+        directory: pathlib.Path | None = None,
+    ):
+        """Start no thread yet.
+
+        Args:
+            tried: the sweep.
+            devices: one for each thread.
+            told: where progress is reported.
+            directory: where blocks that take long are kept now and then, to go on from;
+                None keeps none.
+        """
+        self._tried, self._told, self._directory = tried, told, directory
         self._free: queue.SimpleQueue[jax.Device] = queue.SimpleQueue()
         for device in devices:
             self._free.put(device)
         self._pool = concurrent.futures.ThreadPoolExecutor(len(devices))
         self._once = [Once() for _ in tried.programs]
+        self._stopping = threading.Event()
 
     def train(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, dict[str, np.ndarray]]]:
         """Blocks and what was measured of them, as they are finished."""
@@ -141,15 +161,24 @@ class Workers:
         try:
             for future in concurrent.futures.as_completed(waiting):
                 yield waiting[future], future.result()
-        finally:
+        except BaseException as error:
+            self._stopping.set()
             for future in waiting:
                 future.cancel()
+            if isinstance(error, Exception):  # else the process is to end
+                concurrent.futures.wait(waiting)
+            raise
 
     def _train(self, job: Job) -> dict[str, np.ndarray]:
         device = self._free.get()
+        part = sweep.part_of(self._directory, job) if self._directory else None
         try:
-            computation = Computation(self._tried, job, device, self._once[job.program])
+            computation = Computation(
+                self._tried, job, device, self._once[job.program], part
+            )
             while computation.advance():
+                if self._stopping.is_set():
+                    raise concurrent.futures.CancelledError
                 steps = int(computation.share_done * self._tried.steps(job))
                 text = curves.latest(computation.points[-1])
                 self._told.update(job, steps, text)
@@ -161,20 +190,29 @@ class Workers:
 class Computation:
     """A block that is trained from its start to its end."""
 
-    def __init__(self, tried: Sweep, job: Job, device: jax.Device, once: Once):
-        """Warm the members up."""
-        self._tried = tried
+    def __init__(
+        self,
+        tried: Sweep,
+        job: Job,
+        device: jax.Device,
+        once: Once,
+        part: pathlib.Path | None = None,
+    ):
+        """Warm the members up, or go on with what `part` holds of them."""
+        self._tried, self._part = tried, part
         self._program = tried.programs[job.program]
         self._packed = tried.packings[job.program]
         self._lanes = self._packed.lanes[job.block]
         self._loop = plans.plan(self._program.config)
         block = packing.block(self._program, self._packed, job.block, 0, device)
         config, members = self._program.config, self._lanes.size
+        arrays, self.points = _read(part) if part else (None, [])
         self._population = Population(
-            config, self._program.env, [block], None, members, once
+            config, self._program.env, [block], arrays, members, once
         )
-        self.points: list[Measurement] = []
-        self._measure()
+        self._saved, self._took = time.monotonic(), 0.0
+        if not self.points:
+            self._measure()
 
     def _measure(self) -> None:
         self.points.append(self._population.measure())
@@ -192,6 +230,12 @@ class Computation:
             for _ in range(loop.point_chunks):
                 self._population.advance()
         self._measure()
+        now = time.monotonic()
+        if self._part and now - self._saved >= max(PART_SECONDS, 20 * self._took):
+            arrays = self._population.arrays() | resume.pack(self.points)
+            sweep.keep_part(self._part, arrays)
+            self._saved = time.monotonic()
+            self._took = self._saved - now
         return True
 
     @property
@@ -213,6 +257,21 @@ class Computation:
             if name != "steps"
         }
         return {"steps": parts[0]["steps"], **joined}
+
+
+PART_SECONDS = 60.0  # between checkpoints of a block that is under way
+
+
+def _read(
+    part: pathlib.Path,
+) -> tuple[dict[str, np.ndarray] | None, list[Measurement]]:
+    """States and measurements of a block that was stopped, if they are whole."""
+    try:
+        arrays = checkpoint.load(part)[1]
+        points = resume.unpack(arrays, ())
+    except (CheckpointError, OSError):
+        return None, []
+    return arrays, points
 
 
 def _curves(

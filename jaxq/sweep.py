@@ -236,6 +236,17 @@ def keep(directory: pathlib.Path, job: Job, arrays: Mapping[str, np.ndarray]) ->
     checkpoint.save(directory / "blocks" / job.name, about, arrays)
 
 
+def part_of(directory: pathlib.Path, job: Job) -> pathlib.Path:
+    """Where a block that is under way is kept."""
+    return directory / "blocks" / f"{job.name}.part"
+
+
+def keep_part(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write the states and measurements of a block that is under way."""
+    path.parent.mkdir(exist_ok=True)
+    checkpoint.save(path, {"schema": SCHEMA}, arrays)
+
+
 def merge(target: pathlib.Path, others: Sequence[pathlib.Path]) -> int:
     """Copy the finished blocks of shares of one sweep to the first of them.
 

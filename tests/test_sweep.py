@@ -370,3 +370,42 @@ def test_two_processes_and_a_killed_sweep_give_the_bytes_of_one(tmp_path):
         expected = (whole / name).read_bytes()
         assert (only(tmp_path / "two") / name).read_bytes() == expected
         assert (only(tmp_path / "three") / name).read_bytes() == expected
+
+
+def test_a_long_block_goes_on_from_its_last_checkpoint(tmp_path, monkeypatch):
+    base = dataclasses.replace(BASE, eval_points=5)
+    tried, _ = measured(tmp_path / "whole", base, RATES)
+    monkeypatch.setattr(computing, "PART_SECONDS", 0.0)
+    advance, calls = computing.Computation.advance, []
+
+    def stopping(self):
+        calls.append(self)
+        if len(calls) == 4:
+            raise RuntimeError("the power is gone")
+        return advance(self)
+
+    devices = jax.devices()[:1]
+    with monkeypatch.context() as patched:
+        patched.setattr(computing.Computation, "advance", stopping)
+        with pytest.raises(RuntimeError, match="the power is gone"):
+            compute(tmp_path / "part", tried, devices)
+    parts = sorted((tmp_path / "part" / "blocks").glob("*.part"))
+    counts = []
+
+    def counting(self):
+        counts.append(len(self.points))
+        return advance(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(computing.Computation, "advance", counting)
+        compute(tmp_path / "part", tried, devices)
+    assert 1 < counts[0] < 6 and 1 in counts  # one goes on, another begins
+    assert not any(part.exists() for part in parts)
+    assert files_of(tmp_path / "part") == files_of(tmp_path / "whole")
+
+    # A damaged one is as good as none.
+    job = tried.jobs[0]
+    (tmp_path / "part" / "blocks" / job.name).unlink()
+    parts[0].write_bytes(b"nothing")
+    compute(tmp_path / "part", tried, devices)
+    assert files_of(tmp_path / "part") == files_of(tmp_path / "whole")
