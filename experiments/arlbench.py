@@ -194,6 +194,41 @@ def compare(directory: pathlib.Path) -> dict[str, Any]:
     }
 
 
+def draw(path: pathlib.Path, found: list[dict[str, Any]]) -> None:
+    """Ours over the published mean of every setting, with standard deviations."""
+    import matplotlib.figure
+
+    from jaxq import plots
+
+    size = 4.4 * len(found), 4.2
+    figure = matplotlib.figure.Figure(size, layout="constrained")
+    panels = figure.subplots(1, len(found), squeeze=False)[0]
+    for axes, one in zip(panels, found, strict=True):
+        for prioritized, color in ((False, plots.BLUE), (True, plots.ORANGE)):
+            rows = [r for r in one["settings"] if r["prioritized"] == prioritized]
+            axes.errorbar(
+                [r["published_mean"] for r in rows], [r["ours_mean"] for r in rows],
+                [r["ours_std"] for r in rows], [r["published_std"] for r in rows],
+                fmt="o", markersize=4, linewidth=0.6, alpha=0.7, color=color,
+                label="prioritised" if prioritized else "uniform",
+            )  # fmt: skip
+        every = [r[k] for r in one["settings"] for k in ("ours_mean", "published_mean")]
+        ends = [min(every), max(every)]
+        axes.plot(ends, ends, color=plots.GREY, linewidth=1, linestyle="--")
+        axes.set_title(
+            f"{one['environment']}, {len(one['settings'])} settings\n"
+            f"rank correlation {one['spearman']:.2f}"
+        )
+        axes.set(
+            xlabel="published final return, 10 seeds, mean and std",
+            ylabel=f"ours, {one['num_seeds']} seeds",
+        )
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8)
+    plots.save(figure, path)
+
+
 def main() -> None:
     """Write files of settings, or compare sweeps."""
     arguments = tyro.cli(Arguments, description=__doc__)
@@ -205,6 +240,11 @@ def main() -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_json(path, found)
         print(f"{found['environment']}: Spearman {found['spearman']:.3f}, {path}")
+    if arguments.compare:
+        paths = sorted((arguments.output / "arlbench").glob("*.json"))
+        picture = arguments.output / "figures" / "arlbench.png"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        draw(picture, [json.loads(path.read_text()) for path in paths])
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any
 
 import algorithm_table
 import numpy as np
+import scaling
 import side_by_side
 import throughput
 from scipy import stats
@@ -279,6 +280,34 @@ def growth() -> str:
     return "\n".join([*table, "", f"Made with {hardware(lines[0]['manifest'])}."])
 
 
+def arlbench() -> str:
+    """ARLBench's settings: ours beside what was published."""
+    lines = [
+        "| environment | settings x seeds | compiled programs | rank correlation "
+        "(Spearman, Kendall) | Welch's p below 0.05 | after Holm's correction "
+        "| made with |",
+        "| --- |" + " --- |" * 6,
+    ]
+    for path in sorted((ROOT / "results" / "arlbench").glob("*.json")):
+        found = load("arlbench", path.name)
+        rows = found["settings"]
+        raw = sum(row["welch_p"] < 0.05 for row in rows)
+        holm = sum(row["holm_p"] < 0.05 for row in rows)
+        lines.append(
+            f"| {found['environment']} | {len(rows)} x {found['num_seeds']} "
+            f"| {found['programs']} | {found['spearman']:.2f}, {found['kendall']:.2f} "
+            f"| {raw} of {len(rows)} | {holm} of {len(rows)} "
+            f"| {hardware(found['manifest'])} |"
+        )
+    return "\n".join([*lines, "", "![ARLBench](results/figures/arlbench.png)"])
+
+
+def scaled() -> str:
+    """Members of a sweep beside plain seeds, and devices."""
+    found = load("throughput", "scaling.json")
+    return f"{scaling.table(found)}\n\nMade with {hardware(found['manifest'])}."
+
+
 PARTS = {
     "main": main_job,
     "algorithms": algorithm_table.make,
@@ -287,7 +316,9 @@ PARTS = {
     "textbook": textbook,
     "hard": hard,
     "classic": classic,
+    "arlbench": arlbench,
     "beside": beside,
+    "scaling": scaled,
     "growth": growth,
     "speed": speed,
 }

@@ -151,3 +151,53 @@ def test_what_cannot_be_compared_is_said(tmp_path):
     ):
         assert message in script("compare", *words, code=2)
     script("compare", a, f"other={b}", "--output", str(tmp_path / "out"))
+
+
+def test_the_settings_of_arlbench_are_those_that_were_published(tmp_path):
+    sys.path.insert(0, str(ROOT / "experiments"))
+    import arlbench
+
+    (tmp_path / "published").mkdir()
+    arlbench.write(tmp_path)
+    for short, name in arlbench.SHORT.items():
+        path = f"published/arlbench_{short}.csv"
+        made = (tmp_path / path).read_text()
+        assert made == (ROOT / "results" / path).read_text()
+        assert len(arlbench.settings(name)) == 24
+    # One by hand: copied every ceil(70 / 8) = 9 steps of all environments, 8 updates
+    # every second of them.
+    row = {"env": "MountainCar-v0", "use_target_network": "True"}
+    assert arlbench.target_period(row | {"target_update_interval": "70.0"}) == 36
+    # Not within the 128 updates between two rollouts, and without a network of its own.
+    row["env"] = "CartPole-v1"
+    assert arlbench.target_period(row | {"target_update_interval": "1.0"}) == 128
+    assert arlbench.target_period(row | {"use_target_network": "False"}) == 1
+
+
+def test_a_sweep_is_compared_with_what_was_published(tmp_path):
+    sys.path.insert(0, str(ROOT / "experiments"))
+    import arlbench
+
+    name = "CartPole-v1"
+    settings = arlbench.settings(name)
+    rows = [r for r in arlbench.published() if r["env"] == name]
+    last = [float(r["mean"]) for r in rows if r["env_steps"] == "50000"]
+    content = {
+        "schema": "jaxq-sweep/1",
+        "config": {"environment": name, "num_seeds": 5},
+        "settings": settings[::-1],  # in another order
+        "programs": [{}, {}],
+    }
+    (tmp_path / "sweep.json").write_text(json.dumps(content))
+    (tmp_path / "manifest.json").write_text("{}")
+    noise = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+    ours = np.array(last[::-1])[:, None, None] + noise[:, None]
+    arrays = {}
+    for i, part in enumerate((np.arange(0, 24, 2), np.arange(1, 24, 2))):
+        arrays |= {f"program{i}/setting": part, f"program{i}/eval_return": ours[part]}
+    np.savez(tmp_path / "metrics.npz", **arrays)
+    found = arlbench.compare(tmp_path)
+    assert found["spearman"] == pytest.approx(1.0)
+    for row in found["settings"]:
+        assert row["ours_mean"] == pytest.approx(row["published_mean"])
+        assert row["welch_p"] == pytest.approx(1.0) == row["holm_p"]
