@@ -68,7 +68,7 @@ ONE_STEP_ONLY += ROLLOUTS
 
 
 # The gauntlet covers the algorithms that have n_step = 1 by default.
-QUICK = ("tabular_q", "n_step_q", "dqn", "rainbow", "c51", "r2d2")
+QUICK = ("tabular_q", "n_step_q", "dqn", "c51")
 N_STEPS = [
     pytest.param(name, n, marks=[pytest.mark.slow] if slow else [])
     for name in NAMES
@@ -101,10 +101,9 @@ def short(name):
     return dataclasses.replace(config, total_steps=steps)
 
 
-# One for each kind of store, head, loss and agent; the others are slow tests.
+# One for each kind of store and agent; the others are slow tests.
 KINDS = (
-    "tabular_q", "dyna_q", "peng_q_lambda", "dqn", "fqf", "rainbow", "bootstrapped_dqn",
-    "r2d2", "pqn", "pqn_rnn",
+    "tabular_q", "dyna_q", "peng_q_lambda", "dqn", "prioritized_dqn", "r2d2", "pqn",
 )  # fmt: skip
 CONDITIONS = [
     name if name in KINDS else pytest.param(name, marks=pytest.mark.slow)

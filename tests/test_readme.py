@@ -34,7 +34,8 @@ EXAMPLES = [line for line in "\n".join(blocks("bash")[2:]).splitlines() if line]
 def test_examples_run(command, tmp_path):
     words = shlex.split(command)
     assert words[0] == ".venv/bin/python"
-    small = ["--num-seeds", "1", "--total-steps", "12000", "--eval-points", "1"]
+    small = ["--num-seeds", "1", "--total-steps", "3000", "--eval-points", "1"]
+    small += ["--warmup-steps", "1000"]
     small += ["--eval-episodes", "1", "--eval-max-steps", "50"]
     done = subprocess.run(
         [sys.executable, *words[1:], *small, "--output", str(tmp_path)],
@@ -50,7 +51,8 @@ def test_examples_run(command, tmp_path):
 @pytest.mark.parametrize("command", [c for c in blocks("sh")[0].splitlines() if c])
 def test_sweeps_run(command, tmp_path):
     words = shlex.split(command)
-    small = ["--num-seeds", "4", "--total-steps", "5000", "--eval-points", "1"]
+    small = ["--num-seeds", "4", "--total-steps", "3000", "--eval-points", "1"]
+    small += ["--warmup-steps", "1000"]
     small += ["--eval-episodes", "1", "--eval-max-steps", "50", "--no-plot"]
     done = subprocess.run(
         [sys.executable, *words[1:], *small, "--output", str(tmp_path)],
