@@ -7,6 +7,7 @@ are in `jaxq.components`.
 """
 
 import dataclasses
+import functools
 import typing
 from typing import Annotated, Any, Literal
 
@@ -185,6 +186,7 @@ class Config(Components, Basics):
     """Everything that decides the numbers of a run."""
 
 
+@functools.cache
 def annotation(field: str) -> tuple[type, tuple[Any, ...], bool]:
     """Type, metadata and optionality of a field, read from its annotation."""
     hint = typing.get_type_hints(Config, include_extras=True)[field]
@@ -198,12 +200,14 @@ def annotation(field: str) -> tuple[type, tuple[Any, ...], bool]:
     return hint, (), optional
 
 
+@functools.cache
 def traced_fields() -> tuple[str, ...]:
     """Names of the fields that are inputs of the compiled program."""
     names = [field.name for field in dataclasses.fields(Config)]
     return tuple(name for name in names if TRACED in annotation(name)[1])
 
 
+@functools.cache
 def static_fields() -> tuple[str, ...]:
     """Names of the fields that are compiled into the program."""
     traced = traced_fields()

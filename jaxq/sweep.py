@@ -202,14 +202,17 @@ def begin(
         files.write_json(directory / "sweep.json", contents(sweep, manifest))
         files.write_json(directory / "manifest.json", manifest)
         return sweep
-    before = read(directory)["made_with"]
-    changed = resume.differences(before, resume.made_with(manifest))
+    content = read(directory)
+    changed = resume.differences(content["made_with"], resume.made_with(manifest))
     if changed and not force:
         raise ConfigError(
             f"{directory} was begun with another environment, version or device: "
             f"{'; '.join(changed)}. Give another --output, or go on all the same with "
             "--force-resume."
         )
+    widths = [program["width"] for program in content["programs"]]
+    if widths == [packed.width for packed in sweep.packings]:
+        return sweep
     return load(directory, devices)
 
 
