@@ -70,7 +70,7 @@ class Arguments(Search):
 
 def main(args: list[str] | None = None) -> None:
     """Run a sweep, or what is missing of it, and say what it tells."""
-    with cli.exit_codes([], at_once=args is None):
+    with cli.exit_codes("the same command goes on", at_once=args is None):
         words = sys.argv[1:] if args is None else args
         config, arguments = flags.parse(PRESETS, __doc__ or "", words, Arguments())
         config = papers.compose(config)

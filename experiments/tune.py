@@ -29,7 +29,7 @@ class Arguments(sweeps.Search):
 
 def main(args: list[str] | None = None) -> None:
     """Search, or go on, and say what was found."""
-    with cli.exit_codes([], at_once=args is None):
+    with cli.exit_codes("the same command goes on", at_once=args is None):
         words = sys.argv[1:] if args is None else args
         config, arguments = flags.parse(
             sweeps.PRESETS, __doc__ or "", words, Arguments()

@@ -146,12 +146,15 @@ def _to_go_on(options: flags.Options) -> list[str]:
 
 
 @contextlib.contextmanager
-def exit_codes(again: list[str] | None = None, at_once: bool = False) -> Iterator[None]:
+def exit_codes(
+    again: list[str] | str | None = None, at_once: bool = False
+) -> Iterator[None]:
     """Turn what a user can mend into one message and an exit code.
 
     Args:
-        again: options that a command to go on has to repeat, for an experiment that
-            takes --resume; others leave that to experiments/dqn.py.
+        again: how to go on, in words; or the options that a command to go on has to
+            repeat, for an experiment that takes --resume; None leaves that to
+            experiments/dqn.py.
         at_once: end the process when it is interrupted, without waiting for what other
             threads compile or compute.
     """
@@ -182,8 +185,10 @@ def _fail(text: str, code: int, at_once: bool = False) -> NoReturn:
     sys.exit(code)
 
 
-def _way_on(error: BaseException, again: list[str] | None) -> str:
+def _way_on(error: BaseException, again: list[str] | str | None) -> str:
     """How to go on after an error, if a checkpoint is there."""
+    if isinstance(again, str):
+        return f"; {again}"
     for note in getattr(error, "__notes__", ()):
         if note.startswith("--resume "):
             script = pathlib.Path(sys.argv[0])

@@ -409,3 +409,15 @@ def test_a_long_block_goes_on_from_its_last_checkpoint(tmp_path, monkeypatch):
     parts[0].write_bytes(b"nothing")
     compute(tmp_path / "part", tried, devices)
     assert files_of(tmp_path / "part") == files_of(tmp_path / "whole")
+
+
+def test_a_signal_ends_a_sweep_at_once_and_says_how_to_go_on(tmp_path):
+    process = begin(tmp_path, "--eval-points", "200", "--total-steps", "2000000")
+    while process.poll() is None and not list(tmp_path.glob("*/*/*/sweep.json")):
+        time.sleep(0.05)
+    time.sleep(3.0)
+    process.send_signal(signal.SIGTERM)
+    before = time.monotonic()
+    _, said = finish(process, 143)
+    assert time.monotonic() - before < 5
+    assert "interrupted; the same command goes on" in said
