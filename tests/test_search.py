@@ -35,6 +35,11 @@ def script(name, *words, code=0):
         ("--grid algorithm=dqn,a2c", "setting 1: algorithm = 'a2c': choose one of"),
         ("--grid discount=1 --shard 3/2", "shard = '3/2' is not of the form i/n"),
         ("--grid discount=1 --distributed here", "use auto, or ADDRESS:PORT"),
+        ("--grid discount=1 --distributed 1.2.3.4:5,2/2", "the processes are 0 to 1"),
+        (
+            "--grid discount=1 --distributed auto",
+            "the processes do not find one another",
+        ),
         ("--merge /nowhere", "is no directory of a sweep"),
         ("--settings /nowhere.csv", "settings = '/nowhere.csv' cannot be read"),
     ],
