@@ -225,7 +225,7 @@ def draw(path: pathlib.Path, found: list[dict[str, Any]]) -> None:
         )
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8, loc="upper left")
     plots.save(figure, path)
 
 
