@@ -280,6 +280,23 @@ def growth() -> str:
     return "\n".join([*table, "", f"Made with {hardware(lines[0]['manifest'])}."])
 
 
+def swept() -> str:
+    """A sweep over learning rates, and its best on fresh seeds."""
+    summary, manifest = load("sweep", "summary.json"), load("sweep", "manifest.json")
+    rows = summary["environments"][0]["ranked"]
+    again = load("sweep", "confirmed.json")
+    best = rows[0]
+    return (
+        "![Sensitivity to the learning rate](results/sweep/sensitivity-learning_rate.png)"
+        f"\n\n{len(rows)} learning rates x {summary['num_seeds']} seeds, "
+        f"{summary['programs']} compiled program. The best, "
+        f"{best['fields']['learning_rate']:.3g}, had an IQM of {best['iqm']:.1f} "
+        f"[{best['low']:.1f}, {best['high']:.1f}] on the seeds that chose it, and "
+        f"{interval(again['final_eval_return'])} on {again['num_seeds']} fresh ones "
+        f"({hardware(manifest)})."
+    )
+
+
 def arlbench() -> str:
     """ARLBench's settings: ours beside what was published."""
     lines = [
@@ -316,6 +333,7 @@ PARTS = {
     "textbook": textbook,
     "hard": hard,
     "classic": classic,
+    "sweep": swept,
     "arlbench": arlbench,
     "beside": beside,
     "scaling": scaled,
