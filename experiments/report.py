@@ -287,8 +287,8 @@ def swept() -> str:
     again = load("sweep", "confirmed.json")
     best = rows[0]
     return (
-        "![Sensitivity to the learning rate](results/sweep/sensitivity-learning_rate.png)"
-        f"\n\n{len(rows)} learning rates x {summary['num_seeds']} seeds, "
+        "![Sensitivity](results/sweep/sensitivity-learning_rate.png)\n\n"
+        f"{len(rows)} learning rates x {summary['num_seeds']} seeds, "
         f"{summary['programs']} compiled program. The best, "
         f"{best['fields']['learning_rate']:.3g}, had an IQM of {best['iqm']:.1f} "
         f"[{best['low']:.1f}, {best['high']:.1f}] on the seeds that chose it, and "

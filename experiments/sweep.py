@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import arlbench
 import dqn
 
-from jaxq import cli, flags, papers, spaces
+from jaxq import cli, flags, spaces
 from jaxq.config import Config, ConfigError
 from jaxq.validation import validate
 
@@ -73,14 +73,30 @@ def main(args: list[str] | None = None) -> None:
     with cli.exit_codes("the same command goes on", at_once=args is None):
         words = sys.argv[1:] if args is None else args
         config, arguments = flags.parse(PRESETS, __doc__ or "", words, Arguments())
-        config = papers.compose(config)
         validate(config)
+        check_search(arguments)
         share = read_share(arguments.shard)
         settings, ranges = read_settings(arguments)
         for setting in settings:
-            validate(spaces.apply(config, setting))
+            check_setting(config, setting)
         cli.set_up_jax(arguments, join=arguments.distributed)
         run(config, settings, ranges, share, arguments)
+
+
+def check_setting(config: Config, setting: spaces.Setting) -> None:
+    """Refuse a setting that cannot run, and say which it is."""
+    try:
+        validate(spaces.apply(config, setting))
+    except ConfigError as error:
+        raise ConfigError(f"setting {setting}: {error}") from error
+
+
+def check_search(arguments: Search) -> None:
+    """Refuse numbers that mean nothing."""
+    for name, least in (("top", 1), ("confirm_seeds", 0), ("sample_seed", 0)):
+        value = getattr(arguments, name)
+        if value is not None and value < least:
+            raise ConfigError(f"{name} = {value} is less than {least}.")
 
 
 def read_share(text: str) -> tuple[int, int]:

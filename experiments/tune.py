@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import sweep as sweeps
 
-from jaxq import cli, flags, papers, spaces
+from jaxq import cli, flags, spaces
 from jaxq.config import Config, ConfigError
 from jaxq.validation import validate
 
@@ -34,13 +34,13 @@ def main(args: list[str] | None = None) -> None:
         config, arguments = flags.parse(
             sweeps.PRESETS, __doc__ or "", words, Arguments()
         )
-        config = papers.compose(config)
         validate(config)
+        sweeps.check_search(arguments)
         ranges = [spaces.parse(word) for word in arguments.ranges]
         if not ranges or arguments.trials < 1:
             raise ConfigError("give at least one of --ranges, and --trials above 0.")
         for share in (0.0, 1.0):
-            validate(spaces.apply(config, {r.field: r.at(share) for r in ranges}))
+            sweeps.check_setting(config, {r.field: r.at(share) for r in ranges})
         try:
             import optuna
         except ImportError as error:

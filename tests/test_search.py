@@ -33,6 +33,9 @@ def script(name, *words, code=0):
         ("--grid discount=0.9,1.5", r"discount = 1.5 is outside [0, 1]"),
         ("--grid env.size=3", "CartPole-v1 refuses"),
         ("--grid algorithm=dqn,a2c", "setting 1: algorithm = 'a2c': choose one of"),
+        ("--grid discount=0.9,1 --top 0", "top = 0 is less than 1"),
+        ("--grid discount=0.9,1 --confirm-seeds -1", "confirm_seeds = -1 is less than"),
+        ("--random -3 --ranges discount=0.9,1", "random = -3 is outside [1, 100000]"),
         ("--grid discount=1 --shard 3/2", "shard = '3/2' is not of the form i/n"),
         ("--grid discount=1 --distributed here", "use auto, or ADDRESS:PORT"),
         ("--grid discount=1 --distributed 1.2.3.4:5,2/2", "the processes are 0 to 1"),
@@ -206,3 +209,23 @@ def test_a_sweep_is_compared_with_what_was_published(tmp_path):
     for row in found["settings"]:
         assert row["ours_mean"] == pytest.approx(row["published_mean"])
         assert row["welch_p"] == pytest.approx(1.0) == row["holm_p"]
+
+
+def test_algorithms_of_a_sweep_have_components_of_their_own(monkeypatch):
+    """Those of the first must not stay in the configurations of the others."""
+    sys.path.insert(0, str(ROOT / "experiments"))
+    import sweep as script
+
+    from jaxq import papers, spaces
+    from jaxq.config import Config
+
+    found = []
+
+    def run(config, settings, *rest):
+        found.extend(spaces.apply(config, setting) for setting in settings)
+
+    monkeypatch.setattr(script, "run", run)
+    names = ["rainbow", "dqn", "tabular_q"]
+    words = "--preset cleanrl --algorithm rainbow --grid".split()
+    script.main([*words, f"algorithm={','.join(names)}"])
+    assert found == [papers.compose(Config(algorithm=name)) for name in names]
