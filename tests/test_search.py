@@ -226,6 +226,6 @@ def test_algorithms_of_a_sweep_have_components_of_their_own(monkeypatch):
 
     monkeypatch.setattr(script, "run", run)
     names = ["rainbow", "dqn", "tabular_q"]
-    words = "--preset cleanrl --algorithm rainbow --grid".split()
+    words = ["--preset", "cleanrl", "--algorithm", "rainbow", "--grid"]
     script.main([*words, f"algorithm={','.join(names)}"])
     assert found == [papers.compose(Config(algorithm=name)) for name in names]
