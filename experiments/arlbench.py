@@ -138,9 +138,9 @@ def compare(directory: pathlib.Path) -> dict[str, Any]:
     import numpy as np
     import scipy.stats
 
-    from jaxq import comparisons, sweep
+    from jaxq import comparisons, sweep_files
 
-    content = sweep.read(directory)
+    content = sweep_files.read(directory)
     name = content["config"]["environment"]
     if name not in ENVIRONMENTS:
         raise ConfigError(f"{directory} is a sweep of {name}, not of ARLBench's.")

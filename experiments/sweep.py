@@ -100,7 +100,7 @@ def check_search(arguments: Search) -> None:
 
 
 def read_share(text: str) -> tuple[int, int]:
-    """I - 1 and n from i/n."""
+    """Which share, from zero on, of how many; text: i/n."""
     index, _, count = text.partition("/")
     if not (index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
         raise ConfigError(f"shard = {text!r} is not of the form i/n, with 1 <= i <= n.")
@@ -146,18 +146,27 @@ def run(
     arguments: Arguments,
 ) -> None:
     """Compute what is missing, and report."""
-    from jaxq import blocks, computing, files, hosts, provenance, signals, sweep
+    from jaxq import (
+        blocks,
+        computing,
+        files,
+        hosts,
+        provenance,
+        signals,
+        sweep,
+        sweep_files,
+    )
     from jaxq import progress as bars
 
     signals.Stopper.end_process = True
     devices = blocks.workers(arguments.cpu_cores)
     if arguments.merge:
         target, *others = arguments.merge
-        sweep.read(target)
+        sweep_files.read(target)
         with files.Lock(target):
-            copied = sweep.merge(target, others)
+            copied = sweep_files.merge(target, others)
             print(f"{copied} blocks copied to {target}")
-            report(sweep.load(target, devices), target, arguments)
+            report(sweep_files.load(target, devices), target, arguments)
         return
     tried = sweep.make(config, settings, ranges, devices)
     directory = sweep.directory_of(
@@ -173,7 +182,7 @@ def run(
             record = provenance.manifest(", ".join(sorted(specs)), devices, 0)
             directory.mkdir(parents=True, exist_ok=True)
             held.enter_context(files.Lock(directory, _lock(share)))
-            tried = sweep.begin(
+            tried = sweep_files.begin(
                 tried, directory, record, devices, arguments.force_resume
             )
         tried = computing.agree(tried, devices)
@@ -203,9 +212,9 @@ def _lock(share: tuple[int, int]) -> str:
 
 def report(tried: "Sweep", directory: pathlib.Path, arguments: Arguments) -> None:
     """Rank, draw, and run the best setting again on fresh seeds."""
-    from jaxq import sweep, verdict
+    from jaxq import sweep_files, verdict
 
-    curves = sweep.collect(directory, tried)
+    curves = sweep_files.collect(directory, tried)
     verdicts = verdict.judge(tried, curves, arguments.score)
     verdict.write(directory, tried, curves, verdicts, arguments.score, arguments.plot)
     for found in verdicts:
@@ -221,7 +230,9 @@ def confirm(
     tried: "Sweep", found: "Verdict", directory: pathlib.Path, arguments: Search
 ) -> None:
     """Run the best setting again on seeds that it was not chosen by."""
-    from jaxq import blocks, checkpoint, run, verdict
+    import numpy as np
+
+    from jaxq import blocks, checkpoint, run, statistics, verdict
 
     config = tried.configs[found.best]
     program = next(i for i, p in enumerate(tried.programs) if found.best in p.settings)
@@ -248,10 +259,14 @@ def confirm(
             plot=arguments.plot,
             devices=blocks.workers(arguments.cpu_cores),
         ).summary
-    final = summary["final_eval_return"]
-    low, high = final["confidence_95"]
+    per_seed = {
+        "final": summary["final_eval_return"]["per_seed"],
+        "area": summary["mean_eval_return_over_steps"],
+    }
+    again = statistics.bootstrap_iqm(np.array(per_seed[arguments.score])[:, None])
+    iqm, low, high = (float(part[0]) for part in again)
     print(
-        f"on {seeds} fresh seeds: final return IQM {final['iqm']:.4g}, 95 % CI "
+        f"on {seeds} fresh seeds: {arguments.score} return IQM {iqm:.4g}, 95 % CI "
         f"[{low:.4g}, {high:.4g}] ({found.rows[0].iqm:.4g} on those it was chosen by)"
     )
 

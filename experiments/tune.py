@@ -75,7 +75,7 @@ def run(config: Config, ranges: list[spaces.Range], arguments: Arguments) -> Non
     search = [list(arguments.ranges), arguments.score]
     directory = sweep.directory_of(arguments.output, "tune", config, search)
     directory.mkdir(parents=True, exist_ok=True)
-    with files.Lock(directory), signals.Stopper() as stop:
+    with files.Lock(directory), signals.Stopper():
         backend = journal.JournalFileBackend(str(directory / "study.log"))
         study = optuna.create_study(
             storage=optuna.storages.JournalStorage(backend),
@@ -102,8 +102,7 @@ def run(config: Config, ranges: list[spaces.Range], arguments: Arguments) -> Non
                 break
             asked = min(len(devices), arguments.trials - len(done))
             trials = [study.ask() for _ in range(asked)]
-            with stop.deferred():
-                attempt(study, trials, config, ranges, devices, arguments)
+            attempt(study, trials, config, ranges, devices, arguments)
         report(done, config, directory, devices, arguments)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import jax
 import numpy as np
 
-from jaxq import checkpoint, curves, hosts, packing, resume, sweep
+from jaxq import checkpoint, curves, hosts, packing, resume, sweep, sweep_files
 from jaxq import plan as plans
 from jaxq.config import Config
 from jaxq.fields import CheckpointError
@@ -57,8 +57,8 @@ def run(
     if alone:
         for job, arrays in workers.train(todo):
             with stop.deferred():
-                sweep.keep(directory, job, arrays)
-                sweep.part_of(directory, job).unlink(missing_ok=True)
+                sweep_files.keep(directory, job, arrays)
+                sweep_files.part_of(directory, job).unlink(missing_ok=True)
         return len(jobs) - len(todo)
     # What a round has measured is gathered by all processes, and written by one.
     sizes = [json.loads(text) for text in hosts.gather(b"%d" % len(devices))]
@@ -68,7 +68,7 @@ def run(
         for data in hosts.gather(_packed(found)):
             if hosts.index() == 0:
                 for job, arrays in _unpacked(data).items():
-                    sweep.keep(directory, job, arrays)
+                    sweep_files.keep(directory, job, arrays)
     return len(jobs) - len(todo)
 
 
@@ -85,7 +85,7 @@ def _finished(directory: pathlib.Path, tried: Sweep, bar: Progress) -> set[str]:
     """Names of the finished blocks, as process 0 sees them."""
     names: list[str] = []
     if hosts.index() == 0:
-        found, wrong = sweep.finished(directory, tried)
+        found, wrong = sweep_files.finished(directory, tried)
         names = [job.name for job in found]
         for text in wrong:
             bar.say(f"warning: {text}")
@@ -171,7 +171,7 @@ class Workers:
 
     def _train(self, job: Job) -> dict[str, np.ndarray]:
         device = self._free.get()
-        part = sweep.part_of(self._directory, job) if self._directory else None
+        part = sweep_files.part_of(self._directory, job) if self._directory else None
         try:
             computation = Computation(
                 self._tried, job, device, self._once[job.program], part
@@ -233,7 +233,7 @@ class Computation:
         now = time.monotonic()
         if self._part and now - self._saved >= max(PART_SECONDS, 20 * self._took):
             arrays = self._population.arrays() | resume.pack(self.points)
-            sweep.keep_part(self._part, arrays)
+            sweep_files.keep_part(self._part, arrays)
             self._saved = time.monotonic()
             self._took = self._saved - now
         return True

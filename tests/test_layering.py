@@ -61,6 +61,7 @@ LAYERS = [
     {"population", "results", "progress", "memory"},
     {"plots", "curves", "resume", "packing"},
     {"recorder", "sweep"},
+    {"sweep_files"},
     {"run", "ranking", "computing"},
     {"charts"},
     {"verdict"},

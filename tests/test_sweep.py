@@ -23,6 +23,7 @@ from jaxq import (
     signals,
     spaces,
     sweep,
+    sweep_files,
     verdict,
 )
 from jaxq.config import Config, ConfigError, traced_fields
@@ -56,12 +57,12 @@ def measured(tmp_path, base, settings, devices=None, share=(0, 1)):
     devices = devices or jax.devices()[:1]
     tried = sweep.make(base, settings, [], devices)
     compute(tmp_path, tried, devices, share)
-    return tried, sweep.collect(tmp_path, tried)
+    return tried, sweep_files.collect(tmp_path, tried)
 
 
 def compute(directory, tried, devices, share=(0, 1)):
     record = provenance.manifest("", devices, 0)
-    tried = sweep.begin(tried, directory, record, devices)
+    tried = sweep_files.begin(tried, directory, record, devices)
     with Progress(1, 1, False) as bar, signals.Stopper() as stop:
         return computing.run(tried, directory, devices, share, bar, stop)
 
@@ -221,7 +222,7 @@ def test_what_is_there_is_not_computed_again(tmp_path):
     damaged[len(damaged) // 2] ^= 1
     paths[1].write_bytes(bytes(damaged))
     with pytest.raises(CheckpointError, match="is missing"):
-        sweep.collect(tmp_path, tried)
+        sweep_files.collect(tmp_path, tried)
     times = paths[2].stat().st_mtime_ns
     assert compute(tmp_path, tried, jax.devices()[:1]) == 1
     assert [path.read_bytes() for path in paths] == content
@@ -238,37 +239,37 @@ def test_merged_shares_equal_the_whole(tmp_path, name):
     compute(a, tried, devices, (0, 2))
     compute(b, tried, devices, (1, 2))
     assert len(list((a / "blocks").iterdir())) == 2
-    assert sweep.merge(a, [b]) == 1 and sweep.merge(a, [b]) == 0
+    assert sweep_files.merge(a, [b]) == 1 and sweep_files.merge(a, [b]) == 0
     for directory in (whole, a):
-        again = sweep.load(directory, devices)
+        again = sweep_files.load(directory, devices)
         assert again.configs == tried.configs
-        curves = sweep.collect(directory, again)
+        curves = sweep_files.collect(directory, again)
         found = verdict.judge(again, curves, "final")
         verdict.write(directory, again, curves, found, "final", plot=False)
     assert (whole / name).read_bytes() == (a / name).read_bytes()
     other = sweep.make(BASE, RATES[:2], [], devices)
     compute(tmp_path / "c", other, devices, (1, 2))
     with pytest.raises(ConfigError, match="differ in programs, ranges, settings"):
-        sweep.merge(a, [tmp_path / "c"])
+        sweep_files.merge(a, [tmp_path / "c"])
 
 
 def test_a_sweep_goes_on_with_its_own_width_and_versions(tmp_path):
     devices = jax.devices()[:1]
     tried = sweep.make(BASE, RATES, [], devices)
     record = provenance.manifest("", devices, 0)
-    sweep.begin(tried, tmp_path, record, devices)
+    sweep_files.begin(tried, tmp_path, record, devices)
     path = tmp_path / "sweep.json"
     content = json.loads(path.read_text())
     content["programs"][0]["width"] = 2
     path.write_text(json.dumps(content))
-    assert sweep.begin(tried, tmp_path, record, devices).packings[0].width == 2
+    assert sweep_files.begin(tried, tmp_path, record, devices).packings[0].width == 2
     other = record | {"versions": record["versions"] | {"jax": "0.0.1"}}
     with pytest.raises(ConfigError, match=r"jax was '.*' and is '0\.0\.1'"):
-        sweep.begin(tried, tmp_path, other, devices)
-    sweep.begin(tried, tmp_path, other, devices, force=True)
+        sweep_files.begin(tried, tmp_path, other, devices)
+    sweep_files.begin(tried, tmp_path, other, devices, force=True)
     path.write_text("{}")
     with pytest.raises(ConfigError, match="is no directory of a sweep"):
-        sweep.begin(tried, tmp_path, record, devices)
+        sweep_files.begin(tried, tmp_path, record, devices)
 
 
 def files_of(directory):
