@@ -47,6 +47,8 @@ def read(directory: pathlib.Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
         if content["schema"] != SCHEMA:
             raise ValueError(f"its schema is {content['schema']!r}, not {SCHEMA!r}")
+        [program["width"] for program in content["programs"]]
+        [content[name] for name in ("config", "settings", "ranges", "made_with")]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"{directory} is no directory of a sweep: sweep.json cannot be read "
@@ -107,12 +109,24 @@ def finished(directory: pathlib.Path, sweep: Sweep) -> tuple[set[Job], list[str]
         if not path.exists():
             continue
         try:
-            checkpoint.load(path)
+            load_block(path, job)
         except (CheckpointError, OSError) as error:
             wrong.append(f"{path} is damaged and computed again: {error}")
         else:
             found.add(job)
     return found, wrong
+
+
+def load_block(path: pathlib.Path, job: Job) -> dict[str, np.ndarray]:
+    """What was measured of a block.
+
+    Raises:
+        CheckpointError: if it is not as it was written, or is another block.
+    """
+    about, arrays = checkpoint.load(path)
+    if (about.get("program"), about.get("block")) != job:
+        raise CheckpointError("it is another block, renamed")
+    return arrays
 
 
 def keep(directory: pathlib.Path, job: Job, arrays: Mapping[str, np.ndarray]) -> None:
@@ -140,8 +154,8 @@ def merge(target: pathlib.Path, others: Sequence[pathlib.Path]) -> int:
         How many were copied.
 
     Raises:
-        ConfigError: for shares of different sweeps, or packed in different ways.
-        CheckpointError: for a damaged block.
+        ConfigError: for shares of different sweeps, or packed in different ways, and
+            for a damaged block.
     """
     own, copied = read(target), 0
     for other in others:
@@ -156,8 +170,8 @@ def merge(target: pathlib.Path, others: Sequence[pathlib.Path]) -> int:
         for path in sorted((other / "blocks").glob("*.jaxq")):
             if (target / "blocks" / path.name).exists():
                 continue
-            about, arrays = checkpoint.load(path)
-            keep(target, Job(about["program"], about["block"]), arrays)
+            job = Job(*map(int, path.stem.split("-")))
+            keep(target, job, _sound_block(path, job))
             copied += 1
     return copied
 
@@ -166,12 +180,23 @@ def collect(directory: pathlib.Path, sweep: Sweep) -> list[Curves]:
     """The curves of every setting, from the files of the blocks.
 
     Raises:
-        CheckpointError: for a block that is missing or damaged.
+        ConfigError: for a block that is missing or damaged.
     """
-    found = {}
-    for job in sweep.jobs:
-        path = directory / "blocks" / job.name
-        if not path.exists():
-            raise CheckpointError(f"{path} is missing: its share is not finished")
-        found[job] = checkpoint.load(path)[1]
-    return assemble(sweep, found)
+    blocks = directory / "blocks"
+    return assemble(
+        sweep, {job: _sound_block(blocks / job.name, job) for job in sweep.jobs}
+    )
+
+
+def _sound_block(path: pathlib.Path, job: Job) -> dict[str, np.ndarray]:
+    """A block that must be there and whole."""
+    try:
+        return load_block(path, job)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path} is missing: not every share is finished, or merged."
+        ) from error
+    except CheckpointError as error:
+        raise ConfigError(
+            f"{path} is damaged: {error}. The command of its share computes it again."
+        ) from error

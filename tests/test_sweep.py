@@ -27,7 +27,6 @@ from jaxq import (
     verdict,
 )
 from jaxq.config import Config, ConfigError, traced_fields
-from jaxq.fields import CheckpointError
 from jaxq.progress import Progress
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -221,8 +220,12 @@ def test_what_is_there_is_not_computed_again(tmp_path):
     damaged = bytearray(content[1])
     damaged[len(damaged) // 2] ^= 1
     paths[1].write_bytes(bytes(damaged))
-    with pytest.raises(CheckpointError, match="is missing"):
+    with pytest.raises(ConfigError, match="is missing: not every share"):
         sweep_files.collect(tmp_path, tried)
+    paths[0].write_bytes(content[2])
+    with pytest.raises(ConfigError, match="is damaged: it is another block, renamed"):
+        sweep_files.collect(tmp_path, tried)
+    paths[0].unlink()
     times = paths[2].stat().st_mtime_ns
     assert compute(tmp_path, tried, jax.devices()[:1]) == 1
     assert [path.read_bytes() for path in paths] == content
@@ -251,6 +254,10 @@ def test_merged_shares_equal_the_whole(tmp_path, name):
     compute(tmp_path / "c", other, devices, (1, 2))
     with pytest.raises(ConfigError, match="differ in programs, ranges, settings"):
         sweep_files.merge(a, [tmp_path / "c"])
+    (b / "blocks" / tried.jobs[1].name).write_bytes(b"nothing")
+    (a / "blocks" / tried.jobs[1].name).unlink()
+    with pytest.raises(ConfigError, match=r"is damaged: .* computes it again"):
+        sweep_files.merge(a, [b])
 
 
 def test_a_sweep_goes_on_with_its_own_width_and_versions(tmp_path):
@@ -267,9 +274,10 @@ def test_a_sweep_goes_on_with_its_own_width_and_versions(tmp_path):
     with pytest.raises(ConfigError, match=r"jax was '.*' and is '0\.0\.1'"):
         sweep_files.begin(tried, tmp_path, other, devices)
     sweep_files.begin(tried, tmp_path, other, devices, force=True)
-    path.write_text("{}")
-    with pytest.raises(ConfigError, match="is no directory of a sweep"):
-        sweep_files.begin(tried, tmp_path, record, devices)
+    for text in ("{}", "[]", "nothing", '{"schema": "jaxq-sweep/1", "programs": [1]}'):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match="is no directory of a sweep"):
+            sweep_files.begin(tried, tmp_path, record, devices)
 
 
 def files_of(directory):
