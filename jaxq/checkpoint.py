@@ -13,6 +13,7 @@ so that any language reads it in a few lines, its size is known from its header,
 damage goes unseen. It is read from start to end with memory for one copy of the arrays.
 """
 
+import errno
 import hashlib
 import json
 import math
@@ -181,6 +182,8 @@ def keep(
     path = path_of(directory, about["iterations"])
     save(path, about, arrays)
     paths = found(directory)
+    if path not in paths:  # the directory was taken away in between
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     place = paths.index(path)
     for other in paths[:place] + paths[place + KEPT :]:
         other.unlink(missing_ok=True)

@@ -359,3 +359,11 @@ def test_a_directory_is_held_by_one(tmp_path):
         files.Lock(tmp_path)
     first.release()
     files.Lock(tmp_path).release()
+
+
+def test_a_directory_that_is_taken_away_while_saving_is_a_missing_file(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(checkpoint, "found", lambda directory: [])
+    with pytest.raises(FileNotFoundError, match="No such file or directory"):
+        checkpoint.keep(tmp_path, {"iterations": 1}, {"a": np.zeros(2)})

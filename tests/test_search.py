@@ -195,7 +195,9 @@ def test_a_sweep_is_compared_with_what_was_published(tmp_path):
         "schema": "jaxq-sweep/1",
         "config": {"environment": name, "num_seeds": 5},
         "settings": settings[::-1],  # in another order
-        "programs": [{}, {}],
+        "programs": [{"width": 5}, {"width": 5}],
+        "ranges": [],
+        "made_with": {},
     }
     (tmp_path / "sweep.json").write_text(json.dumps(content))
     (tmp_path / "manifest.json").write_text("{}")
