@@ -9,7 +9,6 @@ published: the rank correlation over settings, and Welch's test for each.
 
 import csv
 import dataclasses
-import io
 import json
 import math
 import pathlib
@@ -125,12 +124,8 @@ def write(directory: pathlib.Path) -> None:
     """Make the files of settings."""
     for short, name in SHORT.items():
         rows = settings(name)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
         path = directory / "published" / f"arlbench_{short}.csv"
-        files.write_text(path, text.getvalue())
+        files.write_csv(path, [list(rows[0]), *(list(row.values()) for row in rows)])
 
 
 def compare(directory: pathlib.Path) -> dict[str, Any]:
@@ -153,12 +148,9 @@ def compare(directory: pathlib.Path) -> dict[str, Any]:
             [arrays[f"program{i}/eval_return"][:, :, -1] for i in range(programs)]
         )
     ours = {int(number): values for number, values in zip(setting, final, strict=True)}
-    last = max(int(row["env_steps"]) for row in published() if row["env"] == name)
-    theirs = [
-        row
-        for row in published()
-        if row["env"] == name and int(row["env_steps"]) == last
-    ]
+    points = [row for row in published() if row["env"] == name]
+    last = max(int(row["env_steps"]) for row in points)
+    theirs = [row for row in points if int(row["env_steps"]) == last]
     known = settings(name)
     rows = []
     for number, setting in enumerate(content["settings"]):
@@ -223,8 +215,7 @@ def draw(path: pathlib.Path, found: list[dict[str, Any]]) -> None:
             xlabel="published final return, 10 seeds, mean and std",
             ylabel=f"ours, {one['num_seeds']} seeds",
         )
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        plots.frame(axes)
         axes.legend(frameon=False, fontsize=8, loc="upper left")
     plots.save(figure, path)
 

@@ -91,15 +91,6 @@ def load(words: tuple[str, ...], metric: str) -> list[Run]:
     return runs
 
 
-def scores(run: Run, score: str) -> "np.ndarray":
-    """One number a seed; [S]."""
-    from jaxq import statistics
-
-    if score == "final":
-        return run.curves[:, -1]
-    return statistics.area_under_curve(run.steps, run.curves)
-
-
 def compare(runs: list[Run], score: str, resamples: int) -> dict[str, Any]:
     """Every statistic, by label and by pair of labels."""
     import numpy as np
@@ -108,7 +99,10 @@ def compare(runs: list[Run], score: str, resamples: int) -> dict[str, Any]:
 
     labels = list(dict.fromkeys(run.label for run in runs))
     tasks = list(dict.fromkeys(run.task for run in runs))
-    by = {(run.label, run.task): scores(run, score) for run in runs}
+    by = {
+        (run.label, run.task): statistics.score(run.steps, run.curves, score)
+        for run in runs
+    }
     missing = [key for key in itertools.product(labels, tasks) if key not in by]
     if missing:
         raise ConfigError(
@@ -284,8 +278,7 @@ def draw(directory: pathlib.Path, runs: list[Run], found: dict[str, Any]) -> lis
         xlabel="normalised score s", ylabel="share of runs above s", ylim=(-0.02, 1.02)
     )
     axes.set_title("performance profile, pointwise 95 % band")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    plots.frame(axes)
     axes.legend(frameon=False, fontsize=8)
     plots.save(figure, directory / "profile.png")
     return ["curves.png", "aggregates.png", "profile.png"]

@@ -14,7 +14,8 @@ import numpy as np
 import scaling
 import side_by_side
 import throughput
-from scipy import stats
+
+from jaxq import comparisons
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -59,10 +60,10 @@ def welch(row: dict[str, Any], seeds: int = 3) -> float:
     ours = row["final_train_return_per_seed"]
     # The published spread is taken for numpy's default, without Bessel's correction.
     theirs = row["published_std"] * (seeds / (seeds - 1)) ** 0.5
-    return stats.ttest_ind_from_stats(
-        np.mean(ours), np.std(ours, ddof=1), len(ours),
-        row["published_mean"], theirs, seeds, equal_var=False,
-    ).pvalue  # fmt: skip
+    return comparisons.welch_of(
+        (np.mean(ours), np.std(ours, ddof=1), len(ours)),
+        (row["published_mean"], theirs, seeds),
+    )
 
 
 def cleanrl() -> str:

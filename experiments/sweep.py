@@ -218,12 +218,25 @@ def report(tried: "Sweep", directory: pathlib.Path, arguments: Arguments) -> Non
     verdicts = verdict.judge(tried, curves, arguments.score)
     verdict.write(directory, tried, curves, verdicts, arguments.score, arguments.plot)
     for found in verdicts:
-        print(f"\n{found.environment}, {arguments.score} return:")
-        print(verdict.table(tried, found, arguments.top))
-        for text in found.warnings:
-            print(f"warning: {text}")
-        confirm(tried, found, directory, arguments)
+        tell(tried, found, directory, arguments)
     print(f"\nsaved in {directory}")
+
+
+def tell(
+    tried: "Sweep",
+    found: "Verdict",
+    directory: pathlib.Path,
+    arguments: Search,
+    of: str = "",
+) -> None:
+    """Print the table and its warnings, and confirm the best; of: which settings."""
+    from jaxq import verdict
+
+    print(f"\n{found.environment}, {arguments.score} return{of}:")
+    print(verdict.table(tried, found, arguments.top))
+    for text in found.warnings:
+        print(f"warning: {text}")
+    confirm(tried, found, directory, arguments)
 
 
 def confirm(

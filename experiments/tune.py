@@ -115,18 +115,17 @@ def attempt(
     arguments: Arguments,
 ) -> None:
     """Train the seeds of some trials side by side, and tell what they reached."""
-    from jaxq import computing, progress, ranking, statistics, sweep
+    from jaxq import computing, ranking, statistics, sweep
 
     settings = [{r.field: suggest(trial, r) for r in ranges} for trial in trials]
     tried = sweep.make(config, settings, [], devices)
-    with progress.Progress(1, 1, False) as bar:
-        workers = computing.Workers(tried, devices, computing.Told(bar, 0))
-        curves = sweep.assemble(tried, dict(workers.train(tried.jobs)))
+    workers = computing.Workers(tried, devices)
+    curves = sweep.assemble(tried, dict(workers.train(tried.jobs)))
     scores = ranking.scores(curves, arguments.score)
     for trial, setting in zip(trials, settings, strict=True):
         own = scores[tried.configs.index(spaces.apply(config, setting))]
         value = float(statistics.iqm(own))
-        trial.set_user_attr("setting", {k: encode(v) for k, v in setting.items()})
+        trial.set_user_attr("setting", setting)
         trial.set_user_attr("scores", [float(score) for score in own])
         study.tell(trial, value)
         text = ", ".join(f"{k}={ranking.text_of(v)}" for k, v in setting.items())
@@ -147,7 +146,7 @@ def report(
 
     found: dict[Config, tuple[dict[str, Any], list[float]]] = {}
     for trial in done:
-        setting = {k: decode(v) for k, v in trial.user_attrs["setting"].items()}
+        setting = spaces.from_json(trial.user_attrs["setting"])
         own = spaces.apply(config, setting)
         found.setdefault(own, (setting, trial.user_attrs["scores"]))
     settings = [setting for setting, _ in found.values()]
@@ -157,25 +156,11 @@ def report(
     warnings = ranking.at_edge(settings, rows[0].setting, ranges)
     judged = verdict.Verdict(config.environment, rows, warnings)
     tried = sweep.make(config, settings, list(arguments.ranges), devices)
-    print(f"\n{config.environment}, {arguments.score} return of {len(done)} trials:")
-    print(verdict.table(tried, judged, arguments.top))
-    for text in warnings:
-        print(f"warning: {text}")
     verdict.write_table(directory, tried, [judged])
     if arguments.plot:
         verdict.draw(directory, tried, judged)
-    sweeps.confirm(tried, judged, directory, arguments)
+    sweeps.tell(tried, judged, directory, arguments, f" of {len(done)} trials")
     print(f"\nsaved in {directory}")
-
-
-def encode(value: Any) -> Any:
-    """A value as JSON holds it."""
-    return {"tuple": list(value)} if isinstance(value, tuple) else value
-
-
-def decode(value: Any) -> Any:
-    """The inverse of `encode`."""
-    return tuple(value["tuple"]) if isinstance(value, dict) else value
 
 
 if __name__ == "__main__":

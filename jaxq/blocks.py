@@ -78,10 +78,9 @@ def layout(
     """
     widest = config.num_seeds
     if devices[0].platform == "cpu":
-        fit = MAX_CPU_BYTES // max(1, learner_bytes)
-        widest = min(MAX_CPU_BLOCK, max(1, fit))
+        widest = widest_on_cpu(learner_bytes)
     share = -(-config.num_seeds // len(devices))
-    width = width or config.seed_block or -(-share // -(-share // widest))
+    width = width or config.seed_block or balanced(share, widest)
     count = -(-config.num_seeds // width)
     lanes = np.minimum(np.arange(count * width), config.num_seeds - 1)
     seeds = (config.first_seed + lanes).astype(np.uint32)
@@ -89,6 +88,16 @@ def layout(
         Block(part, i % len(devices), devices[i % len(devices)])
         for i, part in enumerate(np.split(seeds, count))
     ]
+
+
+def widest_on_cpu(learner_bytes: int) -> int:
+    """Seeds in the widest block of a CPU, for the size of one seed's learner."""
+    return max(1, min(MAX_CPU_BLOCK, MAX_CPU_BYTES // max(1, learner_bytes)))
+
+
+def balanced(count: int, widest: int) -> int:
+    """Width of the fewest equal blocks of `count` seeds, at most `widest`."""
+    return -(-count // -(-count // widest))
 
 
 def used_devices(blocks: list[Block]) -> list[jax.Device]:

@@ -71,12 +71,8 @@ def sensitivity(
     _scale(axes, "x", field, x, labels, ranges)
     axes.set_ylabel(LABEL)
     axes.set_title(title)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(
-        frameon=False, fontsize=9, ncols=3, loc="upper center",
-        bbox_to_anchor=(0.5, -0.15),
-    )  # fmt: skip
+    plots.frame(axes)
+    plots.legend_below(axes, 3)
     plots.save(figure, path)
 
 

@@ -135,7 +135,7 @@ class Workers:
         self,
         tried: Sweep,
         devices: Sequence[jax.Device],
-        told: Told,
+        told: Told | None = None,
         directory: pathlib.Path | None = None,
     ):
         """Start no thread yet.
@@ -143,7 +143,7 @@ class Workers:
         Args:
             tried: the sweep.
             devices: one for each thread.
-            told: where progress is reported.
+            told: where progress is reported, if anywhere.
             directory: where blocks that take long are kept now and then, to go on from;
                 None keeps none.
         """
@@ -179,9 +179,9 @@ class Workers:
             while computation.advance():
                 if self._stopping.is_set():
                     raise concurrent.futures.CancelledError
-                steps = int(computation.share_done * self._tried.steps(job))
-                text = curves.latest(computation.points[-1])
-                self._told.update(job, steps, text)
+                if self._told:
+                    text = curves.latest(computation.points[-1])
+                    self._told.update(job, computation.steps, text)
             return computation.measured()
         finally:
             self._free.put(device)
@@ -239,9 +239,9 @@ class Computation:
         return True
 
     @property
-    def share_done(self) -> float:
-        """Of the steps of a member."""
-        return self._population.steps / self._loop.total_steps
+    def steps(self) -> int:
+        """Environment steps that all members have done."""
+        return self._population.steps * self._lanes.size
 
     def measured(self) -> dict[str, np.ndarray]:
         """The curves of the block's members; a setting has an epsilon of its own."""

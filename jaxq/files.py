@@ -1,10 +1,12 @@
 """Files of a run: written whole or not at all, where one process at a time writes."""
 
+import csv
 import datetime
+import io
 import json
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, Any, Self
 
 import numpy as np
@@ -57,6 +59,13 @@ def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
 def write_text(path: pathlib.Path, text: str) -> None:
     """Write text as UTF-8."""
     write(path, lambda file: file.write(text.encode()))
+
+
+def write_csv(path: pathlib.Path, rows: Iterable[Sequence[Any]]) -> None:
+    """Write rows, the first of them names, as comma-separated values."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def plain(value: Any) -> Any:

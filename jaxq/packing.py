@@ -6,6 +6,7 @@ x seeds, are packed into blocks; see `jaxq.blocks`.
 """
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -55,17 +56,18 @@ def group(configs: Sequence[Config]) -> list[Program]:
     free: dict[Any, frozenset[str]] = {}  # parameters that a program takes as inputs
     found: dict[Any, list[int]] = {}
     envs: dict[Any, Environment] = {}
+    check = functools.cache(checks.check)  # the first of a kind is asked for twice
     for i, config in enumerate(configs):
         with _named(i):
             validate(config)
             static, words = _static(config), _words(config)
             kind = static, frozenset(words)
             if kind not in free:
-                free[kind] = frozenset(dict(checks.check(config).parameters))
+                free[kind] = frozenset(dict(check(config).parameters))
             fixed = {k: v for k, v in words.items() if k not in free[kind]}
             key = kind, frozenset(fixed.items())
             if key not in envs:
-                envs[key] = checks.check(config)
+                envs[key] = check(config)
         found.setdefault(key, []).append(i)
     return [_program(configs, envs[key], found[key]) for key in found]
 
@@ -140,10 +142,9 @@ def pack(program: Program, devices: Sequence[jax.Device], width: int = 0) -> Pac
         )
     on_cpu = devices[0].platform == "cpu"
     if on_cpu:
-        in_cache = blocks.MAX_CPU_BYTES // max(1, program.need.learner)
-        fit = max(1, min(fit, blocks.MAX_CPU_BLOCK, in_cache))
+        fit = min(fit, blocks.widest_on_cpu(program.need.learner))
     if on_cpu or width or settings == 1:
-        alone = width or _balanced(seeds, fit)
+        alone = width or blocks.balanced(seeds, fit)
         whole = seeds % alone == 0 if width else alone >= min(fit, PURE_WIDTH)
         if whole or settings == 1:
             lanes = [
@@ -154,17 +155,12 @@ def pack(program: Program, devices: Sequence[jax.Device], width: int = 0) -> Pac
             return Packing(alone, tuple(lanes), mixed=False)
     members = settings * seeds
     share = members if on_cpu else -(-members // len(devices))
-    width = width or _balanced(share, fit)
+    width = width or blocks.balanced(share, fit)
     return Packing(width, tuple(_parts(members, width)), mixed=True)
 
 
 def _parts(count: int, width: int) -> list[np.ndarray]:
     return np.split(np.arange(count), range(width, count, width))
-
-
-def _balanced(count: int, fit: int) -> int:
-    """Width of the fewest equal blocks of at most `fit`."""
-    return -(-count // -(-count // fit))
 
 
 def _fit(program: Program, devices: Sequence[jax.Device]) -> int:

@@ -74,10 +74,15 @@ def finish(axes: matplotlib.axes.Axes, ylabel: str) -> None:
     axes.set_xlabel("environment steps per seed")
     axes.set_ylabel(ylabel)
     style(axes)
+    legend_below(axes, 4)
+
+
+def legend_below(axes: matplotlib.axes.Axes, columns: int) -> None:
+    """A legend under the axis."""
     axes.legend(
         frameon=False,
         fontsize=9,
-        ncols=4,
+        ncols=columns,
         loc="upper center",
         bbox_to_anchor=(0.5, -0.15),
     )
@@ -86,9 +91,14 @@ def finish(axes: matplotlib.axes.Axes, ylabel: str) -> None:
 def style(axes: matplotlib.axes.Axes) -> None:
     """A grid, two spines, and steps in thousands or millions."""
     axes.xaxis.set_major_formatter(lambda value, _: _short(value))
+    frame(axes)
+    axes.margins(x=0.01)
+
+
+def frame(axes: matplotlib.axes.Axes) -> None:
+    """A grid and two spines."""
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(x=0.01)
 
 
 def save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:

@@ -28,14 +28,9 @@ class Row(NamedTuple):
 
 def scores(curves: Sequence[Curves], score: Score) -> np.ndarray:
     """Return of the greedy policy in the end, or its mean over the steps; [H, S]."""
-    found = []
-    for curve in curves:
-        returns = curve.arrays["eval_return"]
-        if score == "final":
-            found.append(returns[:, -1])
-        else:
-            found.append(statistics.area_under_curve(curve.steps, returns))
-    return np.stack(found)
+    return np.stack(
+        [statistics.score(c.steps, c.arrays["eval_return"], score) for c in curves]
+    )
 
 
 def rank(values: np.ndarray, diverged: np.ndarray, resamples: int = 2_000) -> list[Row]:

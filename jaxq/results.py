@@ -1,10 +1,8 @@
 """What a run leaves on disk: curves, statistics and parameters, in plain files."""
 
-import csv
 import dataclasses
 import datetime
 import hashlib
-import io
 import json
 import pathlib
 from collections.abc import Mapping
@@ -98,14 +96,12 @@ def write_curve(
     columns.update(extra)
     arrays = {"seed": seeds, "steps": curve.steps, "eval_returns": eval_returns}
     files.write_arrays(directory / "metrics.npz", arrays | columns)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["seed", "step", *columns])
+    rows: list[list[Any]] = [["seed", "step", *columns]]
     for i, seed in enumerate(seeds):
         for p, step in enumerate(curve.steps):
             cells = [_cell(values[i, p]) for values in columns.values()]
-            writer.writerow([seed, step, *cells])
-    files.write_text(directory / "metrics.csv", text.getvalue())
+            rows.append([seed, step, *cells])
+    files.write_csv(directory / "metrics.csv", rows)
 
 
 def _cell(value: np.generic) -> str:

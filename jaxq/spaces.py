@@ -250,6 +250,11 @@ def read(path: pathlib.Path) -> list[Setting]:
     return [{name: _value(name, text) for name, text in row.items()} for row in rows]
 
 
+def from_json(setting: Mapping[str, Any]) -> Setting:
+    """A setting from what JSON holds of it, which has lists for tuples."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in setting.items()}
+
+
 def apply(base: Config, setting: Mapping[str, Any]) -> Config:
     """The configuration of a setting, with the components of its algorithm.
 

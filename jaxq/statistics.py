@@ -62,6 +62,17 @@ def draws(num_seeds: int, resamples: int) -> np.ndarray:
     return generator.integers(num_seeds, size=(resamples, num_seeds))
 
 
+def score(steps: np.ndarray, curves: np.ndarray, kind: str) -> np.ndarray:
+    """One number for every curve: its end ("final"), or its mean height ("area").
+
+    Args:
+        steps: [points].
+        curves: [..., points].
+        kind: which.
+    """
+    return curves[..., -1] if kind == "final" else area_under_curve(steps, curves)
+
+
 def area_under_curve(steps: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Mean height of a curve: its integral over steps, divided by their range.
 

@@ -90,13 +90,13 @@ def make(
     return Sweep(base, list(found.values()), list(ranges), configs, programs, packings)
 
 
-def describe(sweep: Sweep, done: int = 0) -> str:
+def describe(sweep: Sweep) -> str:
     """Programs, members, bytes and blocks, in words."""
     base, count = sweep.base, len(sweep.programs)
     lines = [
         f"{len(sweep.settings)} settings x {base.num_seeds} seeds of {base.algorithm} "
         f"on {base.environment} | compiled programs: {count} | blocks: "
-        f"{len(sweep.jobs)}" + (f", of which {done} are there" if done else "")
+        f"{len(sweep.jobs)}"
     ]
     pairs = list(zip(sweep.programs, sweep.packings, strict=True))
     for number, (program, packed) in enumerate(pairs[:MAX_LINES]):
@@ -136,8 +136,9 @@ def assemble(
     """The curves of every setting, from what was measured of all blocks."""
     found: dict[int, Curves] = {}
     seeds = sweep.base.num_seeds
-    for number, program in enumerate(sweep.programs):
-        blocks = [measured[job] for job in sweep.jobs if job.program == number]
+    pairs = zip(sweep.programs, sweep.packings, strict=True)
+    for number, (program, packed) in enumerate(pairs):
+        blocks = [measured[Job(number, i)] for i in range(len(packed.lanes))]
         joined = {
             name: np.concatenate([block[name] for block in blocks])
             for name in blocks[0]

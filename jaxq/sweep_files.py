@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxq import checkpoint, files, resume
+from jaxq import checkpoint, files, resume, spaces
 from jaxq.config import ConfigError, from_json
 from jaxq.fields import CheckpointError
 from jaxq.sweep import SCHEMA, Curves, Job, Sweep, assemble, make
@@ -60,10 +60,7 @@ def read(directory: pathlib.Path) -> dict[str, Any]:
 def load(directory: pathlib.Path, devices: Sequence[jax.Device]) -> Sweep:
     """The sweep of a directory, packed as it was."""
     content = read(directory)
-    settings = [
-        {k: tuple(v) if isinstance(v, list) else v for k, v in setting.items()}
-        for setting in content["settings"]
-    ]
+    settings = [spaces.from_json(setting) for setting in content["settings"]]
     widths = [program["width"] for program in content["programs"]]
     base = from_json(content["config"])
     return make(base, settings, content["ranges"], devices, widths)

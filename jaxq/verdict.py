@@ -1,12 +1,10 @@
 """What a sweep tells: a ranked table, pictures, warnings, and the best setting."""
 
-import csv
 import dataclasses
-import io
 import itertools
 import pathlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -96,17 +94,15 @@ def write_table(
 ) -> None:
     """Write settings.csv, the settings of every environment from best to worst."""
     columns = list(tried.settings[0])
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    measured = ("rank", "environment", "setting", *columns, *Row._fields[1:])
-    writer.writerow(measured)
+    names = ("rank", "environment", "setting", *columns, *Row._fields[1:])
+    rows: list[Sequence[Any]] = [names]
     for verdict in verdicts:
         for place, row in enumerate(verdict.rows, 1):
             setting = tried.settings[row.setting]
             cells = [ranking.text_of(setting[name]) for name in columns]
             numbers = [f"{value:.6g}" for value in row[1:]]
-            writer.writerow([place, verdict.environment, row.setting, *cells, *numbers])
-    files.write_text(directory / "settings.csv", text.getvalue())
+            rows.append([place, verdict.environment, row.setting, *cells, *numbers])
+    files.write_csv(directory / "settings.csv", rows)
 
 
 def draw(directory: pathlib.Path, tried: Sweep, verdict: Verdict) -> None:

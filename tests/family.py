@@ -11,6 +11,25 @@ from mdps import ConstantReward, Corridor, Gauntlet
 from jaxq import algorithms, catalogue, environments, papers, plan, programs, types
 from jaxq.config import Config
 
+# The loop on CartPole, for a second or so.
+TINY = Config(
+    environment="CartPole-v1",
+    num_seeds=4,
+    seed_block=4,
+    total_steps=600,
+    num_envs=2,
+    buffer_size=400,
+    batch_size=16,
+    warmup_steps=100,
+    update_steps=2,
+    hidden_sizes=(16,),
+    learning_rate=1e-2,
+    target_period=7,
+    epsilon_steps=300.0,
+    eval_points=2,
+    eval_episodes=3,
+    chunk_iterations=125,
+)
 # Random behaviour throughout: every action of every state is learned.
 DEEP = Config(
     num_seeds=1,

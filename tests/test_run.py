@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import same
-from family import lane
+from family import TINY, lane
 from mdps import Corridor
 
 from jaxq import (
@@ -27,25 +27,6 @@ from jaxq import (
 )
 from jaxq import config as configs
 from jaxq.config import Config, ConfigError
-
-TINY = Config(
-    environment="CartPole-v1",
-    num_seeds=4,
-    seed_block=4,
-    total_steps=600,
-    num_envs=2,
-    buffer_size=400,
-    batch_size=16,
-    warmup_steps=100,
-    update_steps=2,
-    hidden_sizes=(16,),
-    learning_rate=1e-2,
-    target_period=7,
-    epsilon_steps=300.0,
-    eval_points=2,
-    eval_episodes=3,
-    chunk_iterations=125,
-)
 
 
 def make_keys(config):

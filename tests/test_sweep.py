@@ -12,6 +12,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from family import TINY as SMALL
 
 from jaxq import (
     computing,
@@ -26,28 +27,11 @@ from jaxq import (
     sweep_files,
     verdict,
 )
-from jaxq.config import Config, ConfigError, traced_fields
+from jaxq.config import ConfigError, traced_fields
 from jaxq.progress import Progress
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-BASE = papers.compose(
-    Config(
-        environment="CartPole-v1",
-        num_seeds=4,
-        total_steps=600,
-        num_envs=2,
-        buffer_size=400,
-        batch_size=16,
-        warmup_steps=100,
-        update_steps=2,
-        hidden_sizes=(16,),
-        learning_rate=1e-2,
-        target_period=7,
-        epsilon_steps=300.0,
-        eval_points=2,
-        eval_episodes=3,
-    )
-)
+BASE = papers.compose(dataclasses.replace(SMALL, seed_block=0, chunk_iterations=0))
 RATES = [{"learning_rate": rate} for rate in (1e-3, 1e-2, 1e-1)]
 
 
