@@ -162,9 +162,14 @@ def equations(jaxpr):
                     yield from equations(part)
 
 
-@pytest.fixture(scope="module")
-def resumed():
-    return resumed_chunk(dataclasses.replace(TINY, buffer_size=400_000))
+@pytest.fixture(scope="module", params=[4, 1], ids=["four", "alone"])
+def resumed(request):
+    width = request.param
+    return resumed_chunk(
+        dataclasses.replace(
+            TINY, buffer_size=400_000, num_seeds=width, seed_block=width
+        )
+    )
 
 
 def resumed_chunk(config):
@@ -218,6 +223,21 @@ def test_a_resumed_chunk_updates_the_masses_in_place():
     state, trace = resumed_chunk(config)
     memory = trace.lower().compile().memory_analysis()
     assert memory.temp_size_in_bytes < state.agent.store.tree[0].nbytes
+
+
+def test_a_lone_member_has_no_seed_axis():
+    """XLA would compute the gradient of an axis of one transposed: twice the time."""
+    config = dataclasses.replace(TINY, num_seeds=1, seed_block=1)
+    _, trace = resumed_chunk(config)
+    products = [
+        equation
+        for equation in equations(trace.jaxpr.jaxpr)
+        if equation.primitive.name == "dot_general"
+    ]
+    assert products
+    for product in products:
+        _, batched = product.params["dimension_numbers"]
+        assert batched == ((), ()), product
 
 
 def test_sampled_indices_are_fenced(resumed):
