@@ -18,10 +18,10 @@ import numpy as np
 from jaxq.config import Config
 
 MAX_CPU_BLOCK = 16  # no gain beyond it
-# Parameters, targets and moments of a CPU's block, which shall stay near its core. Steps
-# of all seeds a second on two cores, in blocks of 8, 4, 2 and 1: 256-256 units, 1.1 MB a
-# seed, 21,800, 23,500, 25,200 and 24,700 (batch of 64); MinAtar PQN, 2.2 MB, 14,500,
-# 15,800 and 16,500 in blocks of 4, 2 and 1.
+# Parameters, targets and moments of a CPU's block, which shall stay near its core.
+# Steps a second of all seeds on two cores, in blocks of 8, 4, 2 and 1: 256-256 units,
+# 1.1 MB a seed, 21,800, 23,500, 25,200 and 24,700 (batch of 64); MinAtar PQN, 2.2 MB,
+# 14,500, 15,800 and 16,500 in blocks of 4, 2 and 1.
 MAX_CPU_BYTES = 2_400_000
 
 

@@ -1,10 +1,15 @@
 """Environments by name: those that gymnax registers, with the options of protocols."""
 
+import contextlib
 import dataclasses
 import difflib
 import functools
+import importlib
 import inspect
 import json
+import sys
+import types
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from jaxq import catalogue, textbook
@@ -161,10 +166,36 @@ def from_config(config: Config) -> Environment:
 _cached_make = functools.lru_cache(maxsize=64)(make)
 
 
+class _Later(types.ModuleType):
+    """Stands for a module, which is imported when something of it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+@contextlib.contextmanager
+def _unused(names: Iterable[str]) -> Iterator[None]:
+    """Let modules that are imported meanwhile import these only when they use them."""
+    stand_ins = {name: _Later(name) for name in names if name not in sys.modules}
+    sys.modules.update(stand_ins)
+    try:
+        yield
+    finally:
+        for name, stand_in in stand_ins.items():
+            if sys.modules.get(name) is stand_in:
+                del sys.modules[name]
+
+
 def _import_gymnax() -> Any:
     try:
-        import gymnax
-        import gymnax.wrappers
+        # They draw environments, and take as long to import as all the rest: 1.5 s.
+        with _unused(("matplotlib.pyplot", "seaborn")):
+            import gymnax
+            import gymnax.wrappers
     except ImportError as error:
         raise ConfigError(
             f"gymnax cannot be imported ({error}). {REINSTALL}"

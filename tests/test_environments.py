@@ -1,4 +1,6 @@
 import dataclasses
+import subprocess
+import sys
 
 import gymnax
 import jax
@@ -250,6 +252,28 @@ class Shifting(Corridor):
 def test_a_broken_environment_is_refused_before_compiling(env, message):
     with pytest.raises(ConfigError, match=message):
         environments.adapt(env())
+
+
+def test_what_draws_environments_is_imported_only_to_draw(tmp_path):
+    """matplotlib.pyplot and seaborn took 1.5 s of every start."""
+    program = """
+import sys
+from jaxq import registry
+from jaxq.config import Config
+env = registry.from_config(Config(environment="Catch-bsuite"))
+assert "gymnax" in sys.modules
+for name in ("matplotlib.pyplot", "seaborn", "pandas", "scipy.stats"):
+    assert name not in sys.modules, name
+
+import gymnax, jax
+import matplotlib
+matplotlib.use("agg")
+env, params = gymnax.make("Catch-bsuite")
+env.render(env.reset(jax.random.key(0), params)[1], params)
+import matplotlib.pyplot
+assert matplotlib.pyplot.get_fignums() == [1]
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
 
 
 def test_a_gymnax_that_was_overwritten_is_named(monkeypatch):
