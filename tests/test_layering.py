@@ -33,6 +33,7 @@ LAYERS = [
     {
         "replay",
         "priorities",
+        "products",
         "layers",
         "losses",
         "environments",
