@@ -19,17 +19,26 @@ longer, the traffic of their parameters at the speed of a large copy; both are m
 #   serialised one can be loaded only on the device that it was compiled for.
 # - Starting up: compiling `start` and `chunk` side by side saves 1 s of 11 and takes as
 #   much memory again; their compilers use both cores already.
-# - Gradients of thin layers (64 units, 2 actions) as a multiplication and a sum in
-#   place of a product: 37 -> 14 us for 16 seeds with 32 examples, of 416 us an update
-#   of w1_classic; from 6 actions on it is no gain, and it needs a gradient by hand.
-# What is left at w1_classic, 16 seeds on one core, 416 us: four products of 64 x 64 at
-# 43 to 104 each (the floor is 49; the slow one transposes its weights), the gradient of
-# the last layer 35, Adam 19, the norm of the gradient 17, sampling and acting about 70.
-# What is left at w2, 4 seeds on one core, 3.7 ms an iteration: the dense layer 1.9 (two
-# forward passes at 75 of 90 GFLOP/s; the gradient of its weights, which is not
-# YNNPACK's, at 57; that of its inputs at 53), the convolution 0.7, half of it the
-# gradient of its kernel, Adam with the norm of the gradient 0.6, patches 0.45. With
-# features first and the minibatch last all products but one are YNNPACK's, at 70 to 84.
+# - Indices materialised before they are gathered by, so that XLA does not compute them
+#   again for every element: 332 and 335 us (w1_classic, 16 seeds on one core). What
+#   gathers cost there, 17 us, is the way to memory.
+# - No norm of the gradient at all: no less than with the norm fenced, because XLA then
+#   copies the parameters once.
+# - Transposing in bands of eight rows in place of materialising first: 689 and 694 us
+#   (w2), and nothing anywhere else.
+# - One thread of XLA's for two workers: they wait for one another, twice the time.
+# - Minibatches of 128 in blocks of 8 seeds in place of 16: 5 % (w1_harm, 32 seeds), but
+#   16 are 5 % better for minibatches of 32; `blocks` knows the learner's size only.
+# The profiler charges products by transposed weights twice of what they take (`perf`
+# and leaving them out agree, 49 us of 104): times of theirs below are by `perf`.
+# What is left at w1_classic, 16 seeds on one core, 330 us: four products of 64 x 64 at
+# 43 to 49 each (the floor is 40), six thin ones 40, Adam with its moments and the norm
+# 38, gathers 17, activations and their masks 20, sums and copies 20, and about 170
+# dispatches of XLA's and YNNPACK's, 28.
+# What is left at w2, one seed on one core, 690 us: products 420 (the floor is 390),
+# Adam with its moments 78, patches 55, activations 38, norm 10.
+# What is left at w3_breakout: a fifth is the values of all true successors, of which
+# those that were acted upon are computed a second time.
 
 import dataclasses
 import json
@@ -239,12 +248,22 @@ def product_flops(jaxpr: Any) -> float:
             inner = np.prod([shape[axis] for axis in contracted])
             total += 2.0 * inner * equation.outvars[0].aval.size
         times = equation.params.get("length", 1)
-        for value in equation.params.values():
-            for part in value if isinstance(value, tuple | list) else (value,):
-                part = getattr(part, "jaxpr", part)
-                if hasattr(part, "eqns"):
-                    total += times * product_flops(part)
+        inside = [product_flops(part) for part in _parts(equation)]
+        # Of the branches one is taken: those of a platform compute the same.
+        branches = equation.primitive.name == "cond"
+        total += times * (max(inside) if branches else sum(inside))
     return total
+
+
+def _parts(equation: Any) -> list[Any]:
+    """The programs that an equation calls."""
+    parts = []
+    for value in equation.params.values():
+        for part in value if isinstance(value, tuple | list) else (value,):
+            part = getattr(part, "jaxpr", part)
+            if hasattr(part, "eqns"):
+                parts.append(part)
+    return parts
 
 
 def matrix_speed(size: int = 2_048) -> float:

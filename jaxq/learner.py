@@ -201,8 +201,8 @@ def gradient_step(
     (value, (priority, q_value)), gradient = descent(
         learner.params, learner.target_params, keys, examples, weight
     )
-    # Without the fence the squares are a pass of their own (CPU, 2 % of an update).
-    norm = optax.tree.norm(jax.lax.optimization_barrier(gradient))
+    # Without the fence the squares are a pass of their own (CPU: 2 % of an update).
+    norm = optax.tree.norm(products.on_cpu(jax.lax.optimization_barrier, gradient))
     healthy = (learner.diverged_at < 0) & jnp.isfinite(value) & jnp.isfinite(norm)
     if config.max_grad_norm is not None:
         clip = jnp.minimum(1.0, config.max_grad_norm / jnp.maximum(norm, 1e-30))

@@ -17,6 +17,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend.random import define_prng_impl
 
 from jaxq.types import Array, Key
@@ -58,7 +59,7 @@ def materialise(x: Array) -> Array:
     """
     ones = (1,) * (x.ndim - 1)
     return jax.lax.reduce_window(
-        x, jnp.zeros((), x.dtype), jax.lax.add, (*ones, 2), (*ones, 2),
+        x, np.zeros((), x.dtype), jax.lax.add, (*ones, 2), (*ones, 2),
         [(0, 0)] * len(ones) + [(0, 1)], base_dilation=(*ones, 2),
     )  # fmt: skip
 

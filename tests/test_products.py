@@ -80,12 +80,94 @@ def test_the_gradient_is_the_same(rng, name, members):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **TOLERANCE),
                  found, expected)  # fmt: skip
     assert jax.tree.structure(found) == jax.tree.structure(expected)
-    assert rewritten(ordered, params, x) > 0 == rewritten(descent, params, x)
+    assert rewritten(ordered, params, x) > 0
+    assert rewritten(descent, params, x) == 0
+
+
+def equations(jaxpr):
+    """Every equation of a jaxpr and of what it calls, but for products' own."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for part in jax.tree.leaves(list(equation.params.values())):
+            part = getattr(part, "jaxpr", part)
+            if hasattr(part, "eqns") and equation.params.get("name") != "_product":
+                yield from equations(part)
 
 
 def rewritten(function, *arguments):
     """How many products are computed with a factor transposed."""
-    return str(jax.make_jaxpr(function)(*arguments)).count("name=product")
+    jaxpr = jax.make_jaxpr(function)(*arguments).jaxpr
+    found = [equation.params.get("name") for equation in equations(jaxpr)]
+    return found.count("_product")
+
+
+def product_over(summed, batched=()):
+    """A product of two arrays over the same axes of both."""
+    numbers = (summed, summed), (batched, batched)
+    return lambda a, b: jax.lax.dot_general(a, b, numbers)
+
+
+@pytest.mark.parametrize(
+    ("summed", "batched", "left", "right"),
+    [
+        ((0,), (), (7, 3), (7, 5)),
+        ((0, 1), (), (2, 7, 3, 2), (2, 7, 5)),
+        ((2, 3), (0, 1), (2, 3, 4, 5, 6), (2, 3, 4, 5, 7, 2)),
+    ],
+)
+def test_any_sum_of_outer_products_is_rewritten(rng, summed, batched, left, right):
+    x, y = (rng.normal(size=shape).astype(np.float32) for shape in (left, right))
+    plain = product_over(summed, batched)
+    ordered = products.in_order(plain)
+    assert rewritten(ordered, x, y) == 1
+    np.testing.assert_allclose(ordered(x, y), plain(x, y), **TOLERANCE)
+    # And has a gradient, with respect to both.
+
+    def total(product):
+        return jax.jit(jax.grad(lambda x, y: jnp.sum(jnp.sin(product(x, y))), (0, 1)))
+
+    for found, expected in zip(total(ordered)(x, y), total(plain)(x, y), strict=True):
+        np.testing.assert_allclose(found, expected, **TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("summed", "batched", "left", "right", "dtype"),
+    [
+        ((1,), (0,), (3, 7), (3, 7, 5), np.float32),  # a vector for each of a batch
+        ((0,), (), (7,), (7,), np.float32),
+        ((), (), (7, 2), (7, 3), np.float32),
+        ((1,), (), (3, 7), (5, 7), np.float32),
+        ((1, 0), (), (2, 7, 3), (2, 7, 5), np.float32),
+        ((0,), (), (0, 3), (0, 5), np.float32),
+        ((0,), (), (7, 3), (7, 5), bool),
+        ((0,), (), (7, 3), (7, 5), np.int32),
+    ],
+)
+def test_what_is_none_stays_as_it_is(summed, batched, left, right, dtype):
+    x, y = np.ones(left, dtype), np.ones(right, dtype)
+    plain = product_over(summed, batched)
+    ordered = products.in_order(plain)
+    assert rewritten(ordered, x, y) == 0
+    np.testing.assert_array_equal(ordered(x, y), plain(x, y))
+
+
+def test_without_jit_the_function_is_called_as_it_is():
+    x, y = jnp.ones((7, 3)), jnp.ones((7, 5))
+    with jax.disable_jit():
+        np.testing.assert_array_equal(products.in_order(product_over((0,)))(x, y), 7.0)
+
+
+def test_what_is_called_twice_is_rewritten_once():
+    part = jax.jit(lambda x, y: jnp.sin(product_over((0,))(x, y)))
+    x = jnp.ones((7, 7))
+
+    def function(x):
+        return part(part(part(x, x), x), x)
+
+    jaxpr = jax.make_jaxpr(products.in_order(function))(x).jaxpr
+    bodies = [equation.params["jaxpr"] for equation in jaxpr.eqns]
+    assert len(bodies) == 3 and len(set(map(id, bodies))) == 1
+    assert rewritten(products.in_order(function), x) == 3
 
 
 def gradients(wrap):
@@ -106,18 +188,26 @@ def test_no_product_is_left_whose_factors_have_the_summed_axis_first():
         assert found
         return found.count(("1", "1"))
 
-    assert slow(lambda function: function) == 2
+    if slow(lambda function: function) == 0:
+        pytest.skip("this version of XLA orders them by itself")
     assert slow(products.in_order) == 0
 
 
 def test_an_accelerator_computes_what_it_did():
-    def lowered(platform):
-        function, *arguments = gradients(products.in_order)
-        trace = function.trace(*arguments)
-        return trace.lower(lowering_platforms=(platform,)).as_text()
+    def lowered(platform, wrap):
+        function, *arguments = gradients(wrap)
+        text = function.trace(*arguments).lower(lowering_platforms=(platform,))
+        return [
+            re.sub(r"%\w+", "%", line.strip())
+            for line in text.as_text().splitlines()
+            if re.search(r"dot_general|reduce_window|optimization_barrier", line)
+        ]
 
-    for name in ("reduce_window", "optimization_barrier"):
-        assert name in lowered("cpu") and name not in lowered("cuda")
+    before = lowered("cuda", lambda function: function)
+    assert sorted(before) == sorted(lowered("cuda", products.in_order))
+    assert len(before) == 5
+    there = " ".join(lowered("cpu", products.in_order))
+    assert "reduce_window" in there and "optimization_barrier" in there
 
 
 def test_constants_are_closed_over_and_keys_consumed_once(strict):

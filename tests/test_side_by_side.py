@@ -58,6 +58,14 @@ def test_the_floor_counts_matrix_products_and_nothing_else():
     count = side_by_side.throughput.product_flops(jaxpr)
     assert count == (3 + 1) * 2 * 5 * 7 * 7
 
+    def on_any_platform(x):
+        return jax.lax.platform_dependent(
+            x, cpu=lambda x: x @ x.T, default=lambda x: (2 * x) @ x.T
+        )
+
+    jaxpr = jax.make_jaxpr(on_any_platform)(jnp.ones((5, 7))).jaxpr
+    assert side_by_side.throughput.product_flops(jaxpr) == 2 * 5 * 5 * 7
+
 
 def test_every_workload_of_the_peer_is_one_of_ours():
     assert set(side_by_side.PEER_CHUNK) <= set(side_by_side.throughput.WORKLOADS)
