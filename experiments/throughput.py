@@ -98,8 +98,8 @@ WORKLOADS = {
 }  # fmt: skip
 # Iterations of all seeds in a timed chunk; a second or so on two CPU cores.
 CHUNK = {
-    "w1_classic": 24_000, "w1_harm": 8_000, "w1_prioritized": 8_000, "w2": 600,
-    "w3_cartpole": 16, "w3_breakout": 4, "w3_rejax": 32,
+    "w1_classic": 80_000, "w1_harm": 24_000, "w1_prioritized": 16_000, "w2": 2_400,
+    "w3_cartpole": 16, "w3_breakout": 4, "w3_rejax": 160,
 }  # fmt: skip
 
 
