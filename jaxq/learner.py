@@ -194,7 +194,7 @@ def gradient_step(
         The new state, priorities [B], and metrics.
     """
     total = batch_loss(loss, config.loss_reduction)
-    descent = products.in_order(jax.value_and_grad(total, has_aux=True))
+    descent = products.tuned(jax.value_and_grad(total, has_aux=True))
     # Noise on weights is drawn once for a minibatch, as in Fortunato et al.; a draw for
     # every example takes 1.4 ms more an update (Rainbow, 48 units, batch of 64, CPU).
     keys = key if config.noisy else jax.random.split(key, weight.size)

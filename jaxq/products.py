@@ -1,4 +1,4 @@
-"""The matrix products of gradients, in an order of memory that a CPU multiplies fast.
+"""The matrix products of a loss and its gradient, as a CPU computes them fast.
 
 The gradient of a layer's weights is a sum over the minibatch, X^T D of X [B, I] and
 D [B, O], whose factors both have the summed axis first. XLA's CPU compiler leaves such
@@ -9,13 +9,20 @@ Microseconds of an update on one core of an AMD EPYC, jax 0.10.2, without and wi
 CartPole, 16 seeds with a minibatch of 32, 387 and 326; 8 seeds, 128, 617 and 558;
 Breakout-MinAtar, one seed, 807 and 690. Inside them, X^T D of 32 x 1024 and 32 x 128
 takes 143 and 102, of 32 x 64 and 32 x 2 for 8 seeds 18 and 1.5.
+
+A product of a few terms, as in a first layer of four inputs or the gradient of a last
+one of two actions, is written out. XLA fuses the terms with the bias and the activation
+that follow, or with the mask of a gradient, and saves a call and a pass: for 16 seeds
+and a minibatch of 32, 6.8 and 3.4 us to 64 units of four inputs, 8.7 and 2.7 us back
+from two actions; 331 and 318 us an update (one seed: 29.2 and 28.0).
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 from jax.extend.core import primitives
@@ -23,13 +30,16 @@ from jax.extend.core import primitives
 from jaxq import threefry
 from jaxq.types import Array
 
+# Terms that are written out. At 8, in a first layer, whose terms are computed for the
+# activation and again for its mask, a call and its pass are as fast.
+FEW = 6
 _HANDLED = {
     "dimension_numbers", "precision", "preferred_element_type", "out_sharding",
 }  # fmt: skip
 
 
-def in_order(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function of arrays, its sums of outer products rewritten for CPUs.
+def tuned(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function of arrays, its products rewritten for CPUs.
 
     Those in the bodies of `jit` and `scan` are rewritten too. Other loops, branches,
     `jax.checkpoint` and custom rules stay as they are, and so does what is computed on
@@ -40,7 +50,7 @@ def in_order(function: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @functools.wraps(function)
-    def ordered(*arguments: Any) -> Any:
+    def rewrite(*arguments: Any) -> Any:
         if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
             return function(*arguments)
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
@@ -48,7 +58,7 @@ def in_order(function: Callable[..., Any]) -> Callable[..., Any]:
         results = rewritten(*jax.tree.leaves(arguments))
         return jax.tree.unflatten(jax.tree.structure(shapes), results)
 
-    return ordered
+    return rewrite
 
 
 def _rewritten(
@@ -79,13 +89,13 @@ def _equation(
         body = _rewritten(params["jaxpr"], seen)
         same = body is params["jaxpr"]
         return equation if same else equation.replace(params=params | {"jaxpr": body})
-    if not _is_sum_of_outer_products(equation):
+    way = _way(equation)
+    if way is None:
         return equation
-    summed, batched = params["dimension_numbers"]
     product = functools.partial(
         _product,
-        inner=len(summed[0]),
-        outer=len(batched[0]),
+        way=way,
+        numbers=params["dimension_numbers"],
         precision=params["precision"],
         result=params["preferred_element_type"],
     )
@@ -94,53 +104,87 @@ def _equation(
     return equation.replace(primitive=call.primitive, params=call.params)
 
 
-def _is_sum_of_outer_products(equation: core.JaxprEqn) -> bool:
-    """Whether it is a product of floats whose axes are [batch..., summed..., free...].
-
-    A product with a vector or a batch of vectors has nothing to gain.
-    """
+def _way(equation: core.JaxprEqn) -> Callable[..., Array] | None:
+    """How a CPU shall compute an equation; None for as it is."""
     params = equation.params
     if equation.primitive is not primitives.dot_general_p or set(params) != _HANDLED:
-        return False
-    summed, batched = params["dimension_numbers"]
-    outer, inner = len(batched[0]), len(summed[0])
-    axes = tuple(range(outer + inner))
+        return None
     operands: list[Any] = [variable.aval for variable in equation.invars]
     precisions = params["precision"] or (None,)
-    return (
-        inner > 0
-        and tuple(batched) == (axes[:outer],) * 2
-        and tuple(summed) == (axes[outer:],) * 2
-        and all(aval.ndim > outer + inner and aval.size for aval in operands)
+    plain = (
+        all(aval.size for aval in operands)
         and {aval.dtype for aval in operands} == {np.dtype(np.float32)}
         and params["out_sharding"] is None
         # A CPU computes all of these alike, but not an algorithm that is named.
         and isinstance(precisions, tuple)
         and all(isinstance(one, jax.lax.Precision | None) for one in precisions)
     )
+    summed, batched = params["dimension_numbers"]
+    if not plain or not summed[0]:
+        return None
+    # A product with a vector or a batch of vectors has nothing to gain.
+    if any(aval.ndim == len(summed[0]) + len(batched[0]) for aval in operands):
+        return None
+    if np.prod([operands[0].shape[axis] for axis in summed[0]]) <= FEW:
+        return _sum_of_few
+    axes = tuple(range(len(batched[0]) + len(summed[0])))
+    batch_first = tuple(batched) == (axes[: len(batched[0])],) * 2
+    if batch_first and tuple(summed) == (axes[len(batched[0]) :],) * 2:
+        return _sum_of_many
+    return None
 
 
-@functools.partial(jax.jit, static_argnames=("inner", "outer", "precision", "result"))
+@functools.partial(jax.jit, static_argnames=("way", "numbers", "precision", "result"))
 def _product(
-    left: Array, right: Array, *, inner: int, outer: int, precision: Any, result: Any
-) -> Array:
-    axes = tuple(range(outer + inner))
+    left: Array, right: Array, *,
+    way: Callable[..., Array], numbers: Any, precision: Any, result: Any,
+) -> Array:  # fmt: skip
+    return jax.lax.platform_dependent(
+        left,
+        right,
+        cpu=functools.partial(way, numbers=numbers, result=result),
+        default=functools.partial(
+            jax.lax.dot_general,
+            dimension_numbers=numbers,
+            precision=precision,
+            preferred_element_type=result,
+        ),
+    )
 
-    def plain(left: Array, right: Array) -> Array:
-        return jax.lax.dot_general(
-            left, right, ((axes[outer:],) * 2, (axes[:outer],) * 2),
-            precision=precision, preferred_element_type=result,
-        )  # fmt: skip
+
+def _sum_of_few(left: Array, right: Array, numbers: Any, result: Any) -> Array:
+    """A product of few terms, one after another: XLA fuses them with what follows."""
+
+    def terms(x: Array, summed: Sequence[int], batched: Sequence[int]) -> Array:
+        """[terms, batch..., free...]."""
+        free = [axis for axis in range(x.ndim) if axis not in (*summed, *batched)]
+        x = x.transpose(*summed, *batched, *free)
+        return x.reshape(-1, *x.shape[len(summed) :])
+
+    summed, batched = numbers
+    x, y = map(terms, (left, right), summed, batched)
+    free_of_y = range(x.ndim, x.ndim + y.ndim - 1 - len(batched[0]))
+    x = jnp.expand_dims(x, tuple(free_of_y))
+    y = jnp.expand_dims(y, tuple(range(1 + len(batched[0]), x.ndim - len(free_of_y))))
+    total = x[0] * y[0]
+    for k in range(1, x.shape[0]):
+        total += x[k] * y[k]
+    return total.astype(result or total.dtype)
+
+
+def _sum_of_many(left: Array, right: Array, numbers: Any, result: Any) -> Array:
+    """A sum of outer products whose axes are [batch..., summed..., free...]."""
+    (summed, _), (batched, _) = numbers
+    inner = len(summed)
 
     def one(left: Array, right: Array) -> Array:
         shape = *left.shape[inner:], *right.shape[inner:]
         left, right = (x.reshape(*_matrix(x.shape, inner)) for x in (left, right))
         return sum_of_outer_products(left, right, result).reshape(shape)
 
-    cpu = one
-    for _ in range(outer):
-        cpu = jax.vmap(cpu)
-    return jax.lax.platform_dependent(left, right, cpu=cpu, default=plain)
+    for _ in batched:
+        one = jax.vmap(one)
+    return one(left, right)
 
 
 def _matrix(shape: tuple[int, ...], inner: int) -> tuple[int, int]:
