@@ -142,7 +142,7 @@ def population_of(config: Config, cores: int = 0) -> "Population":
 
     env = registry.from_config(config)
     each = memory.need(papers.compose(config), env)
-    layout = blocks.layout(config, blocks.workers(cores), each.learner)
+    layout = blocks.layout(config, blocks.workers(cores), each.update)
     return population.Population(config, env, layout)
 
 

@@ -18,11 +18,13 @@ import numpy as np
 from jaxq.config import Config
 
 MAX_CPU_BLOCK = 16  # no gain beyond it
-# Parameters, targets and moments of a CPU's block, which shall stay near its core.
-# Steps a second of all seeds on two cores, in blocks of 8, 4, 2 and 1: 256-256 units,
-# 1.1 MB a seed, 21,800, 23,500, 25,200 and 24,700 (batch of 64); MinAtar PQN, 2.2 MB,
-# 14,500, 15,800 and 16,500 in blocks of 4, 2 and 1.
-MAX_CPU_BYTES = 2_400_000
+# What the updates of a CPU's block go through, which shall stay near its core.
+# Microseconds an iteration of one seed on two cores, in blocks of 16 and 8: CartPole
+# with a minibatch of 32 (247 kB a seed), 10.9 and 11.4; of 128 (599 kB), 41.3 and 38.5;
+# Rejax's PQN (668 kB), 4,700 and 4,300. Steps a second in blocks
+# of 4, 2 and 1: 256-256 units, batch of 64 (2.8 MB), 23,500, 25,200 and 24,700; MinAtar
+# PQN (17 MB), 14,500, 15,800 and 16,500.
+MAX_CPU_BYTES = 5_700_000
 
 
 class Block(NamedTuple):
@@ -64,7 +66,7 @@ def available_cores() -> int:
 def layout(
     config: Config,
     devices: list[jax.Device],
-    learner_bytes: int = 0,
+    update_bytes: int = 0,
     width: int = 0,
 ) -> list[Block]:
     """Distribute seeds over workers, in blocks of one width.
@@ -74,12 +76,12 @@ def layout(
             that fill every worker; on a CPU a block is at most `MAX_CPU_BLOCK` wide and
             `MAX_CPU_BYTES` large.
         devices: of the workers, which take blocks in turn; see `workers`.
-        learner_bytes: size of one seed's learner.
+        update_bytes: of one seed; see `memory.Need`.
         width: of a block, which a run that goes on must keep; 0 chooses.
     """
     widest = config.num_seeds
     if devices[0].platform == "cpu":
-        widest = widest_on_cpu(learner_bytes)
+        widest = widest_on_cpu(update_bytes)
     share = -(-config.num_seeds // len(devices))
     width = width or config.seed_block or balanced(share, widest)
     count = -(-config.num_seeds // width)
@@ -91,9 +93,9 @@ def layout(
     ]
 
 
-def widest_on_cpu(learner_bytes: int) -> int:
-    """Seeds in the widest block of a CPU, for the size of one seed's learner."""
-    return max(1, min(MAX_CPU_BLOCK, MAX_CPU_BYTES // max(1, learner_bytes)))
+def widest_on_cpu(update_bytes: int) -> int:
+    """Seeds in the widest block of a CPU, for the bytes of a seed's update."""
+    return max(1, min(MAX_CPU_BLOCK, MAX_CPU_BYTES // max(1, update_bytes)))
 
 
 def balanced(count: int, widest: int) -> int:

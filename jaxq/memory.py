@@ -29,12 +29,19 @@ class Need(NamedTuple):
         """Bytes of one seed."""
         return sum(self)
 
+    @property
+    def update(self) -> int:
+        """Bytes that an update goes through: what should stay near a core."""
+        return self.learner + self.work
+
 
 def need(config: Config, env: Environment) -> Need:
     """Memory of one seed, from shapes alone.
 
     The work of an update is taken for three copies of the parameters (a gradient, a
-    direction, and new ones) and four of a minibatch in float32.
+    direction, and new ones), two of the observations of its experience in float32, and
+    seven of the outputs of its layers for a minibatch (of the estimate, the target and
+    the gradient, before and after an activation, and one transposed).
     """
     agent = algorithms.make(config, env.spec)
     key = jax.eval_shape(lambda: jax.random.key(0))
@@ -43,19 +50,28 @@ def need(config: Config, env: Environment) -> Need:
     )
     learner: LearnerState = state.agent.learner
     loop = plans.plan(config)
-    batch = config.batch_size
+    batch = minibatch = config.batch_size
     if config.rollout_length:
         batch = loop.rollout_length * config.num_envs
+        minibatch = batch // config.num_minibatches
     elif config.recurrent != "none":
-        batch *= plans.window(config) + 1
+        batch = minibatch = batch * (plans.window(config) + 1)
     observation = 4 * int(np.prod(env.spec.observation.shape, dtype=np.int64))
     inside = size(state.agent)
     return Need(
         learner=size(learner),
         experience=inside - size(learner),
         environment=size(state) - inside,
-        work=3 * size(learner.params) + 4 * 2 * batch * observation,
+        work=3 * size(learner.params)
+        + 2 * batch * observation
+        + 7 * minibatch * 4 * _outputs(learner.params),
     )
+
+
+def _outputs(params: PyTree) -> int:
+    """Numbers that all layers give for one input, a convolution's for one position."""
+    kernels = [leaf.shape for leaf in jax.tree.leaves(params) if leaf.ndim > 1]
+    return sum(int(np.prod((*shape[:-2], shape[-1]))) for shape in kernels)
 
 
 def size(tree: PyTree) -> int:

@@ -142,7 +142,7 @@ def pack(program: Program, devices: Sequence[jax.Device], width: int = 0) -> Pac
         )
     on_cpu = devices[0].platform == "cpu"
     if on_cpu:
-        fit = min(fit, blocks.widest_on_cpu(program.need.learner))
+        fit = min(fit, blocks.widest_on_cpu(program.need.update))
     if on_cpu or width or settings == 1:
         alone = width or blocks.balanced(seeds, fit)
         whole = seeds % alone == 0 if width else alone >= min(fit, PURE_WIDTH)

@@ -87,7 +87,7 @@ def run(
     env = check(config, environment)
     config = compose(config)
     each = memory.need(config, env)
-    blocks = layout(config, devices or workers(), each.learner)
+    blocks = layout(config, devices or workers(), each.update)
     record = provenance.manifest(env.spec.name, used_devices(blocks), 0)
     directory, saved = resume, None
     with contextlib.ExitStack() as held:
@@ -100,7 +100,7 @@ def run(
             saved = resuming.load(resume, config, record, force_resume)
             resuming.check_extras(saved, extras.measure is not None)
             config = saved.config
-            blocks = layout(config, devices or workers(), each.learner, saved.width)
+            blocks = layout(config, devices or workers(), each.update, saved.width)
         elif output:
             directory = results.make_directory(output, config, env.spec.name)
             held.enter_context(files.Lock(directory))

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxq import memory, papers, programs, registry, run
+from jaxq import blocks, memory, papers, programs, registry, run
 from jaxq.config import Config, ConfigError
 from jaxq.types import Counter
 
@@ -45,6 +45,19 @@ def test_what_is_foretold_is_what_a_state_takes(changes):
     assert need.total - need.work == held
     learner = state.agent.learner
     assert need.learner == sum(leaf.nbytes for leaf in jax.tree.leaves(learner)) / 2
+
+
+@pytest.mark.parametrize(("batch", "width"), [(32, 16), (128, 8)])
+def test_large_minibatches_are_computed_in_narrow_blocks(batch, width):
+    config = Config(
+        environment="CartPole-v1", hidden_sizes=(64, 64), batch_size=batch, num_seeds=32
+    )
+    need = memory.need(config, registry.from_config(config))
+    params, outputs = 4 * 64 + 64 + 64 * 64 + 64 + 64 * 2 + 2, 64 + 64 + 2
+    observations = 2 * batch * 4
+    assert need.work == 4 * (3 * params + observations + 7 * batch * outputs)
+    found = blocks.layout(config, jax.devices("cpu")[:1] * 2, need.update)
+    assert {block.seeds.size for block in found} == {width}
 
 
 def test_a_million_minatar_transitions_take_57_bytes_each():
