@@ -91,24 +91,22 @@ def collect(
     def act(key: Key, memory: PyTree, observation: Array, epsilon: Array) -> Any:
         return agent.act(key, state.agent, memory, observation, epsilon, True)
 
-    def step(state: RunState, key: Key) -> tuple[RunState, Step]:
-        act_key, env_key, begin_key = jax.random.split(key, 3)
+    def step(state: RunState, keys: Key) -> tuple[RunState, Step]:
+        act_keys, env_keys, begin_keys = keys
         steps = state.steps.value * num_envs
         chance = jnp.broadcast_to(epsilon(steps, state.episodes.finished), num_envs)
-        act_keys = jax.random.split(act_key, num_envs)
         action, memory = jax.vmap(act)(
             act_keys, state.memory, state.env.observation, chance
         )
-        env_keys = jax.random.split(env_key, num_envs)
         env_state, said = jax.vmap(env.step)(env_keys, state.env, action)
         said = said._replace(memory=state.memory)
-        fresh = jax.vmap(agent.begin)(jax.random.split(begin_key, num_envs))
+        fresh = jax.vmap(agent.begin)(begin_keys)
         memory = restart(said.terminated | said.truncated, fresh, memory)
         episodes, tally = tallies.count(state.episodes, state.tally, said)
         clock = Counter(state.steps.value + 1)
         return RunState(state.agent, env_state, memory, episodes, tally, clock), said
 
-    return jax.lax.scan(step, state, jax.random.split(key, length))
+    return jax.lax.scan(step, state, jax.random.split(key, (length, 3, num_envs)))
 
 
 def restart(done: Array, fresh: PyTree, memory: PyTree) -> PyTree:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -98,6 +99,45 @@ def test_two_workers_of_a_device_compile_once_and_change_nothing(monkeypatch):
     one = run.run(config, devices=[device])
     assert traced == [1]
     assert same(one.params, two.params) and same(one.eval_returns, two.eval_returns)
+
+
+class Spied:
+    """A compiled function, and the threads that lowered and called it."""
+
+    def __init__(self, function, fails=False):
+        self._function, self._fails = function, fails
+        self.lowered, self.called = [], []
+
+    def lower(self, *args, **kwargs):
+        self.lowered.append(threading.current_thread())
+        if self._fails:
+            raise RuntimeError("no program")
+        return self._function.lower(*args, **kwargs)
+
+    def __call__(self, *args, **kwargs):
+        self.called.append(threading.current_thread())
+        return self._function(*args, **kwargs)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_training_is_compiled_while_the_start_is(monkeypatch, caplog, fails):
+    hidden = (7 + fails,)  # nothing of it is compiled yet
+    config = dataclasses.replace(TINY, hidden_sizes=hidden, eval_points=2)
+    spied = Spied(programs.chunk, fails)
+    monkeypatch.setattr(programs, "chunk", spied)
+    jax.config.update("jax_log_compiles", True)  # of all threads
+    try:
+        result = run.run(config, devices=jax.devices()[:1] * 2)
+    finally:
+        jax.config.update("jax_log_compiles", False)
+    assert len(spied.lowered) == 1 and spied.called
+    spied.lowered[0].join()
+    assert spied.lowered[0] not in (threading.main_thread(), *spied.called)
+    compiled = [
+        line for line in caplog.messages if line.startswith("Compiling jit(chunk)")
+    ]
+    assert len(compiled) == 1
+    assert np.isfinite(result.eval_returns).all()
 
 
 def test_a_cpu_has_a_worker_for_each_core(monkeypatch):
