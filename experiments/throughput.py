@@ -14,27 +14,33 @@ longer, the traffic of their parameters at the speed of a large copy; both are m
 # - XLA's flags, at w1_classic with 4 seeds on one core, 239 us an iteration and 10 %
 #   from run to run: copy insertion by regions 229, the preset FAST_RUNTIME 228, oneDNN
 #   261, no XNNPACK 216, YNNPACK for dots 214, vectors of 512 bits 241, the scheduler
-#   for memory 258.
+#   for memory 258. With 16 seeds, 333 us: YNNPACK for elementwise steps as well 429,
+#   not for sums 389; pages of 2 MB 342.
 # - One CPU device for each core: the program is compiled for each of them, and a
 #   serialised one can be loaded only on the device that it was compiled for.
-# - Starting up: compiling `start` and `chunk` side by side saves 1 s of 11 and takes as
-#   much memory again; their compilers use both cores already.
+# - Starting up: from two programs compiled side by side on, both cores are busy. XLA's
+#   older emitters compile `start` in 1.3 s in place of 2.0, by a flag that may go; a
+#   hash that computes both words at once and picks one, in place of two halves, saves
+#   0.15 s of ten hashes by itself, but nothing that shows in the whole.
 # - Indices materialised before they are gathered by, so that XLA does not compute them
 #   again for every element: 332 and 335 us (w1_classic, 16 seeds on one core). What
 #   gathers cost there, 17 us, is the way to memory.
 # - No norm of the gradient at all: no less than with the norm fenced, because XLA then
 #   copies the parameters once.
 # - Transposing in bands of eight rows in place of materialising first: 689 and 694 us
-#   (w2), and nothing anywhere else.
+#   (w2), and no difference in the other workloads.
+# - Adam by reciprocal roots: 20 us of 16 seeds' 64 x 64 weights are 19 with one and 36
+#   with two.
+# - Sums over a minibatch of 32 written out (biases, the last layer's gradient): 3 us of
+#   28 for one seed, 3 of 320 for 16, and a program that grows with the minibatch.
 # - One thread of XLA's for two workers: they wait for one another, twice the time.
-# - Minibatches of 128 in blocks of 8 seeds in place of 16: 5 % (w1_harm, 32 seeds), but
-#   16 are 5 % better for minibatches of 32; `blocks` knows the learner's size only.
 # The profiler charges products by transposed weights twice of what they take (`perf`
 # and leaving them out agree, 49 us of 104): times of theirs below are by `perf`.
-# What is left at w1_classic, 16 seeds on one core, 330 us: four products of 64 x 64 at
-# 43 to 49 each (the floor is 40), six thin ones 40, Adam with its moments and the norm
-# 38, gathers 17, activations and their masks 20, sums and copies 20, and about 170
-# dispatches of XLA's and YNNPACK's, 28.
+# What is left at w1_classic, 16 seeds on one core, 318 us: four products of 64 x 64 at
+# 43 to 47 each (the floor is 40), Adam with its moments and the norm 42, gathers 24 (a
+# third of it for rows that no cache holds), the last layer and the gradients of thin
+# ones 24, transposing 12, activations and masks 20, sums of biases 7, acting 6, and
+# about 160 dispatches of XLA's and YNNPACK's.
 # What is left at w2, one seed on one core, 690 us: products 420 (the floor is 390),
 # Adam with its moments 78, patches 55, activations 38, norm 10.
 # What is left at w3_breakout: a fifth is the values of all true successors, of which

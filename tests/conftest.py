@@ -74,3 +74,14 @@ def key(seed=0):
 
 
 assert jnp  # imported so that a broken installation fails here, once
+
+
+def equations(jaxpr):
+    """Every equation of a jaxpr and of what it calls."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for value in equation.params.values():
+            for part in value if isinstance(value, tuple | list) else (value,):
+                part = getattr(part, "jaxpr", part)
+                if hasattr(part, "eqns"):
+                    yield from equations(part)

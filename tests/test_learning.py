@@ -15,8 +15,10 @@ import dqn
 import tabular
 
 
-def learn(preset, **changes):
-    config = dataclasses.replace(tabular.PRESETS[preset], num_seeds=4, **changes)
+def learn(preset, num_seeds=4, **changes):
+    config = dataclasses.replace(
+        tabular.PRESETS[preset], num_seeds=num_seeds, **changes
+    )
     return run.run(config, extras=tabular.exact_values(config))
 
 
@@ -31,7 +33,8 @@ def test_the_table_converges_to_the_optimal_values(preset):
 
 
 def test_the_greedy_policy_of_the_slippery_lake_is_optimal():
-    result = learn("frozenlake", total_steps=300_000, eval_points=3)
+    # At this length 3 and 2 of 200 seeds are at 0.652 still, by two streams of keys.
+    result = learn("frozenlake", num_seeds=40, total_steps=300_000, eval_points=3)
     success = result.extra["exact_return"][:, -1]
     np.testing.assert_allclose(success.mean(), 0.7402, atol=0.01)
 

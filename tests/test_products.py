@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import equations
 from flax import linen as nn
 
 from jaxq import layers, products
@@ -82,16 +83,6 @@ def test_the_gradient_is_the_same(rng, name, members):
     assert jax.tree.structure(found) == jax.tree.structure(expected)
     assert rewritten(tuned, params, x) > 0
     assert rewritten(descent, params, x) == 0
-
-
-def equations(jaxpr):
-    """Every equation of a jaxpr and of what it calls, but for products' own."""
-    for equation in jaxpr.eqns:
-        yield equation
-        for part in jax.tree.leaves(list(equation.params.values())):
-            part = getattr(part, "jaxpr", part)
-            if hasattr(part, "eqns") and equation.params.get("name") != "_product":
-                yield from equations(part)
 
 
 def rewritten(function, *arguments):

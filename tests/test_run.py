@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import same
+from conftest import equations, same
 from family import TINY, lane
 from mdps import Corridor
 
@@ -189,17 +189,6 @@ def test_one_compilation_serves_every_value_of_every_traced_field():
         size = size or programs.chunk._cache_size()
         assert programs.chunk._cache_size() == size, name
     assert len(configs.traced_fields()) >= 30
-
-
-def equations(jaxpr):
-    """Every equation of a jaxpr and of what it calls."""
-    for equation in jaxpr.eqns:
-        yield equation
-        for value in equation.params.values():
-            for part in value if isinstance(value, tuple | list) else (value,):
-                part = getattr(part, "jaxpr", part)
-                if hasattr(part, "eqns"):
-                    yield from equations(part)
 
 
 @pytest.fixture(scope="module", params=[4, 1], ids=["four", "alone"])
