@@ -72,10 +72,15 @@ def sequences(example: Array | jax.ShapeDtypeStruct, length: int) -> replay.Read
 
 
 def _getter(state: replay.ReplayState, env: Array) -> Callable[[Array, Array], Array]:
-    """Function that reads rows, modulo the ring's, of one environment."""
-    rows = state.action.shape[0]
+    """Function that reads rows, modulo the ring's, of one environment.
+
+    Unsigned numbers need no care for negative ones, which a CPU would take for every
+    element that is read.
+    """
+    rows, env = state.action.shape[0], env.astype(jnp.uint32)
 
     def get(ring: Array, row: Array) -> Array:
-        return ring.at[row % rows, env].get(mode="promise_in_bounds")
+        place = row.astype(jnp.uint32) % rows
+        return ring.at[place, env].get(mode="promise_in_bounds")
 
     return get

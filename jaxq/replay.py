@@ -166,9 +166,10 @@ def sample_uniform(
     """
     num_envs = state.action.shape[1]
     starts = num_starts(state, window)
-    draw = integers(key, batch_size, starts * num_envs)
+    draw = integers(key, batch_size, starts * num_envs).astype(jnp.uint32)
     oldest = state.added.value - starts - window
-    return gather(state, read, oldest + draw // num_envs, draw % num_envs)
+    row, env = (draw // num_envs).astype(jnp.int32), (draw % num_envs).astype(jnp.int32)
+    return gather(state, read, oldest + row, env)
 
 
 def integers(key: Key, count: int, bound: Array) -> Array:
