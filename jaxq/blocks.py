@@ -20,9 +20,9 @@ from jaxq.config import Config
 MAX_CPU_BLOCK = 16  # no gain beyond it
 # What the updates of a CPU's block go through, which shall stay near its core.
 # Microseconds an iteration of one seed on two cores, in blocks of 16 and 8: CartPole
-# with a minibatch of 32 (247 kB a seed), 10.9 and 11.4; of 128 (599 kB), 41.3 and 38.5;
-# Rejax's PQN (668 kB), 4,700 and 4,300. Steps a second in blocks of 4, 2 and 1:
-# 256-256 units, batch of 64 (2.8 MB), 23,500, 25,200 and 24,700; MinAtar PQN (17 MB),
+# with a minibatch of 32 (250 kB a seed), 10.9 and 11.4; of 128 (611 kB), 41.3 and 38.5;
+# Rejax's PQN (619 kB), 4,700 and 4,300. Steps a second in blocks of 4, 2 and 1:
+# 256-256 units, batch of 64 (2.8 MB), 23,500, 25,200 and 24,700; MinAtar PQN (6 MB),
 # 14,500, 15,800 and 16,500.
 MAX_CPU_BYTES = 5_700_000
 

@@ -23,6 +23,7 @@ class Need(NamedTuple):
     experience: int  # the store of experience, or the newest rollout
     environment: int  # environments, memories and running means
     work: int  # an estimate of what an update needs besides
+    rollout: int = 0  # the same, of evaluating a rollout beside a minibatch of it
 
     @property
     def total(self) -> int:
@@ -39,9 +40,9 @@ def need(config: Config, env: Environment) -> Need:
     """Memory of one seed, from shapes alone.
 
     The work of an update is taken for three copies of the parameters (a gradient, a
-    direction, and new ones), two of the observations of its experience in float32, and
-    seven of the outputs of its layers for a minibatch (of the estimate, the target and
-    the gradient, before and after an activation, and one transposed).
+    direction, and new ones), four of the minibatch in float32, and seven of what its
+    layers give for it (of the estimate, the target and the gradient, before and after
+    an activation, and one transposed).
     """
     agent = algorithms.make(config, env.spec)
     key = jax.eval_shape(lambda: jax.random.key(0))
@@ -63,8 +64,9 @@ def need(config: Config, env: Environment) -> Need:
         experience=inside - size(learner),
         environment=size(state) - inside,
         work=3 * size(learner.params)
-        + 2 * batch * observation
-        + 7 * minibatch * 4 * _outputs(learner.params),
+        + 4 * 2 * minibatch * observation
+        + 7 * 4 * minibatch * _outputs(learner.params),
+        rollout=4 * 2 * (batch - minibatch) * observation,
     )
 
 

@@ -42,7 +42,7 @@ def test_what_is_foretold_is_what_a_state_takes(changes):
     )
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(own)) / 2
     need = memory.need(config, env)
-    assert need.total - need.work == held
+    assert need.total - need.work - need.rollout == held
     learner = state.agent.learner
     assert need.learner == sum(leaf.nbytes for leaf in jax.tree.leaves(learner)) / 2
 
@@ -54,8 +54,9 @@ def test_large_minibatches_are_computed_in_narrow_blocks(batch, width):
     )
     need = memory.need(config, registry.from_config(config))
     params, outputs = 4 * 64 + 64 + 64 * 64 + 64 + 64 * 2 + 2, 64 + 64 + 2
-    observations = 2 * batch * 4
+    observations = 4 * 2 * batch * 4
     assert need.work == 4 * (3 * params + observations + 7 * batch * outputs)
+    assert need.rollout == 0
     found = blocks.layout(config, jax.devices("cpu")[:1] * 2, need.update)
     assert {block.seeds.size for block in found} == {width}
 
