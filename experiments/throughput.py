@@ -38,9 +38,8 @@ longer, the traffic of their parameters at the speed of a large copy; both are m
 # and leaving them out agree, 49 us of 104): times of theirs below are by `perf`.
 # What is left at w1_classic, 16 seeds on one core, 318 us: four products of 64 x 64 at
 # 43 to 47 each (the floor is 40), Adam with its moments and the norm 42, gathers 18,
-# the last layer and the gradients of thin
-# ones 24, transposing 12, activations and masks 20, sums of biases 7, acting 6, and
-# about 160 dispatches of XLA's and YNNPACK's.
+# the last layer and the gradients of thin ones 24, transposing 12, activations and
+# masks 20, sums of biases 7, acting 6, and about 160 dispatches of XLA's and YNNPACK's.
 # What is left at w2, one seed on one core, 690 us: products 420 (the floor is 390),
 # Adam with its moments 78, patches 55, activations 38, norm 10.
 # What is left at w3_breakout: a fifth is the values of all true successors, of which

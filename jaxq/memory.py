@@ -23,7 +23,7 @@ class Need(NamedTuple):
     experience: int  # the store of experience, or the newest rollout
     environment: int  # environments, memories and running means
     work: int  # an estimate of what an update needs besides
-    rollout: int = 0  # the same, of evaluating a rollout beside a minibatch of it
+    rollout: int  # the same, of evaluating a rollout beside a minibatch of it
 
     @property
     def total(self) -> int:

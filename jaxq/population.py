@@ -90,9 +90,8 @@ class Population:
             for block in blocks
         ]
         self.intact = True  # whether the states can be read
-        alone = once is None and saved is None  # a sweep keeps its cores busy
-        if alone and self.devices[0].platform == "cpu":
-            self._compile_ahead()
+        if saved is None and once is None and self.devices[0].platform == "cpu":
+            self._compile_ahead()  # a sweep, which shares `once`, keeps its cores busy
         self.states = (
             self._each(programs.start, lambda i: (self._keys[i],))
             if saved is None

@@ -22,7 +22,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 from jax.extend.core import primitives
@@ -161,14 +160,16 @@ def _sum_of_few(left: Array, right: Array, numbers: Any, result: Any) -> Array:
         x = x.transpose(*summed, *batched, *free)
         return x.reshape(-1, *x.shape[len(summed) :])
 
+    def outer(x: Array, y: Array) -> Array:
+        return x.reshape(*x.shape, *[1] * y.ndim) * y.reshape(*[1] * x.ndim, *y.shape)
+
     summed, batched = numbers
     x, y = map(terms, (left, right), summed, batched)
-    free_of_y = range(x.ndim, x.ndim + y.ndim - 1 - len(batched[0]))
-    x = jnp.expand_dims(x, tuple(free_of_y))
-    y = jnp.expand_dims(y, tuple(range(1 + len(batched[0]), x.ndim - len(free_of_y))))
-    total = x[0] * y[0]
+    for _ in batched[0]:
+        outer = jax.vmap(outer)
+    total = outer(x[0], y[0])
     for k in range(1, x.shape[0]):
-        total += x[k] * y[k]
+        total += outer(x[k], y[k])
     return total.astype(result or total.dtype)
 
 

@@ -74,8 +74,7 @@ def sequences(example: Array | jax.ShapeDtypeStruct, length: int) -> replay.Read
 def _getter(state: replay.ReplayState, env: Array) -> Callable[[Array, Array], Array]:
     """Function that reads rows, modulo the ring's, of one environment.
 
-    Unsigned numbers need no care for negative ones, which a CPU would take for every
-    element that is read.
+    Its indices are unsigned for the reason that `replay.coordinates` gives.
     """
     rows, env = state.action.shape[0], env.astype(jnp.uint32)
 

@@ -166,10 +166,19 @@ def sample_uniform(
     """
     num_envs = state.action.shape[1]
     starts = num_starts(state, window)
-    draw = integers(key, batch_size, starts * num_envs).astype(jnp.uint32)
+    row, env = coordinates(integers(key, batch_size, starts * num_envs), num_envs)
     oldest = state.added.value - starts - window
-    row, env = (draw // num_envs).astype(jnp.int32), (draw % num_envs).astype(jnp.int32)
     return gather(state, read, oldest + row, env)
+
+
+def coordinates(place: Array, num_envs: int) -> tuple[Array, Array]:
+    """Row and environment of a place, row * E + env; int32.
+
+    Unsigned numbers need no care for negative ones, which a CPU would take for every
+    element that is gathered.
+    """
+    row, env = jnp.divmod(place.astype(jnp.uint32), num_envs)
+    return row.astype(jnp.int32), env.astype(jnp.int32)
 
 
 def integers(key: Key, count: int, bound: Array) -> Array:
@@ -203,9 +212,9 @@ def sample_latest(state: ReplayState, read: Reader, length: int, window: int) ->
     the start have weight 0.
     """
     num_envs = state.action.shape[1]
-    index = jnp.arange(length * num_envs)
-    row = state.added.value - window - length + index // num_envs
-    sample = gather(state, read, jnp.maximum(row, 0), index % num_envs)
+    row, env = coordinates(jnp.arange(length * num_envs), num_envs)
+    row += state.added.value - window - length
+    sample = gather(state, read, jnp.maximum(row, 0), env)
     return sample._replace(weight=jnp.where(row >= 0, sample.weight, 0.0))
 
 

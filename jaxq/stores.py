@@ -108,7 +108,8 @@ def proportional(config: Config, spec: EnvSpec) -> Store:
     def sample(key: Key, state: Prioritized, updates: Array) -> replay.Sample:
         place = priorities.sample(key, state.tree, config.batch_size)
         place = jax.lax.optimization_barrier(place)
-        drawn = replay.gather(state.ring, read, place // num_envs, place % num_envs)
+        row, env = replay.coordinates(place, num_envs)
+        drawn = replay.gather(state.ring, read, row, env)
         progress = jnp.minimum(updates / config.importance_updates, 1.0)
         start = config.importance_exponent
         beta = start + (1.0 - start) * progress
@@ -173,7 +174,7 @@ def newest(config: Config, spec: EnvSpec) -> Store:
             return returns.n_step(steps, config.discount)
 
         place = jnp.arange(length * config.num_envs)
-        examples = jax.vmap(fold)(place // config.num_envs, place % config.num_envs)
+        examples = jax.vmap(fold)(*replay.coordinates(place, config.num_envs))
         return replay.Sample(examples, jnp.ones(place.size), place)
 
     return Store(init, add, sample, keep)

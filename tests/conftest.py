@@ -73,9 +73,6 @@ def key(seed=0):
     return jax.random.key(seed)
 
 
-assert jnp  # imported so that a broken installation fails here, once
-
-
 def equations(jaxpr):
     """Every equation of a jaxpr and of what it calls."""
     for equation in jaxpr.eqns:
@@ -85,3 +82,6 @@ def equations(jaxpr):
                 part = getattr(part, "jaxpr", part)
                 if hasattr(part, "eqns"):
                     yield from equations(part)
+
+
+assert jnp  # imported so that a broken installation fails here, once

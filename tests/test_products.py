@@ -86,7 +86,7 @@ def test_the_gradient_is_the_same(rng, name, members):
 
 
 def rewritten(function, *arguments):
-    """How many products are computed with a factor transposed."""
+    """How many products a CPU computes in another way."""
     jaxpr = jax.make_jaxpr(function)(*arguments).jaxpr
     found = [equation.params.get("name") for equation in equations(jaxpr)]
     return found.count("_product")
