@@ -7,6 +7,7 @@ No number in the README is typed by hand: this script fills what stands between
 import json
 import pathlib
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import algorithm_table
@@ -30,9 +31,18 @@ def hardware(manifest: dict[str, Any]) -> str:
     versions = manifest["versions"]
     return (
         f"{len(manifest['devices'])} x {manifest['devices'][0]}, jax "
-        f"{versions['jax']}, gymnax {versions['gymnax']}, commit "
-        f"{(manifest['commit'] or 'none')[:7]}"
+        f"{versions['jax']}, gymnax {versions['gymnax']}, commit {commit(manifest)}"
     )
+
+
+def commit(manifest: dict[str, Any]) -> str:
+    """What a number was made by."""
+    return (manifest["commit"] or "none")[:7]
+
+
+def made_with(manifests: Iterable[dict[str, Any]]) -> str:
+    """Where and with what the numbers of a table were made."""
+    return f"Made with {'; '.join(sorted(set(map(hardware, manifests))))}"
 
 
 def interval(final: dict[str, Any]) -> str:
@@ -206,8 +216,8 @@ def classic() -> str:
         cells = [cell(name, environment) for environment in environments]
         if any(cells):
             lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
-    made = sorted({hardware(row["manifest"]) for row in rows.values()})
-    lines += ["", f"Made with {'; '.join(made)}.", ""]
+    made = made_with(row["manifest"] for row in rows.values())
+    lines += ["", f"{made}.", ""]
     for environment in environments:
         picture = f"results/figures/classic_{environment}.png"
         if (ROOT / picture).exists():
@@ -238,27 +248,28 @@ def speed() -> str:
             f"| {line['peak_device_bytes'] / 1e9:.2f} GB "
             f"| {line['seconds_to_first_chunk']:.0f} s |"
         )
-    return "\n".join([*table, "", f"Made with {hardware(lines[0]['manifest'])}."])
+    made = made_with(line["manifest"] for line in lines)
+    return "\n".join([*table, "", f"{made}."])
 
 
 def beside() -> str:
     """Rates beside a peer's, in turns."""
-    text = (ROOT / "results" / "throughput" / "side_by_side.jsonl").read_text()
-    lines = [json.loads(line) for line in text.splitlines()]
+    lines = throughput_lines("side_by_side")
     order = {name: i for i, name in enumerate(side_by_side.PEER_CHUNK)}
     lines.sort(key=lambda line: (order[line["workload"]], line["seeds"]))
     table = [
         "| workload | seeds | jaxq, steps/s | Rejax, steps/s | ratio of medians "
-        "| spread | to the first chunk |",
-        "| --- |" + " --- |" * 6,
-        *map(side_by_side.row, lines),
+        "| spread | to the first chunk | commit |",
+        "| --- |" + " --- |" * 7,
     ]
-    ours = sorted({hardware(line["about"]["jaxq"]) for line in lines})
+    for line in lines:
+        table.append(f"{side_by_side.row(line)} {commit(line['about']['jaxq'])} |")
+    ours = made_with(line["about"]["jaxq"] for line in lines)
     theirs = lines[0]["about"]["rejax"]["versions"]
     turns = sorted({len(line["steps_per_second"]["jaxq"]) for line in lines})
     made = (
         f"Medians of {' or '.join(map(str, turns))} alternations; the spread is the "
-        f"range over the median. Made with {'; '.join(ours)}; Rejax {theirs['rejax']} "
+        f"range over the median. {ours}; Rejax {theirs['rejax']} "
         f"with jax {theirs['jax']}, gymnax {theirs['gymnax']}."
     )
     return "\n".join([*table, "", made])
@@ -278,7 +289,8 @@ def growth() -> str:
             f"| {throughput.spread(line)} "
             f"| {line['peak_host_bytes'] / 1e9:.2f} GB |"
         )
-    return "\n".join([*table, "", f"Made with {hardware(lines[0]['manifest'])}."])
+    made = made_with(line["manifest"] for line in lines)
+    return "\n".join([*table, "", f"{made}."])
 
 
 def swept() -> str:
