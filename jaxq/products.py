@@ -1,4 +1,4 @@
-"""The matrix products of a loss and its gradient, as a CPU computes them fast.
+"""The products and biases of a loss and its gradient, as a CPU computes them fast.
 
 The gradient of a layer's weights is a sum over the minibatch, X^T D of X [B, I] and
 D [B, O], whose factors both have the summed axis first. XLA's CPU compiler leaves such
@@ -15,6 +15,11 @@ one of two actions, is written out. XLA fuses the terms with the bias and the ac
 that follow, or with the mask of a gradient, and saves a call and a pass: for 16 seeds
 and a minibatch of 32, 6.8 and 3.4 us to 64 units of four inputs, 8.7 and 2.7 us back
 from two actions; 331 and 318 us an update (one seed: 29.2 and 28.0).
+
+The bias of a few channels is repeated for a whole row of positions before it is added:
+XLA vectorises what follows only along runs longer than the channels. Breakout-MinAtar,
+one seed: bias and activation of 32 x 64 positions and 16 channels, 12.8 and 3.4 us; its
+mask, 11.4 and 3.6; 680 and 655 us an update.
 """
 
 import functools
@@ -22,6 +27,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 from jax.extend.core import primitives
@@ -38,7 +44,7 @@ _HANDLED = {
 
 
 def tuned(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function of arrays, its products rewritten for CPUs.
+    """The same function of arrays, its products and biases rewritten for CPUs.
 
     Those in the bodies of `jit` and `scan` are rewritten too. Other loops, branches,
     `jax.checkpoint` and custom rules stay as they are, and so does what is computed on
@@ -63,7 +69,7 @@ def tuned(function: Callable[..., Any]) -> Callable[..., Any]:
 def _rewritten(
     closed: core.ClosedJaxpr, seen: dict[int, tuple[Any, Any]]
 ) -> core.ClosedJaxpr:
-    """A program with its products rewritten; itself, if there are none.
+    """A program with its products and biases rewritten; itself, if there are none.
 
     Args:
         closed: the program.
@@ -72,7 +78,9 @@ def _rewritten(
     """
     if id(closed) not in seen:
         old = closed.jaxpr.eqns
-        new = [_equation(equation, seen) for equation in old]
+        dots = [one for one in old if one.primitive is primitives.dot_general_p]
+        made = {id(one.outvars[0]) for one in dots}
+        new = [_equation(equation, seen, made) for equation in old]
         changed = any(a is not b for a, b in zip(old, new, strict=True))
         jaxpr = closed.jaxpr.replace(eqns=new) if changed else closed.jaxpr
         result = closed.replace(jaxpr=jaxpr) if changed else closed
@@ -81,26 +89,52 @@ def _rewritten(
 
 
 def _equation(
-    equation: core.JaxprEqn, seen: dict[int, tuple[Any, Any]]
+    equation: core.JaxprEqn, seen: dict[int, tuple[Any, Any]], made: set[int]
 ) -> core.JaxprEqn:
+    """An equation rewritten, or itself; `made` are the variables that are products."""
     params = equation.params
     if equation.primitive in (primitives.jit_p, primitives.scan_p):
         body = _rewritten(params["jaxpr"], seen)
         same = body is params["jaxpr"]
         return equation if same else equation.replace(params=params | {"jaxpr": body})
-    way = _way(equation)
-    if way is None:
+    operands: list[Any] = [variable.aval for variable in equation.invars]
+    if _adds_bias(equation, made):
+        faster: Callable[..., Array] = _biased
+    elif (way := _way(equation)) is not None:
+        faster = functools.partial(
+            _product,
+            way=way,
+            numbers=params["dimension_numbers"],
+            precision=params["precision"],
+            result=params["preferred_element_type"],
+        )
+    else:
         return equation
-    product = functools.partial(
-        _product,
-        way=way,
-        numbers=params["dimension_numbers"],
-        precision=params["precision"],
-        result=params["preferred_element_type"],
-    )
-    operands = [variable.aval for variable in equation.invars]
-    (call,) = jax.make_jaxpr(product)(*operands).eqns
+    (call,) = jax.make_jaxpr(faster)(*operands).eqns
     return equation.replace(primitive=call.primitive, params=call.params)
+
+
+def _adds_bias(equation: core.JaxprEqn, made: set[int]) -> bool:
+    """Whether it adds [1, ..., 1, C] to a product [B, ..., C] of several positions."""
+    if equation.primitive is not primitives.add_p:
+        return False
+    if id(equation.invars[0]) not in made:
+        return False
+    operands: list[Any] = [variable.aval for variable in equation.invars]
+    x, bias = (aval.shape for aval in operands)
+    positions, channels = x[1:-1], x[-1:]
+    return bias == (1,) * (len(x) - 1) + channels and np.prod(positions) > 1
+
+
+@jax.jit
+def _biased(x: Array, bias: Array) -> Array:
+    return jax.lax.platform_dependent(x, bias, cpu=_biased_rows, default=jax.lax.add)
+
+
+def _biased_rows(x: Array, bias: Array) -> Array:
+    rows = x.reshape(x.shape[0], -1)
+    repeated = jnp.tile(bias.reshape(-1), rows.shape[1] // bias.size)
+    return (rows + threefry.materialise(repeated)[None]).reshape(x.shape)
 
 
 def _way(equation: core.JaxprEqn) -> Callable[..., Array] | None:

@@ -1,5 +1,6 @@
 """An agent that learns from its newest rollout, and its returns."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -23,6 +24,12 @@ from jaxq.types import (
     UpdateMetrics,
     counter,
 )
+
+# Steps of all environments that a CPU evaluates at once, whose activations shall stay
+# in its caches. Milliseconds of an iteration of PQN on one core of an AMD EPYC, at once
+# and in parts of 128, 256 and 1,024: Breakout-MinAtar, 4,096 steps, 256, 225, 227 and
+# 230; Rejax's on CartPole, 2,048 steps of each of two seeds, 16.8, 16.2, 15.7 and 16.6.
+EVALUATED_AT_ONCE = 256
 
 
 class RolloutAgentState(NamedTuple):
@@ -81,7 +88,10 @@ def rollout_agent(
         rollout = replay.zeros(example, length, config.num_envs)
         return RolloutAgentState(
             learner=state,
-            examples=make_examples(state, rollout),
+            examples=jax.tree.map(
+                lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
+                jax.eval_shape(make_examples, state, rollout),
+            ),
             order=jnp.zeros((epochs, per_epoch), jnp.int32),
             updates=counter(),
         )
@@ -158,7 +168,12 @@ def q_lambda_returns(
         after, _ = networks.step(policy, None, params, memory, step.next_observation)
         return policy.head.q_values(output), jnp.max(policy.head.q_values(after))
 
-    q_values, next_value = jax.vmap(evaluate)(steps)
+    at_once = max(1, min(steps.action.size, EVALUATED_AT_ONCE // config.num_envs))
+    q_values, next_value = jax.lax.platform_dependent(
+        steps,
+        cpu=functools.partial(jax.lax.map, evaluate, batch_size=at_once),
+        default=jax.vmap(evaluate),
+    )
     # Where an episode ended there may be no action; 0 * -inf would be NaN.
     next_value = jnp.where(steps.terminated, 0.0, next_value)
     trace = jnp.full(next_value.shape, config.trace_decay)

@@ -29,11 +29,11 @@ LAYERS = [
         "files",
         "signals",
         "hosts",
+        "products",
     },
     {
         "replay",
         "priorities",
-        "products",
         "layers",
         "losses",
         "environments",

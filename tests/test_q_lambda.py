@@ -33,10 +33,13 @@ def returns_of(params, rollout, config):
     return jax.vmap(one, in_axes=1, out_axes=1)(rollout)
 
 
+@pytest.mark.parametrize("at_once", [1, 3 * ENVS, 256])  # 3 do not divide 7 steps
 @pytest.mark.parametrize("cut", [False, True])
 @pytest.mark.parametrize("decay", [0.0, 0.7, 1.0])
-def test_returns_equal_the_plain_recursion(decay, cut, rng):
-    config = Config(discount=0.9, trace_decay=decay, trace_cut=cut)
+def test_returns_equal_the_plain_recursion(decay, cut, at_once, rng, monkeypatch):
+    monkeypatch.setattr(rollouts, "EVALUATED_AT_ONCE", at_once)
+    returns_of.clear_cache()
+    config = Config(discount=0.9, trace_decay=decay, trace_cut=cut, num_envs=ENVS)
     values = rng.normal(size=(STATES, ACTIONS))
     params = {"table": np.float32(values)[:, :, None]}
     for _ in range(20):

@@ -201,7 +201,7 @@ def test_the_forward_view_equals_eligibility_traces(watkins, rng):
     """Over a whole episode, with states that recur, of Watkins's and of Peng's."""
     q_values = rng.normal(size=(4, 2)).astype(np.float32)
     config = types.SimpleNamespace(
-        discount=GAMMA, trace_decay=LAMBDA, trace_cut=watkins
+        discount=GAMMA, trace_decay=LAMBDA, trace_cut=watkins, num_envs=1
     )
     network = table_network(heads.scalar())
     forward_returns = jax.jit(
