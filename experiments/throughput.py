@@ -33,17 +33,28 @@ longer, the traffic of their parameters at the speed of a large copy; both are m
 #   with two.
 # - Sums over a minibatch of 32 written out (biases, the last layer's gradient): 3 us of
 #   28 for one seed, 3 of 320 for 16, and a program that grows with the minibatch.
+# - All of a step in one row of 32-bit words, [environment, row, word], in place of a
+#   ring for each field: 525 and 535 us (w1_harm, 8 seeds), 312 and 316 (w1_classic,
+#   16); with 10^6 steps a seed 580 and 595. Gathering waits for memory, 10 to 20 ns a
+#   row, and not less where the successor lies on the same line.
+# - The last layer's products turned, [2, 64] by [64, 32], or as sums of halves: by
+#   themselves 5.7 and 6.2 us in place of 8.2 (16 seeds), of an update nothing and 3 %
+#   more.
+# - Bits of observations materialised before they become numbers: 660 and 655 (w2).
+# - XLA's own sums in place of YNNPACK's: 366 and 309 (w1_classic, 16 seeds), 815 and
+#   637 (w2), 208 and 214 ms (w3_breakout).
 # - One thread of XLA's for two workers: they wait for one another, twice the time.
 # The profiler charges products by transposed weights twice of what they take (`perf`
 # and leaving them out agree, 49 us of 104): times of theirs below are by `perf`.
-# What is left at w1_classic, 16 seeds on one core, 318 us: four products of 64 x 64 at
-# 43 to 47 each (the floor is 40), Adam with its moments and the norm 42, gathers 18,
-# the last layer and the gradients of thin ones 24, transposing 12, activations and
+# What is left at w1_classic, 16 seeds on one core, 305 us: four products of 64 x 64 at
+# 44 to 48 each (the floor is 40), Adam with its moments and the norm 42, gathers 18,
+# the last layer and the gradients of thin ones 24, transposing 5, activations and
 # masks 20, sums of biases 7, acting 6, and about 160 dispatches of XLA's and YNNPACK's.
-# What is left at w2, one seed on one core, 690 us: products 420 (the floor is 390),
-# Adam with its moments 78, patches 55, activations 38, norm 10.
-# What is left at w3_breakout: a fifth is the values of all true successors, of which
-# those that were acted upon are computed a second time.
+# What is left at w2, one seed on one core, 645 us: products 420 (the floor is 390),
+# Adam with its moments 78, patches 55, activations 10, norm 10.
+# What is left at w3_breakout, 214 ms: 23 are the gradient of the convolution's layer
+# normalisation, 25 the values of all true successors, of which those that were acted
+# upon are computed a second time.
 
 import dataclasses
 import json

@@ -251,10 +251,12 @@ def sum_of_outer_products(left: Array, right: Array, result: Any = None) -> Arra
 def _transposed(x: Array) -> Array:
     """Transpose x, as a copy that XLA does not fold into the product.
 
-    x is materialised first: fused with what makes x, the copy of rows that are 4,096
-    bytes apart, which share a set of the cache, takes 65 us in place of 8 (32 x 1024).
+    Long rows are materialised first: fused with what makes x, the copy of rows that are
+    4,096 bytes apart, which share a set of the cache, takes 65 us in place of 8 (32 x
+    1024). Rows of 64 take 2 % of an update less without.
     """
-    return jax.lax.optimization_barrier(threefry.materialise(x).T)
+    x = threefry.materialise(x) if x.shape[-1] > 64 else x
+    return jax.lax.optimization_barrier(x.T)
 
 
 def on_cpu(f: Callable[[Any], Any], x: Any) -> Any:

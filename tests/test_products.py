@@ -246,7 +246,7 @@ def test_what_is_called_twice_is_rewritten_once():
 
 def gradients(wrap):
     """Gradients of four seeds, and arguments for them."""
-    module, x = layers.MLP((64, 64)), jnp.ones((4, 32, 4))
+    module, x = layers.MLP((128, 64)), jnp.ones((4, 32, 4))
     params = jax.vmap(module.init)(jax.random.split(jax.random.key(0), 4), x[:, 0])
     return jax.jit(jax.vmap(wrap(jax.grad(loss_of(module), has_aux=True)))), params, x
 
