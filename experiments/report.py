@@ -335,7 +335,7 @@ def arlbench() -> str:
 def scaled() -> str:
     """Members of a sweep beside plain seeds, and devices."""
     found = load("throughput", "scaling.json")
-    return f"{scaling.table(found)}\n\nMade with {hardware(found['manifest'])}."
+    return f"{scaling.table(found)}\n\n{made_with([found['manifest']])}."
 
 
 PARTS = {

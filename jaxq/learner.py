@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxq import layers, products
+from jaxq import backends, layers, products
 from jaxq.config import Config
 from jaxq.types import (
     Array,
@@ -202,7 +202,7 @@ def gradient_step(
         learner.params, learner.target_params, keys, examples, weight
     )
     # Without the fence the squares are a pass of their own (CPU: 2 % of an update).
-    norm = optax.tree.norm(products.on_cpu(jax.lax.optimization_barrier, gradient))
+    norm = optax.tree.norm(backends.on_cpu(jax.lax.optimization_barrier, gradient))
     healthy = (learner.diverged_at < 0) & jnp.isfinite(value) & jnp.isfinite(norm)
     if config.max_grad_norm is not None:
         clip = jnp.minimum(1.0, config.max_grad_norm / jnp.maximum(norm, 1e-30))

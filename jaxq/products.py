@@ -32,7 +32,7 @@ import numpy as np
 from jax.extend import core
 from jax.extend.core import primitives
 
-from jaxq import threefry
+from jaxq import backends
 from jaxq.types import Array
 
 # Terms that are written out. At 8, in a first layer, whose terms are computed for the
@@ -97,7 +97,6 @@ def _equation(
         body = _rewritten(params["jaxpr"], seen)
         same = body is params["jaxpr"]
         return equation if same else equation.replace(params=params | {"jaxpr": body})
-    operands: list[Any] = [variable.aval for variable in equation.invars]
     if _adds_bias(equation, made):
         faster: Callable[..., Array] = _biased
     elif (way := _way(equation)) is not None:
@@ -110,15 +109,14 @@ def _equation(
         )
     else:
         return equation
+    operands = [variable.aval for variable in equation.invars]
     (call,) = jax.make_jaxpr(faster)(*operands).eqns
     return equation.replace(primitive=call.primitive, params=call.params)
 
 
 def _adds_bias(equation: core.JaxprEqn, made: set[int]) -> bool:
     """Whether it adds [1, ..., 1, C] to a product [B, ..., C] of several positions."""
-    if equation.primitive is not primitives.add_p:
-        return False
-    if id(equation.invars[0]) not in made:
+    if equation.primitive is not primitives.add_p or id(equation.invars[0]) not in made:
         return False
     operands: list[Any] = [variable.aval for variable in equation.invars]
     x, bias = (aval.shape for aval in operands)
@@ -134,7 +132,7 @@ def _biased(x: Array, bias: Array) -> Array:
 def _biased_rows(x: Array, bias: Array) -> Array:
     rows = x.reshape(x.shape[0], -1)
     repeated = jnp.tile(bias.reshape(-1), rows.shape[1] // bias.size)
-    return (rows + threefry.materialise(repeated)[None]).reshape(x.shape)
+    return (rows + backends.materialise(repeated)[None]).reshape(x.shape)
 
 
 def _way(equation: core.JaxprEqn) -> Callable[..., Array] | None:
@@ -255,10 +253,5 @@ def _transposed(x: Array) -> Array:
     4,096 bytes apart, which share a set of the cache, takes 65 us in place of 8 (32 x
     1024). Rows of 64 take 2 % of an update less without.
     """
-    x = threefry.materialise(x) if x.shape[-1] > 64 else x
+    x = backends.materialise(x) if x.shape[-1] > 64 else x
     return jax.lax.optimization_barrier(x.T)
-
-
-def on_cpu(f: Callable[[Any], Any], x: Any) -> Any:
-    """f(x) on a CPU, x on an accelerator."""
-    return jax.lax.platform_dependent(x, cpu=f, default=lambda x: x)

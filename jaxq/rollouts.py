@@ -89,8 +89,7 @@ def rollout_agent(
         return RolloutAgentState(
             learner=state,
             examples=jax.tree.map(
-                lambda leaf: jnp.zeros(leaf.shape, leaf.dtype),
-                jax.eval_shape(make_examples, state, rollout),
+                jnp.zeros_like, jax.eval_shape(make_examples, state, rollout)
             ),
             order=jnp.zeros((epochs, per_epoch), jnp.int32),
             updates=counter(),

@@ -17,9 +17,9 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.extend.random import define_prng_impl
 
+from jaxq import backends
 from jaxq.types import Array, Key
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -49,19 +49,7 @@ def _hash(words: Array, first: Array, count: int) -> Array:
     counts = first + jax.lax.iota(jnp.uint32, count)
     x, y = threefry2x32((words[0], words[1]), (jnp.zeros_like(counts), counts))
     pair = jnp.stack([x, y], axis=-1)
-    return jax.lax.platform_dependent(pair, cpu=materialise, default=lambda x: x)
-
-
-def materialise(x: Array) -> Array:
-    """x, which XLA's CPU compiler computes once and does not fuse into what reads it.
-
-    A sum over windows of one element and a zero: it fuses no such sum.
-    """
-    ones = (1,) * (x.ndim - 1)
-    return jax.lax.reduce_window(
-        x, np.zeros((), x.dtype), jax.lax.add, (*ones, 2), (*ones, 2),
-        [(0, 0)] * len(ones) + [(0, 1)], base_dilation=(*ones, 2),
-    )  # fmt: skip
+    return backends.on_cpu(backends.materialise, pair)
 
 
 def _seed(seed: Array) -> Array:

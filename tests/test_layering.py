@@ -16,6 +16,7 @@ LAYERS = [
     {"papers"},
     {"plan"},
     {"types", "validation", "spaces", "flags"},
+    {"backends"},
     {"threefry", "blocks"},
     {
         "returns",
@@ -29,11 +30,11 @@ LAYERS = [
         "files",
         "signals",
         "hosts",
-        "products",
     },
     {
         "replay",
         "priorities",
+        "products",
         "layers",
         "losses",
         "environments",
