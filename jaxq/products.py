@@ -35,9 +35,6 @@ from jax.extend.core import primitives
 from jaxq import backends
 from jaxq.types import Array
 
-# Terms that are written out. At 8, in a first layer, whose terms are computed for the
-# activation and again for its mask, a call and its pass are as fast.
-FEW = 6
 _HANDLED = {
     "dimension_numbers", "precision", "preferred_element_type", "out_sharding",
 }  # fmt: skip
@@ -156,7 +153,7 @@ def _way(equation: core.JaxprEqn) -> Callable[..., Array] | None:
     # A product with a vector or a batch of vectors has nothing to gain.
     if any(aval.ndim == len(summed[0]) + len(batched[0]) for aval in operands):
         return None
-    if np.prod([operands[0].shape[axis] for axis in summed[0]]) <= FEW:
+    if np.prod([operands[0].shape[axis] for axis in summed[0]]) <= backends.FEW:
         return _sum_of_few
     axes = tuple(range(len(batched[0]) + len(summed[0])))
     batch_first = tuple(batched) == (axes[: len(batched[0])],) * 2

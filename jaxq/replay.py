@@ -20,6 +20,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxq import backends
 from jaxq.types import Array, Counter, Key, PyTree, Step, counter
 
 
@@ -227,6 +228,7 @@ def gather(state: ReplayState, read: Reader, row: Array, env: Array) -> Sample:
     """
     row, env = jax.lax.optimization_barrier((row, env))
     example, weight = jax.vmap(read, (None, 0, 0))(state, row, env)
+    example = jax.tree.map(backends.by_number, example)
     example = jax.lax.optimization_barrier(example)
     rows, num_envs = state.action.shape
     return Sample(example, weight, row % rows * num_envs + env)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxq import agents, learner, networks, replay, returns
+from jaxq import agents, backends, learner, networks, replay, returns
 from jaxq import plan as plans
 from jaxq.config import Config
 from jaxq.types import (
@@ -113,7 +113,7 @@ def rollout_agent(
         stepped, _, metrics = learner.gradient_step(
             key,
             state.learner,
-            jax.tree.map(lambda leaf: leaf[chosen], state.examples),
+            jax.tree.map(lambda leaf: backends.by_number(leaf[chosen]), state.examples),
             jnp.ones(size),
             done,
             config=config,

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from flax import linen as nn
 
 from jaxq import layers
 from jaxq.layers import ActionValues, Dense, Hidden, Style
@@ -220,6 +221,21 @@ def test_layer_normalisation_comes_before_the_relu(rng):
     found = apply(hidden, params, x)
     assert (np.asarray(found) == 0).any()
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_layer_normalisation_has_flaxs_values_and_gradient(rng):
+    x, weight = rng.normal(3, 2, (2, 5, 8)).astype(np.float32)
+    own, reference = layers.LayerNorm(), nn.LayerNorm(epsilon=1e-5)
+    params = randomised(own, x, rng)
+
+    def loss(module):
+        return lambda params, x: jnp.sum(weight * apply(module, params, x))
+
+    pairs = [(apply(module, params, x) for module in (own, reference))]
+    slopes = [jax.grad(loss(module), (0, 1))(params, x) for module in (own, reference)]
+    pairs += zip(*map(jax.tree.leaves, slopes), strict=True)
+    for found, expected in pairs:
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_tanh_in_the_place_of_relu(rng):

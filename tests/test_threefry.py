@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxq import backends, threefry
+from jaxq import threefry
 
 DRAWS = {
     "bits": lambda key: jax.random.bits(key, (5, 3)),
@@ -67,15 +67,3 @@ def test_bits_are_computed_once_on_a_cpu():
     assert gathering and hashing
     assert not set(gathering) & set(hashing)
     assert " while(" not in program
-
-
-def test_materialise_is_the_identity(rng):
-    for shape in ((1,), (5,), (2, 3), (2, 1, 4)):
-        x = rng.integers(0, 2**32, shape, dtype=np.uint32)
-        np.testing.assert_array_equal(backends.materialise(x), x)
-
-
-def test_materialise_has_a_gradient(rng):
-    x = rng.normal(size=(3, 4)).astype(np.float32)
-    slope = jax.jit(jax.grad(lambda x: jnp.sum(backends.materialise(x) ** 2)))(x)
-    np.testing.assert_allclose(slope, 2 * x, rtol=1e-6)
