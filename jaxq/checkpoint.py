@@ -30,7 +30,9 @@ from jaxq.fields import CheckpointError
 MAGIC = b"jaxq\x00ck1"
 KEPT = 2
 _MAX_HEADER = 2**26
-_DTYPES = ("|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f4", "<f8")
+_DTYPES = (
+    "|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f2", "<f4", "<f8",
+)  # fmt: skip
 _DIGEST = 32
 
 
@@ -108,7 +110,7 @@ def load(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
     Raises:
         CheckpointError: if a single bit is not as it was written.
-        OSError: if the file cannot be read.
+        OSError: if the file cannot be read, or not for want of memory.
     """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -128,8 +130,11 @@ def load(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         for name, dtype, shape in specs:
             try:
                 arrays[name] = np.empty(shape, dtype)
-            except (ValueError, MemoryError) as error:
+            except ValueError as error:
                 raise CheckpointError(f"{name} has no room: {error}") from error
+            except MemoryError as error:  # the file is as large as it says
+                text = os.strerror(errno.ENOMEM)
+                raise OSError(errno.ENOMEM, text, str(path)) from error
             hashed.read_into(arrays[name])
         if file.read(_DIGEST) != hashed.digest():
             raise CheckpointError("its checksum is wrong")
@@ -199,6 +204,7 @@ def newest(
 
     Raises:
         CheckpointError: if there is none, or none that is whole.
+        OSError: if one cannot be read now; it may be whole, and is not passed over.
     """
     wrong = []
     for path in found(directory):
@@ -206,7 +212,7 @@ def newest(
             about, arrays = load(path)
             if path_of(directory, about.get("iterations", -1)) != path:
                 raise CheckpointError("it is that of another time, renamed")
-        except (CheckpointError, OSError, TypeError, ValueError) as error:
+        except (CheckpointError, FileNotFoundError, TypeError, ValueError) as error:
             wrong.append(f"{path.name} is damaged: {error}")
         else:
             return about, arrays, wrong

@@ -1,8 +1,9 @@
 """Everything that is refused before anything is compiled."""
 
 import jax
+import jax.numpy as jnp
 
-from jaxq import algorithms, registry, validation
+from jaxq import algorithms, registry, threefry, validation
 from jaxq.config import Config, ConfigError
 from jaxq.environments import Environment
 from jaxq.types import EnvSpec
@@ -22,6 +23,11 @@ def check(config: Config, environment: Environment | None = None) -> Environment
         The environment.
     """
     validation.validate(config)
+    if jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+        raise ConfigError(
+            "JAX_ENABLE_X64 is set, but jaxq computes in 32 bits. Unset it, or do not "
+            "update jax_enable_x64."
+        )
     if config.algorithm not in algorithms.ALGORITHMS:
         known = ", ".join(algorithms.ALGORITHMS)
         raise ConfigError(f"algorithm = {config.algorithm!r}: choose one of {known}.")
@@ -44,10 +50,18 @@ def check_agent(config: Config, spec: EnvSpec) -> None:
     """Trace the agent's functions on shapes alone."""
     try:
         agent = algorithms.make(config, spec)
-        jax.eval_shape(
-            agent.init, jax.eval_shape(lambda: jax.random.key(0)), spec.example()
-        )
+        key = jax.eval_shape(lambda: threefry.key(0))
+        state = jax.eval_shape(agent.init, key, spec.example())
     except ConfigError:
         raise
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state.learner.params):
+        if leaf.dtype != jnp.float32:
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            raise ConfigError(
+                f"algorithm = {config.algorithm!r} has the parameter {name} of dtype "
+                f"{leaf.dtype}; an optimizer's small steps need float32. Make it with "
+                "param_dtype=jnp.float32; dtype=jnp.bfloat16 may stay, which only the "
+                "layers compute in."
+            )

@@ -207,9 +207,16 @@ class Computation:
         block = packing.block(self._program, self._packed, job.block, 0, device)
         config, members = self._program.config, self._lanes.size
         arrays, self.points = _read(part) if part else (None, [])
-        self._population = Population(
-            config, self._program.env, [block], arrays, members, once
-        )
+
+        def population(arrays: dict[str, np.ndarray] | None) -> Population:
+            env = self._program.env
+            return Population(config, env, [block], arrays, members, once)
+
+        try:
+            self._population = population(arrays)
+        except CheckpointError:  # whole, but of a program that has other states
+            self.points = []
+            self._population = population(None)
         self._saved, self._took = time.monotonic(), 0.0
         if not self.points:
             self._measure()
@@ -269,7 +276,7 @@ def _read(
     try:
         arrays = checkpoint.load(part)[1]
         points = resume.unpack(arrays, ())
-    except (CheckpointError, OSError):
+    except (CheckpointError, FileNotFoundError):
         return None, []
     return arrays, points
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxq import catalogue
+from jaxq import catalogue, threefry
 from jaxq.config import ConfigError
 from jaxq.types import Array, EnvSpec, Key, PyTree, Step
 
@@ -66,7 +66,12 @@ def adapt(
     params = env.default_params if params is None else params
     name = name or getattr(env, "name", type(env).__name__)
     num_actions = _num_actions(env, params, name)
-    reset_shape, step_shape = _check_contract(env, params, name)
+    as_taken = _as_it_is
+    try:
+        reset_shape, step_shape = _check_contract(env, params, name, as_taken)
+    except NotImplementedError:  # jax.random.poisson draws from jax's own keys only
+        as_taken = _as_jaxs_own
+        reset_shape, step_shape = _check_contract(env, params, name, as_taken)
     observed = reset_shape[0]
     dtype = _observation_dtype(name, observed.dtype)
     categories = None
@@ -94,18 +99,21 @@ def adapt(
 
     def cast_state(inner: PyTree) -> PyTree:
         # A fresh state may hold Python numbers where a stepped one holds arrays.
-        return jax.tree.map(
-            lambda leaf, like: jnp.asarray(leaf, like.dtype), inner, step_shape[1]
-        )
+        def same(leaf: Any, like: Any) -> Array:
+            if jax.dtypes.issubdtype(like.dtype, jax.dtypes.prng_key):
+                return leaf
+            return jnp.asarray(leaf, like.dtype)
+
+        return jax.tree.map(same, inner, step_shape[1])
 
     def build(params: Any) -> Environment:
         def reset(key: Key) -> EnvState:
-            observation, inner = env.reset(key, params)
+            observation, inner = env.reset(as_taken(key), params)
             return EnvState(cast_state(inner), cast(observation))
 
         def step(key: Key, state: EnvState, action: Array) -> tuple[EnvState, Step]:
             observation, inner, reward, terminated, truncated, info = env.step(
-                key, state.inner, action, params
+                as_taken(key), state.inner, action, params
             )
             terminated, truncated = jnp.bool_(terminated), jnp.bool_(truncated)
             if timeout_is_terminal:
@@ -140,7 +148,7 @@ def _traceable(
         env = bind(values)
         return env.step(key, env.reset(key), jnp.int32(0))
 
-    key = jax.eval_shape(lambda: jax.random.key(0))
+    key = jax.eval_shape(lambda: threefry.key(0))
     values = {name: jax.ShapeDtypeStruct((), jnp.float32) for name in parameters}
     try:
         jax.eval_shape(play, key, values)
@@ -183,14 +191,25 @@ def _observation_dtype(name: str, dtype: Any) -> Any:
     return jnp.dtype(jnp.float32)
 
 
-def _check_contract(env: Any, params: Any, name: str) -> tuple[Any, Any]:
+def _as_it_is(key: Key) -> Key:
+    return key
+
+
+def _as_jaxs_own(key: Key) -> Key:
+    """The key of jax's own type that gives the same bits."""
+    return jax.random.wrap_key_data(jax.random.key_data(key), impl="threefry2x32")
+
+
+def _check_contract(
+    env: Any, params: Any, name: str, as_taken: Callable[[Key], Key]
+) -> tuple[Any, Any]:
     """Shapes of reset and step, after an abstract run that compiles nothing."""
 
     def fail(what: str) -> ConfigError:
         cure = REINSTALL if type(env).__module__.startswith("gymnax") else _INTERFACE
         return ConfigError(f"environment = {name!r} {what}. {cure}")
 
-    key = jax.eval_shape(lambda: jax.random.key(0))
+    key = jax.eval_shape(lambda: as_taken(threefry.key(0)))
     reset = jax.eval_shape(env.reset, key, params)
     if len(reset) != 2:
         raise fail(f"returns {len(reset)} values from reset instead of 2")

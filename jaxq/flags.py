@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 import tyro
 
+from jaxq import papers
 from jaxq.config import Config, ConfigError, from_json
 
 
@@ -86,7 +87,16 @@ def parse(
     )
     default = command(base, options)
     read: Any = tyro.cli(command, default=default, args=args, description=text)
+    papers.compose_given(read.config, _given(args))
     return read.config, read.options
+
+
+def _given(args: list[str]) -> list[str]:
+    """Names of the configuration's fields that flags among words set."""
+    words = [word[2:].partition("=")[0].replace("-", "_") for word in args]
+    flags = [word for word, text in zip(words, args, strict=True) if text[:2] == "--"]
+    names = {name for word in flags for name in (word, word.removeprefix("no_"))}
+    return [field.name for field in dataclasses.fields(Config) if field.name in names]
 
 
 def flags(config: Config) -> list[str]:

@@ -1,13 +1,16 @@
 """How much memory a run will take, before anything is compiled."""
 
+import collections
 import pathlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from jaxq import algorithms, train
+from jaxq import algorithms, threefry, train
 from jaxq import plan as plans
+from jaxq.blocks import Block
 from jaxq.config import Config, ConfigError
 from jaxq.environments import Environment
 from jaxq.types import Counter, LearnerState, PyTree
@@ -45,7 +48,7 @@ def need(config: Config, env: Environment) -> Need:
     an activation, and one transposed).
     """
     agent = algorithms.make(config, env.spec)
-    key = jax.eval_shape(lambda: jax.random.key(0))
+    key = jax.eval_shape(lambda: threefry.key(0))
     state = jax.eval_shape(
         lambda key: train.init(key, agent, env, config.num_envs), key
     )
@@ -92,8 +95,13 @@ def size(tree: PyTree) -> int:
     return sum(leaf_bytes(leaf) for leaf in jax.tree.leaves(own))
 
 
-def check(config: Config, each: Need, devices: list[jax.Device]) -> str:
-    """Refuse a run that cannot fit; `each` is what a seed needs.
+def check(config: Config, each: Need, placed: Sequence[Block]) -> str:
+    """Refuse a run that cannot fit.
+
+    Args:
+        config: of the run.
+        each: what a seed needs.
+        placed: its blocks; those that are filled up with repeats take memory for them.
 
     Returns:
         What it will take, in words.
@@ -101,25 +109,33 @@ def check(config: Config, each: Need, devices: list[jax.Device]) -> str:
     Raises:
         ConfigError: with the number of seeds that would fit.
     """
-    seeds = -(-config.num_seeds // len(devices)) * len(devices)
-    free = available(devices)
+    lanes: collections.Counter = collections.Counter()
+    for block in placed:
+        lanes[block.device] += block.seeds.size
+    takes = lanes.total() * each.total
     rows = plans.plan(config).buffer_rows * config.num_envs
     text = f"memory: {readable(each.total)} a seed"
     if not config.rollout_length:
         text += f" ({each.experience / rows:.0f} bytes a transition)"
-    text += f", {readable(seeds * each.total)} in all"
-    if free is None:
+    text += f", {readable(takes)} in all"
+    free = {device: available([device]) for device in lanes}
+    known = {device: count for device, count in free.items() if count is not None}
+    if len(known) < len(lanes):
         return text
-    if seeds * each.total > SHARE * free:
-        fit = int(SHARE * free // each.total)
+    if any(lanes[device] * each.total > SHARE * known[device] for device in lanes):
+        least = int(SHARE * min(known.values()) // each.total)
+        fit = least // (config.seed_block or 1) * (config.seed_block or 1) * len(lanes)
         way = f"--num-seeds {fit}" if fit else "a smaller --buffer-size"
+        if least and not fit:
+            way = f"--seed-block {least}, or less, and as many seeds"
         raise ConfigError(
-            f"num_seeds = {config.num_seeds} would take "
-            f"{readable(seeds * each.total)} ({readable(each.total)} a seed, of which "
-            f"{readable(each.experience)} are experience), but {readable(free)} are "
-            f"free: {fit} seeds fit. Use {way}, or more devices."
+            f"num_seeds = {config.num_seeds} would take {readable(takes)} "
+            f"({readable(each.total)} a seed, of which {readable(each.experience)} are "
+            f"experience, in {len(placed)} blocks of {placed[0].seeds.size}), but "
+            f"{readable(sum(known.values()))} are free: {fit} seeds fit. Use {way}, or "
+            "more devices."
         )
-    return f"{text}, of {readable(free)} free"
+    return f"{text}, of {readable(sum(known.values()))} free"
 
 
 def available(devices: list[jax.Device]) -> int | None:

@@ -7,6 +7,7 @@ the agent (four frames), and periods in gradient steps.
 """
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from jaxq.config import Config
@@ -242,6 +243,29 @@ def compose(config: Config, name: str = "") -> Config:
                 f"Use algorithm = 'dqn' with head = {given!r}."
             )
     return dataclasses.replace(config, **filled) if filled else config
+
+
+def compose_given(config: Config, given: Iterable[str]) -> Config:
+    """`compose`, where some fields have been given in words.
+
+    Args:
+        config: whose `algorithm` names the components.
+        given: names of fields.
+
+    Raises:
+        ConfigError: for a given field that the algorithm would replace all the same,
+            because it has its default.
+    """
+    composed = compose(config)
+    for name in given:
+        value, other = getattr(config, name), getattr(composed, name)
+        if value != other:
+            raise ConfigError(
+                f"{name} = {value!r}: {config.algorithm} is what sets this field to "
+                f"{other!r} where it has its default. Choose another algorithm, with "
+                "the components of this one as flags."
+            )
+    return composed
 
 
 def preset(name: str, **changes: Any) -> Config:

@@ -118,7 +118,8 @@ def _adds_bias(equation: core.JaxprEqn, made: set[int]) -> bool:
     operands: list[Any] = [variable.aval for variable in equation.invars]
     x, bias = (aval.shape for aval in operands)
     positions, channels = x[1:-1], x[-1:]
-    return bias == (1,) * (len(x) - 1) + channels and np.prod(positions) > 1
+    repeated = bias == (1,) * (len(x) - 1) + channels and np.prod(positions) > 1
+    return bool(repeated and np.prod(x))
 
 
 @jax.jit

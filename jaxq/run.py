@@ -62,6 +62,10 @@ def run(
 ) -> Result:
     """Train every seed, evaluate on the way, and keep what was measured.
 
+    Threads of their own compile and compute. What a context manager of jax's sets, as
+    `jax.debug_nans(True)`, holds for the thread that enters it, and so has no effect
+    here; what `jax.config.update` sets has.
+
     Args:
         config: what is run.
         environment: in place of the one `config` names; see `environments.adapt`.
@@ -107,7 +111,7 @@ def run(
             held.enter_context(_note_the_way(directory))
         used, width = used_devices(blocks), int(blocks[0].seeds.size)
         record["seed_block"] = width
-        takes = memory.check(config, each, used)
+        takes = memory.check(config, each, blocks)
         loop = plans.plan(config)
         title = f"{config.algorithm} on {env.spec.name}"
         keep = Recorder(

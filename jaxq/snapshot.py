@@ -11,9 +11,18 @@ from jaxq.types import PyTree
 
 
 def flatten(tree: PyTree, prefix: str = "") -> dict[str, np.ndarray]:
-    """The leaves of a pytree by their path; keys of random numbers as their data."""
+    """The leaves of a pytree by their path.
+
+    Keys of random numbers are given as their data, and numbers that numpy does not know
+    of itself, as bfloat16, as unsigned integers of their size.
+    """
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {prefix + _name(path): np.asarray(_data(leaf)) for path, leaf in leaves}
+    arrays = {prefix + _name(path): np.asarray(_data(leaf)) for path, leaf in leaves}
+    return {name: array.view(_stored(array.dtype)) for name, array in arrays.items()}
+
+
+def _stored(dtype: np.dtype) -> np.dtype:
+    return np.dtype(f"u{dtype.itemsize}") if dtype.kind == "V" else dtype
 
 
 def _name(path: tuple[Any, ...]) -> str:
@@ -57,13 +66,13 @@ def unflatten(
             raise CheckpointError(f"it has no {name}")
         array = arrays[name]
         like = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
-        if (array.shape, array.dtype) != (like.shape, like.dtype):
+        if (array.shape, array.dtype) != (like.shape, _stored(np.dtype(like.dtype))):
             raise CheckpointError(
                 f"its {name} is {array.dtype}{list(array.shape)} in place of "
                 f"{like.dtype}{list(like.shape)}"
             )
         if _is_key(leaf):
             return jax.random.wrap_key_data(jax.numpy.asarray(array), impl=_impl(leaf))
-        return array
+        return array.view(like.dtype)
 
     return jax.tree_util.tree_map_with_path(find, template)

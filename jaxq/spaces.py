@@ -268,12 +268,4 @@ def apply(base: Config, setting: Mapping[str, Any]) -> Config:
             name = name.removeprefix(PARAMETER)
             args[name] = f"{name}={value}"
     config = dataclasses.replace(base, **fields, environment_args=tuple(args.values()))
-    composed = papers.compose(config)
-    for name, value in fields.items():
-        if getattr(composed, name) != value:
-            raise ConfigError(
-                f"{name} = {value!r}: {config.algorithm} is what sets this field to "
-                f"{getattr(composed, name)!r} where it has its default. Sweep another "
-                "algorithm, with the components of this one as flags."
-            )
-    return composed
+    return papers.compose_given(config, fields)

@@ -107,7 +107,7 @@ def finished(directory: pathlib.Path, sweep: Sweep) -> tuple[set[Job], list[str]
             continue
         try:
             load_block(path, job)
-        except (CheckpointError, OSError) as error:
+        except CheckpointError as error:
             wrong.append(f"{path} is damaged and computed again: {error}")
         else:
             found.add(job)

@@ -1,5 +1,6 @@
 """The file format: damage, hostile content, and death at every step of saving."""
 
+import errno
 import hashlib
 import json
 import os
@@ -233,6 +234,27 @@ def test_a_damaged_one_gives_way_to_the_one_before(tmp_path):
         checkpoint.newest(tmp_path)
 
 
+def test_one_that_cannot_be_read_now_is_not_called_damaged(tmp_path, monkeypatch):
+    for iterations in (1, 2):
+        checkpoint.keep(tmp_path, {"iterations": iterations}, {"x": np.ones(3)})
+
+    def failing(error):
+        def fail(*arguments):
+            raise error
+
+        return fail
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pathlib.Path, "open", failing(OSError(errno.EIO, "no luck")))
+        with pytest.raises(OSError, match="no luck"):
+            checkpoint.newest(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(np, "empty", failing(MemoryError()))
+        with pytest.raises(OSError, match=r"allocate memory.*checkpoint-0000000002"):
+            checkpoint.newest(tmp_path)
+    assert checkpoint.newest(tmp_path)[0] == {"iterations": 2}
+
+
 def test_one_under_the_name_of_another_time_is_refused(tmp_path):
     checkpoint.keep(tmp_path, {"iterations": 3}, {"x": np.ones(3)})
     checkpoint.found(tmp_path)[0].rename(checkpoint.path_of(tmp_path, 9))
@@ -367,3 +389,22 @@ def test_a_directory_that_is_taken_away_while_saving_is_a_missing_file(
     monkeypatch.setattr(checkpoint, "found", lambda directory: [])
     with pytest.raises(FileNotFoundError, match="No such file or directory"):
         checkpoint.keep(tmp_path, {"iterations": 1}, {"a": np.zeros(2)})
+
+
+def test_half_precision_is_kept_to_the_bit(tmp_path):
+    tree = {
+        "half": jnp.float16([1.5, -0.0, jnp.nan]),
+        "brain": jnp.bfloat16([[3.14, jnp.inf]]),
+        "one": jnp.bfloat16(2.5),
+    }
+    path = tmp_path / "a"
+    checkpoint.save(path, {}, snapshot.flatten(tree, "p/"))
+    back = snapshot.unflatten(tree, checkpoint.load(path)[1], "p/")
+    for name, leaf in tree.items():
+        assert back[name].dtype == leaf.dtype and back[name].shape == leaf.shape
+        assert back[name].tobytes() == np.asarray(leaf).tobytes()
+    single = jax.tree.map(jnp.float32, tree)
+    with pytest.raises(CheckpointError, match="its p/brain is uint16"):
+        snapshot.unflatten(
+            {"brain": single["brain"]}, snapshot.flatten(tree, "p/"), "p/"
+        )

@@ -204,6 +204,8 @@ def test_help_explains_every_field_quickly(script):
         (("--resume", "/nowhere"), "resume = '/nowhere' is no directory of a run"),
         (("--environment", "CartPole-v7"), "Did you mean CartPole-v1"),
         (("--algorithm", "sarsa9"), "choose one of tabular_q, n_step_q"),
+        (("--algorithm", "rainbow", "--no-noisy"), "noisy = False: rainbow is what"),
+        (("--algorithm=n_step_q", "--n-step=1"), "n_step = 1: n_step_q is what"),
     ],
 )
 def test_bad_input_on_the_command_line(args, message, tmp_path):
@@ -214,6 +216,13 @@ def test_bad_input_on_the_command_line(args, message, tmp_path):
     assert not list(tmp_path.iterdir())
     if "--environment" not in args and "--algorithm" not in args:
         assert seconds < 2
+
+
+def test_64_bits_are_refused(monkeypatch):
+    monkeypatch.setenv("JAX_ENABLE_X64", "1")
+    done, _ = experiment("experiments/dqn.py")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "JAX_ENABLE_X64 is set, but jaxq computes in 32 bits" in done.stderr
 
 
 def test_an_unwritable_output_is_refused_before_compiling():

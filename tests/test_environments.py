@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from mdps import MDP, Corridor, Discrete
 
-from jaxq import catalogue, config, environments, registry
+from jaxq import catalogue, config, environments, registry, run, threefry
 from jaxq.config import ConfigError
 
 PLAYABLE = [
@@ -313,3 +313,66 @@ def test_the_same_configuration_gives_the_same_object():
     assert registry.from_config(base) is registry.from_config(other)
     limited = dataclasses.replace(base, time_limit=10)
     assert registry.from_config(base) is not registry.from_config(limited)
+
+
+class KeepsItsKey(MDP):
+    """Its state is a key, of which every step's reward is drawn; ends with 1 in 4."""
+
+    def first(self, key):
+        return key
+
+    def observe(self, value):
+        return jax.random.uniform(value, (3,))
+
+    def transition(self, key, value, action):
+        del key
+        now, then = jax.random.split(value)
+        return then, self.reward(now) + action, jax.random.uniform(now) < 0.25
+
+    def reward(self, key):
+        return jax.random.normal(key)
+
+    def step(self, key, state, action, params):
+        value, reward, terminated = self.transition(key, state.value, action)
+        fresh_observation, fresh = self.reset(key, params)
+        stepped = dataclasses.replace(state, value=value, time=state.time + 1)
+        following = jax.lax.cond(terminated, lambda: fresh, lambda: stepped)
+        observation = jnp.where(terminated, fresh_observation, self.observe(value))
+        info = {"final_observation": self.observe(value)}
+        return observation, following, reward, terminated, jnp.bool_(False), info
+
+
+class Arrivals(KeepsItsKey):
+    def reward(self, key):
+        return jax.random.poisson(key, 3.0)
+
+
+@pytest.mark.parametrize("env", [KeepsItsKey(), Arrivals()])
+def test_a_state_may_hold_a_key_and_poisson_numbers_be_drawn(env, tmp_path):
+    adapted = environments.adapt(env)
+    key = threefry.key(7)
+    state = adapted.reset(key)
+    kept = jax.random.key_data(state.inner.value)
+    assert (kept == jax.random.key_data(key)).all()
+    play = jax.jit(adapted.step)
+    rewards = []
+    for i in range(40):
+        state, step = play(jax.random.fold_in(key, i), state, jnp.int32(0))
+        rewards.append(float(step.reward))
+    jaxs_own, expected = jax.random.key(7), []
+    for i in range(40):
+        now, jaxs_own = jax.random.split(jaxs_own)
+        expected.append(float(env.reward(now)))
+        if jax.random.uniform(now) < 0.25:
+            jaxs_own = jax.random.fold_in(jax.random.key(7), i)
+    np.testing.assert_allclose(rewards, expected, rtol=1e-6)
+    small = config.Config(
+        num_seeds=2, total_steps=400, buffer_size=200, batch_size=8, warmup_steps=50,
+        hidden_sizes=(4,), eval_points=2, eval_episodes=2, eval_max_steps=5,
+    )  # fmt: skip
+    whole = run.run(small, adapted, output=tmp_path, plot=False)
+    assert whole.directory is not None
+    longer = dataclasses.replace(small, total_steps=600)
+    more = run.run(longer, adapted, resume=whole.directory, plot=False)
+    straight = run.run(more.config, adapted)
+    np.testing.assert_array_equal(more.eval_returns, straight.eval_returns)

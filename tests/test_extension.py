@@ -3,10 +3,21 @@
 import pathlib
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
-from jaxq import agents, algorithms, environments, networks, run, stores
+from jaxq import (
+    agents,
+    algorithms,
+    environments,
+    heads,
+    losses,
+    networks,
+    run,
+    stores,
+)  # fmt: skip
 from jaxq.config import Config, ConfigError
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "extension"))
@@ -42,6 +53,27 @@ def test_parts_from_outside_learn_without_a_change_to_jaxq(my_algorithm):
     result = run.run(config, env)
     np.testing.assert_array_equal(result.curve.eval_return[:, -1], 1.0)
     np.testing.assert_array_equal(result.curve.eval_length[:, -1], 4.0)
+
+
+def test_parameters_of_half_precision_are_refused_before_compiling():
+    @algorithms.register
+    def half(config, spec):
+        torso = nn.Dense(4, dtype=jnp.bfloat16, param_dtype=config_dtype)
+        network = networks.from_torso(torso, spec, heads.scalar())
+        store = stores.uniform(config, spec)
+        loss = losses.td_loss(network)
+        return agents.replay_agent(network, network, loss, store, config)
+
+    env = environments.adapt(my_environment.Line())
+    config = Config(algorithm="half", total_steps=20_000)
+    try:
+        config_dtype = jnp.float32
+        run.check(config, env)
+        config_dtype = jnp.bfloat16
+        with pytest.raises(ConfigError, match=r"torso/.*bfloat16.*param_dtype=jnp"):
+            run.check(config, env)
+    finally:
+        del algorithms.ALGORITHMS["half"]
 
 
 def test_a_name_that_is_taken_is_refused(my_algorithm):

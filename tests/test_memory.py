@@ -73,16 +73,40 @@ def test_too_many_seeds_are_refused_with_the_number_that_fits(monkeypatch):
     room = int(each.total * 3 / 0.9 + 100)
     monkeypatch.setattr(memory, "available", lambda devices: room)
     devices = jax.devices()[:1]
-    fits = dataclasses.replace(SMALL, num_seeds=3)
-    assert " a seed (57 bytes a transition), " in memory.check(fits, each, devices)
+
+    def check(**changes):
+        config = dataclasses.replace(SMALL, **changes)
+        return memory.check(config, each, blocks.layout(config, devices))
+
+    assert " a seed (57 bytes a transition), " in check(num_seeds=3)
     too_many = dataclasses.replace(SMALL, num_seeds=4)
     with pytest.raises(ConfigError, match=r"num_seeds = 4 .* 3 seeds fit\. Use --num-"):
         run.run(too_many, devices=devices)
+    # The second block is filled up with a repeat.
+    with pytest.raises(ConfigError, match=r"in 2 blocks of 2\), .* 2 seeds fit"):
+        check(num_seeds=3, seed_block=2)
+    with pytest.raises(ConfigError, match=r"0 seeds fit\. Use --seed-block 3, or"):
+        check(num_seeds=4, seed_block=4)
     monkeypatch.setattr(memory, "available", lambda devices: each.total)
     with pytest.raises(ConfigError, match=r"0 seeds fit\. Use a smaller --buffer-size"):
-        memory.check(SMALL, each, devices)
+        check()
     monkeypatch.setattr(memory, "available", lambda devices: None)
-    assert "free" not in memory.check(too_many, each, devices)
+    assert "free" not in check(num_seeds=4)
+
+
+def test_every_device_must_hold_its_own_blocks(monkeypatch):
+    each = memory.need(SMALL, registry.from_config(SMALL))
+    room = int(each.total * 6 / 0.9 + 100)
+    monkeypatch.setattr(memory, "available", lambda devices: room * len(devices))
+    config = dataclasses.replace(SMALL, num_seeds=12, seed_block=4)
+    placed = [
+        block._replace(device=("first", "second")[i % 2])
+        for i, block in enumerate(blocks.layout(config, jax.devices()[:1]))
+    ]
+    assert len(placed) == 3
+    with pytest.raises(ConfigError, match=r"in 3 blocks of 4\), .* 8 seeds fit"):
+        memory.check(config, each, placed)
+    assert " in all, of " in memory.check(config, each, placed[:2])
 
 
 def test_the_host_tells_what_is_free():

@@ -264,6 +264,15 @@ def test_no_product_is_left_whose_factors_have_the_summed_axis_first():
     assert slow(products.tuned) == 0
 
 
+@pytest.mark.parametrize(("x", "w"), [((4, 3, 2), (2, 0)), ((0, 3, 2), (2, 5))])
+def test_products_without_numbers_take_a_bias(x, w):
+    def affine(x, w, bias):
+        return x @ w + bias[None, None]
+
+    arguments = jnp.ones(x), jnp.ones(w), jnp.ones(w[-1:])
+    assert products.tuned(affine)(*arguments).shape == (*x[:-1], w[-1])
+
+
 def test_an_accelerator_computes_what_it_did():
     def lowered(platform, wrap):
         function, *arguments = gradients(wrap)

@@ -18,8 +18,10 @@ from jaxq import (
     computing,
     packing,
     papers,
+    population,
     programs,
     provenance,
+    resume,
     run,
     signals,
     spaces,
@@ -396,12 +398,19 @@ def test_a_long_block_goes_on_from_its_last_checkpoint(tmp_path, monkeypatch):
     assert not any(part.exists() for part in parts)
     assert files_of(tmp_path / "part") == files_of(tmp_path / "whole")
 
-    # A damaged one is as good as none.
+    # A damaged one is as good as none, and so is one whose states are others.
     job = tried.jobs[0]
-    (tmp_path / "part" / "blocks" / job.name).unlink()
-    parts[0].write_bytes(b"nothing")
-    compute(tmp_path / "part", tried, devices)
-    assert files_of(tmp_path / "part") == files_of(tmp_path / "whole")
+    elsewhere = computing.Computation(tried, job, devices[0], population.Once())
+    arrays = elsewhere._population.arrays() | resume.pack(elsewhere.points)
+    arrays.pop(next(iter(arrays)))
+    for spoil in (
+        lambda: parts[0].write_bytes(b"nothing"),
+        lambda: sweep_files.keep_part(parts[0], arrays),
+    ):
+        (tmp_path / "part" / "blocks" / job.name).unlink()
+        spoil()
+        compute(tmp_path / "part", tried, devices)
+        assert files_of(tmp_path / "part") == files_of(tmp_path / "whole")
 
 
 def test_a_signal_ends_a_sweep_at_once_and_says_how_to_go_on(tmp_path):
