@@ -31,7 +31,7 @@ class Block(NamedTuple):
     """Seeds that are vectorised together, perhaps each with a setting of its own."""
 
     seeds: np.ndarray  # [width] uint32
-    worker: int
+    worker: int  # which is to take it, or another one of its device
     device: jax.Device
     # In place of the configuration's traced fields, and of the environment's
     # parameters: name -> [], or [width] for one a seed.

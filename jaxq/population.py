@@ -154,7 +154,14 @@ class Population:
     def _each(
         self, function: Callable, arguments: Callable[[int], tuple[PyTree, ...]]
     ) -> list[PyTree]:
-        """function(config, *arguments(index)) for every block, workers side by side."""
+        """function(config, *arguments(index)) for every block, workers side by side.
+
+        Workers of one device share its blocks, each taking the next one when it is
+        free: cores are not equally fast, nor theirs alone.
+        """
+        waiting: dict[jax.Device, collections.deque[int]] = {}
+        for index, block in enumerate(self._blocks):
+            waiting.setdefault(block.device, collections.deque()).append(index)
 
         def call(index: int) -> PyTree:
             config, parameters = self._settings[index]
@@ -162,14 +169,16 @@ class Population:
             key = function, self._blocks[index].device
             return self._once(key, lambda: function(config, *arguments(index), **more))
 
-        def work(worker: int) -> list[tuple[int, PyTree]]:
-            return [
-                (i, jax.block_until_ready(call(i)))
-                for i, block in enumerate(self._blocks)
-                if block.worker == worker
-            ]
+        def work(device: jax.Device) -> list[tuple[int, PyTree]]:
+            done: list[tuple[int, PyTree]] = []
+            while True:
+                try:
+                    index = waiting[device].popleft()
+                except IndexError:
+                    return done
+                done.append((index, jax.block_until_ready(call(index))))
 
-        done = dict(itertools.chain(*self._pool.map(work, range(len(self.devices)))))
+        done = dict(itertools.chain(*self._pool.map(work, self.devices)))
         return [done[i] for i in range(len(self._blocks))]
 
     @property

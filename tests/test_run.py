@@ -149,6 +149,28 @@ def test_a_cpu_has_a_worker_for_each_core(monkeypatch):
     assert blocks.workers(3) == jax.devices()  # as many as were asked for
 
 
+def test_a_worker_that_is_free_takes_the_next_block():
+    config = dataclasses.replace(TINY, num_seeds=4, seed_block=1)
+    env, device = registry.from_config(config), jax.devices()[0]
+    everyone = population.Population(config, env, blocks.layout(config, [device] * 2))
+    first, others = threading.Event(), threading.Event()
+    done = []
+
+    def call(config, index, **more):
+        if index == 0:
+            first.set()
+            assert others.wait(60)
+        assert first.wait(60)
+        done.append(index)
+        if index == 3:
+            others.set()
+        return index
+
+    everyone._once._done.add((call, device))
+    assert everyone._each(call, lambda index: (index,)) == [0, 1, 2, 3]
+    assert done == [1, 2, 3, 0]
+
+
 @pytest.mark.parametrize("length", [25, 250])
 def test_chunk_length_changes_nothing(four, length):
     assert plan.plan(TINY).chunk_iterations == 125
