@@ -36,20 +36,34 @@ longer, the traffic of their parameters at the speed of a large copy; both are m
 # - All of a step in one row of 32-bit words, [environment, row, word], in place of a
 #   ring for each field: 525 and 535 us (w1_harm, 8 seeds), 312 and 316 (w1_classic,
 #   16); with 10^6 steps a seed 580 and 595. Gathering waits for memory, 10 to 20 ns a
-#   row, and not less where the successor lies on the same line.
+#   row, and not less where the successor lies on the same line. (Fewer when the first
+#   numbers of all rows are gathered first: `backends.by_number`.)
+# - Pages of 2 MB (GLIBC_TUNABLES=glibc.malloc.hugetlb=1) with 10^6 steps a seed: 585
+#   and 567 us, 260,000 and 265,000 steps a second on both cores.
 # - The last layer's products turned, [2, 64] by [64, 32], or as sums of halves: by
 #   themselves 5.7 and 6.2 us in place of 8.2 (16 seeds), of an update nothing and 3 %
 #   more.
 # - Bits of observations materialised before they become numbers: 660 and 655 (w2).
 # - XLA's own sums in place of YNNPACK's: 366 and 309 (w1_classic, 16 seeds), 815 and
 #   637 (w2), 208 and 214 ms (w3_breakout).
-# - One thread of XLA's for two workers: they wait for one another, twice the time.
+# - One thread of XLA's for two workers: they wait for one another, twice the time. Two
+#   threads that are not to share an operation (xla_cpu_multi_thread_eigen=false): 409
+#   and 405 ms for 374 iterations of 32 seeds (w1_harm, two cores). Two processes would
+#   be 2 % faster than two workers.
+# - A rule of its own for the gradient of layer normalisation: 14.6 and 14.3 ms
+#   (w3_rejax), no difference in w3_breakout.
+# Not tried: the target's values of all of a ring computed at each refresh and kept. At
+# w1_classic 10,500 rows in place of 16,000, so 5 % of an update at most; elsewhere more
+# rows, not fewer.
 # The profiler charges products by transposed weights twice of what they take (`perf`
 # and leaving them out agree, 49 us of 104): times of theirs below are by `perf`.
 # What is left at w1_classic, 16 seeds on one core, 305 us: four products of 64 x 64 at
 # 44 to 48 each (the floor is 40), Adam with its moments and the norm 42, gathers 18,
 # the last layer and the gradients of thin ones 24, transposing 5, activations and
 # masks 20, sums of biases 7, acting 6, and about 160 dispatches of XLA's and YNNPACK's.
+# What is left at w1_harm, 8 seeds on one core, 510 us: four products of 64 x 64 at 83
+# to 95 each (the floor is 80), gathers 28, Adam with its moments and the norm 22, the
+# last layer and thin gradients 40, activations, masks and their transposition 44.
 # What is left at w2, one seed on one core, 645 us: products 420 (the floor is 390),
 # Adam with its moments 78, patches 55, activations 10, norm 10.
 # What is left at w3_breakout, 214 ms: 23 are the gradient of the convolution's layer
