@@ -27,10 +27,11 @@ def transitions(
         chex.assert_rank([row, env], 0)
         get = _getter(state, env)
         window = row + jnp.arange(n)
+        ended = get(state.ended, window)
         folded, weight = returns.fold_stored(
             get(state.reward, window),
-            get(state.terminated, window),
-            get(state.truncated, window),
+            ended & replay.TERMINATED != 0,
+            ended & replay.TRUNCATED != 0,
             gamma,
         )
         after = row + folded.length
@@ -58,13 +59,14 @@ def sequences(example: Array | jax.ShapeDtypeStruct, length: int) -> replay.Read
         get = _getter(state, env)
         window = row + jnp.arange(length)
         packed = get(state.observation, window)
+        ended = get(state.ended, window)
         sequence = Sequence(
             memory=jax.tree.map(lambda ring: get(ring, row), state.memory),
             observation=jax.vmap(lambda leaf: replay.unpack(leaf, example))(packed),
             action=get(state.action, window).astype(jnp.int32),
             reward=get(state.reward, window),
-            terminated=get(state.terminated, window),
-            truncated=get(state.truncated, window),
+            terminated=ended & replay.TERMINATED != 0,
+            truncated=ended & replay.TRUNCATED != 0,
         )
         return sequence, jnp.ones(())
 

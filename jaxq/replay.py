@@ -23,6 +23,8 @@ import jax.numpy as jnp
 from jaxq import backends
 from jaxq.types import Array, Counter, Key, PyTree, Step, counter
 
+TERMINATED, TRUNCATED = 1, 2
+
 
 class ReplayState(NamedTuple):
     """The ring; leading axes [rows, E]."""
@@ -30,8 +32,7 @@ class ReplayState(NamedTuple):
     observation: Array  # [rows, E, ...], bits packed into bytes for booleans
     action: Array  # [rows, E] uint8 or int32
     reward: Array  # [rows, E] float32
-    terminated: Array  # [rows, E] bool
-    truncated: Array  # [rows, E] bool
+    ended: Array  # [rows, E] uint8: TERMINATED, TRUNCATED, or 0
     memory: PyTree  # [rows, E, ...], what the agent remembered before the step
     added: Counter  # rows written since the start
 
@@ -75,6 +76,12 @@ def unpack(packed: Array, example: Array | jax.ShapeDtypeStruct) -> Array:
     return bits.reshape(example.shape).astype(bool)
 
 
+def ending(step: Step) -> Array:
+    """How a step ends its episode, in one byte, which takes one gather to read."""
+    terminated, truncated = map(jnp.uint8, (step.terminated, step.truncated))
+    return TERMINATED * terminated | TRUNCATED * truncated
+
+
 def init(example: Step, rows: int, num_envs: int, num_actions: int) -> ReplayState:
     """An empty ring.
 
@@ -94,8 +101,7 @@ def init(example: Step, rows: int, num_envs: int, num_actions: int) -> ReplaySta
         observation=ring.observation,
         action=ring.action,
         reward=ring.reward,
-        terminated=ring.terminated,
-        truncated=ring.truncated,
+        ended=ending(ring),
         memory=ring.memory,
         added=counter(),
     )
@@ -138,8 +144,7 @@ def add(state: ReplayState, rollout: Step) -> ReplayState:
         ),
         action=write(state.action, rollout.action),
         reward=write(state.reward, rollout.reward),
-        terminated=write(state.terminated, rollout.terminated),
-        truncated=write(state.truncated, rollout.truncated),
+        ended=write(state.ended, ending(rollout)),
         memory=jax.tree.map(write, state.memory, rollout.memory),
         added=Counter(state.added.value + length),
     )

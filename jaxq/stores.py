@@ -99,7 +99,8 @@ def proportional(config: Config, spec: EnvSpec) -> Store:
         ready = (row >= 0) & (row < before + length - window)
         usable = jnp.ones((row.size, num_envs))
         if config.recurrent == "none":
-            usable = 1.0 - ring.truncated[row % rows].astype(jnp.float32)
+            truncated = ring.ended[row % rows] & replay.TRUNCATED != 0
+            usable = 1.0 - truncated.astype(jnp.float32)
         new = jnp.where(ready[:, None], usable * mass(state.largest), 0.0)
         place = (row % rows)[:, None] * num_envs + jnp.arange(num_envs)[None, :]
         tree = priorities.update(state.tree, place.reshape(-1), new.reshape(-1))

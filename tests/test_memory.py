@@ -61,11 +61,11 @@ def test_large_minibatches_are_computed_in_narrow_blocks(batch, width):
     assert {block.seeds.size for block in found} == {width}
 
 
-def test_a_million_minatar_transitions_take_57_bytes_each():
+def test_a_million_minatar_transitions_take_56_bytes_each():
     config = dataclasses.replace(SMALL, buffer_size=1_000_000)
     need = memory.need(config, registry.from_config(config))
-    # 400 booleans, an action, a reward and two flags.
-    assert need.experience == 1_000_000 * (50 + 1 + 4 + 2)
+    # 400 booleans, an action, a reward and how it ends.
+    assert need.experience == 1_000_000 * (50 + 1 + 4 + 1)
 
 
 def test_too_many_seeds_are_refused_with_the_number_that_fits(monkeypatch):
@@ -78,7 +78,7 @@ def test_too_many_seeds_are_refused_with_the_number_that_fits(monkeypatch):
         config = dataclasses.replace(SMALL, **changes)
         return memory.check(config, each, blocks.layout(config, devices))
 
-    assert " a seed (57 bytes a transition), " in check(num_seeds=3)
+    assert " a seed (56 bytes a transition), " in check(num_seeds=3)
     too_many = dataclasses.replace(SMALL, num_seeds=4)
     with pytest.raises(ConfigError, match=r"num_seeds = 4 .* 3 seeds fit\. Use --num-"):
         run.run(too_many, devices=devices)

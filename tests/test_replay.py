@@ -160,9 +160,13 @@ def test_the_ring_holds_the_last_rows_in_order(length, envs, count, seed):
     assert added == count * length
     oldest = max(0, added - rows)
     order = np.arange(oldest, added) % rows
-    for field in ("observation", "action", "reward", "truncated", "memory"):
+    for field in ("observation", "action", "reward", "memory"):
         stored = np.asarray(getattr(state, field))[order]
         np.testing.assert_array_equal(stored, getattr(stream, field)[oldest:])
+    ended = np.asarray(state.ended)[order]
+    assert ended.dtype == np.uint8
+    expected = stream.terminated[oldest:] + 2 * stream.truncated[oldest:]
+    np.testing.assert_array_equal(ended, expected)
 
 
 @pytest.mark.parametrize("shape", [(), (7,), (10, 10, 4)])
