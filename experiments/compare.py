@@ -11,6 +11,7 @@ import glob
 import itertools
 import json
 import pathlib
+import sys
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import tyro
@@ -52,6 +53,9 @@ class Run(NamedTuple):
 def load(words: tuple[str, ...], metric: str) -> list[Run]:
     """The runs that the words name.
 
+    Of those that a pattern matches, the newest finished one of every algorithm on every
+    task is taken.
+
     Raises:
         ConfigError: for a directory without results, or a task that comes twice.
     """
@@ -63,6 +67,7 @@ def load(words: tuple[str, ...], metric: str) -> list[Run]:
         found = sorted(glob.glob(pattern))
         if not found:
             raise ConfigError(f"{word!r} names no directory.")
+        chosen = not glob.has_magic(pattern)  # one by one
         for name in found:
             path = pathlib.Path(name)
             try:
@@ -72,13 +77,20 @@ def load(words: tuple[str, ...], metric: str) -> list[Run]:
                 with np.load(path / "metrics.npz") as arrays:
                     steps, curves = arrays["steps"], arrays[metric]
             except (OSError, ValueError, KeyError) as error:
+                if not chosen:
+                    print(f"left out: {name} is no finished run", file=sys.stderr)
+                    continue
                 raise ConfigError(
                     f"{name!r} is no directory of a finished run: {error}."
                 ) from error
             own = label if equals else config["algorithm"]
             task = manifest["environment"]
             twice = [run for run in runs if (run.label, run.task) == (own, task)]
-            if twice:
+            if twice and not chosen and twice[0].directory in found:
+                older = twice[0].directory  # directories are named by their time
+                print(f"left out: {older} is older than {name}", file=sys.stderr)
+                runs.remove(twice[0])
+            elif twice:
                 raise ConfigError(
                     f"{name} and {twice[0].directory} are both {own} on {task}. Give "
                     "them labels: LABEL=DIRECTORY."
@@ -88,6 +100,8 @@ def load(words: tuple[str, ...], metric: str) -> list[Run]:
                 raise ConfigError(f"{name} has no point where every seed has {metric}.")
             levels = summary["levels"]
             runs.append(Run(own, task, steps[known], curves[:, known], levels, name))
+        if not {run.directory for run in runs} & set(found):
+            raise ConfigError(f"{word!r} names no directory of a finished run.")
     return runs
 
 

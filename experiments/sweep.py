@@ -250,7 +250,7 @@ def confirm(
     config = tried.configs[found.best]
     program = next(i for i, p in enumerate(tried.programs) if found.best in p.settings)
     width = tried.packings[program].width
-    words = ["python", "experiments/dqn.py", "--preset", "cleanrl"]
+    words = [cli.python(), "experiments/dqn.py", "--preset", "cleanrl"]
     exact = dataclasses.replace(config, seed_block=width)
     print(f"the best as a single run: {shlex.join(words + flags.flags(exact))}")
     seeds = arguments.confirm_seeds

@@ -38,6 +38,8 @@ longer, the traffic of their parameters at the speed of a large copy; both are m
 #   16); with 10^6 steps a seed 580 and 595. Gathering waits for memory, 10 to 20 ns a
 #   row, and not less where the successor lies on the same line. (Fewer when the first
 #   numbers of all rows are gathered first: `backends.by_number`.)
+# - A ring of [environment, row] in place of [row, environment]: 512 and 513 us
+#   (w1_harm, 8 seeds). The successor's gather takes 8 us of either: it computes.
 # - Pages of 2 MB (GLIBC_TUNABLES=glibc.malloc.hugetlb=1) with 10^6 steps a seed: 585
 #   and 567 us, 260,000 and 265,000 steps a second on both cores.
 # - The last layer's products turned, [2, 64] by [64, 32], or as sums of halves: by

@@ -185,6 +185,14 @@ def _fail(text: str, code: int, at_once: bool = False) -> NoReturn:
     sys.exit(code)
 
 
+def python() -> str:
+    """The running Python, as a command in the current directory names it."""
+    path = pathlib.Path(sys.executable)
+    with contextlib.suppress(ValueError):
+        path = path.relative_to(pathlib.Path.cwd())
+    return str(path)
+
+
 def _way_on(error: BaseException, again: list[str] | str | None) -> str:
     """How to go on after an error, if a checkpoint is there."""
     if isinstance(again, str):
@@ -194,6 +202,6 @@ def _way_on(error: BaseException, again: list[str] | str | None) -> str:
             script = pathlib.Path(sys.argv[0])
             if again is None:
                 script = script.with_name("dqn.py")
-            words = ["python", str(script), *note.split(" ", 1), *(again or ())]
+            words = [python(), str(script), *note.split(" ", 1), *(again or ())]
             return f"; go on with: {shlex.join(words)}"
     return ""

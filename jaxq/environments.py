@@ -66,12 +66,7 @@ def adapt(
     params = env.default_params if params is None else params
     name = name or getattr(env, "name", type(env).__name__)
     num_actions = _num_actions(env, params, name)
-    as_taken = _as_it_is
-    try:
-        reset_shape, step_shape = _check_contract(env, params, name, as_taken)
-    except NotImplementedError:  # jax.random.poisson draws from jax's own keys only
-        as_taken = _as_jaxs_own
-        reset_shape, step_shape = _check_contract(env, params, name, as_taken)
+    as_taken, reset_shape, step_shape = _played(env, params, name)
     observed = reset_shape[0]
     dtype = _observation_dtype(name, observed.dtype)
     categories = None
@@ -100,7 +95,7 @@ def adapt(
     def cast_state(inner: PyTree) -> PyTree:
         # A fresh state may hold Python numbers where a stepped one holds arrays.
         def same(leaf: Any, like: Any) -> Array:
-            if jax.dtypes.issubdtype(like.dtype, jax.dtypes.prng_key):
+            if _is_key(like):
                 return leaf
             return jnp.asarray(leaf, like.dtype)
 
@@ -191,6 +186,10 @@ def _observation_dtype(name: str, dtype: Any) -> Any:
     return jnp.dtype(jnp.float32)
 
 
+def _is_key(leaf: Any) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
 def _as_it_is(key: Key) -> Key:
     return key
 
@@ -200,8 +199,31 @@ def _as_jaxs_own(key: Key) -> Key:
     return jax.random.wrap_key_data(jax.random.key_data(key), impl="threefry2x32")
 
 
+def _as_words(key: Key) -> Array:
+    """The key as `jax.random.PRNGKey` gives it, [2] uint32."""
+    return jax.random.key_data(key)
+
+
+def _played(env: Any, params: Any, name: str) -> tuple[Callable[[Key], Any], Any, Any]:
+    """What an environment takes for a key, and the shapes of its reset and step.
+
+    jax.random.poisson draws from jax's own keys only, and an environment may keep such
+    keys, or words, beside those it is given.
+    """
+    first: Exception | None = None
+    for as_taken in (_as_it_is, _as_jaxs_own, _as_words):
+        try:
+            return as_taken, *_check_contract(env, params, name, as_taken)
+        except ConfigError:
+            raise
+        except (NotImplementedError, TypeError, ValueError) as error:
+            first = first or error
+    assert first is not None
+    raise first
+
+
 def _check_contract(
-    env: Any, params: Any, name: str, as_taken: Callable[[Key], Key]
+    env: Any, params: Any, name: str, as_taken: Callable[[Key], Any]
 ) -> tuple[Any, Any]:
     """Shapes of reset and step, after an abstract run that compiles nothing."""
 
@@ -217,6 +239,10 @@ def _check_contract(
     step = jax.eval_shape(env.step, key, reset[1], action, params)
     if len(step) != 6:
         raise fail(f"returns {len(step)} values from step instead of 6")
+    before, after = (jax.tree.leaves(state) for state in (reset[1], step[1]))
+    for old, new in zip(before, after, strict=False):
+        if _is_key(new) and old.dtype != new.dtype:
+            raise TypeError(f"its state holds {old.dtype}, then {new.dtype}")
     observation, _, reward, terminated, truncated, info = step
     if "final_observation" not in info:
         raise fail("gives no final_observation in the info of its step")

@@ -259,7 +259,7 @@ def compose_given(config: Config, given: Iterable[str]) -> Config:
     composed = compose(config)
     for name in given:
         value, other = getattr(config, name), getattr(composed, name)
-        if value != other:
+        if value != other and value == value:  # nan is refused later
             raise ConfigError(
                 f"{name} = {value!r}: {config.algorithm} is what sets this field to "
                 f"{other!r} where it has its default. Choose another algorithm, with "

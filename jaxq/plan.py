@@ -65,3 +65,17 @@ def plan(config: Config) -> Plan:
         point_steps=point_steps,
         total_steps=warmup_steps + num_points * point_steps,
     )
+
+
+def notes(config: Config) -> list[str]:
+    """What is allowed but hardly meant, in words."""
+    loop = plan(config)
+    iterations = loop.num_points * loop.point_chunks * loop.chunk_iterations
+    updates, last = iterations * loop.num_updates, config.learning_rate_updates
+    if config.learning_rate_schedule != "linear" or updates <= 1.05 * last:
+        return []
+    return [
+        f"note: the learning rate reaches 0 after {last:,.0f} of {updates:,} updates, "
+        f"and nothing is learned from there on; --learning-rate-updates {updates} "
+        "spreads it over the run"
+    ]

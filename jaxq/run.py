@@ -105,13 +105,13 @@ def run(
             resuming.check_extras(saved, extras.measure is not None)
             config = saved.config
             blocks = layout(config, devices or workers(), each.update, saved.width)
-        elif output:
+        takes = memory.check(config, each, blocks)
+        if output and not resume:
             directory = results.make_directory(output, config, env.spec.name)
             held.enter_context(files.Lock(directory))
             held.enter_context(_note_the_way(directory))
         used, width = used_devices(blocks), int(blocks[0].seeds.size)
         record["seed_block"] = width
-        takes = memory.check(config, each, blocks)
         loop = plans.plan(config)
         title = f"{config.algorithm} on {env.spec.name}"
         keep = Recorder(
@@ -127,6 +127,8 @@ def run(
             f"{loop.total_steps:,} steps each | {len(used)} x {used[0].device_kind}"
         )
         bar.say(takes)
+        for note in plans.notes(config):
+            bar.say(note)
         if directory:
             bar.say(f"run: {directory}")
         began = time.monotonic()

@@ -32,8 +32,7 @@ def _check_field(name: str, value: Any, default: Any) -> None:
         fits = is_number if kind is float else type(item) is kind
         if not fits:
             raise ConfigError(
-                f"{name} = {value!r} must be of type {kind.__name__}; "
-                f"the default is {default!r}."
+                f"{name} = {value!r} must be of type {kind.__name__}; try {default!r}."
             )
         bounds = next((m for m in metadata if isinstance(m, Range)), None)
         if kind is float and not math.isfinite(item):
@@ -44,7 +43,7 @@ def _check_field(name: str, value: Any, default: Any) -> None:
             )
         if bounds is not None and item not in bounds:
             raise ConfigError(
-                f"{name} = {item!r} is outside {bounds}; the default is {default!r}."
+                f"{name} = {item!r} is outside {bounds}; try {default!r}."
             )
 
 

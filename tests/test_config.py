@@ -148,6 +148,14 @@ def test_a_plan_keeps_the_replay_ratio(envs, steps, updates, warmup, n, chunk, p
     assert loop.num_points <= points
 
 
+def test_a_learning_rate_that_ends_before_the_run_is_noted():
+    config = Config(learning_rate_schedule="linear", learning_rate_updates=49_000.0)
+    assert plan.notes(config) == plan.notes(Config()) == []
+    (note,) = plan.notes(dataclasses.replace(config, learning_rate_updates=20_000.0))
+    assert "reaches 0 after 20,000 of 49,000 updates" in note
+    assert "--learning-rate-updates 49000 " in note
+
+
 def test_cleanrl_settings_give_cleanrl_counts():
     loop = plan.plan(Config())
     assert (loop.rollout_length, loop.num_updates) == (10, 1)
@@ -199,6 +207,8 @@ def test_help_explains_every_field_quickly(script):
         (("--learning-rate", "-1"), "learning_rate = -1.0 is outside (0, inf)"),
         (("--preset", "nope"), "preset = 'nope': choose one of cartpole, cleanrl"),
         (("--seeds", "3"), "--num-seeds"),
+        (("--discount", "nan"), "discount = nan must be finite"),
+        (("--num-seeds", "10000000"), "seeds fit. Use --num-seeds"),
         (("--cpu-cores", "-1"), "cpu_cores = -1"),
         (("--checkpoint-seconds", "nan"), "checkpoint_seconds = nan is no time"),
         (("--resume", "/nowhere"), "resume = '/nowhere' is no directory of a run"),
@@ -214,7 +224,7 @@ def test_bad_input_on_the_command_line(args, message, tmp_path):
     assert message in " ".join(done.stderr.replace("│", " ").split())
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
-    if "--environment" not in args and "--algorithm" not in args:
+    if args[0] not in ("--environment", "--algorithm", "--num-seeds"):
         assert seconds < 2
 
 

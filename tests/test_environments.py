@@ -347,6 +347,35 @@ class Arrivals(KeepsItsKey):
         return jax.random.poisson(key, 3.0)
 
 
+class KeepsJaxsKey(KeepsItsKey):
+    """Begins with a constant key of jax's own, and goes on with what it is given."""
+
+    def first(self, key):
+        return jax.random.key(7)
+
+    def transition(self, key, value, action):
+        return key, super().transition(key, value, action)[1], False
+
+
+class KeepsWords(KeepsItsKey):
+    """Its keys are plain words, as `jax.random.PRNGKey` gives them."""
+
+    def first(self, key):
+        return jnp.asarray(key, jnp.uint32)
+
+
+@pytest.mark.parametrize("env", [KeepsJaxsKey(), KeepsWords()])
+def test_an_environment_takes_the_keys_that_it_can(env):
+    adapted = environments.adapt(env)
+    key = threefry.key(7)
+    play = jax.jit(adapted.step)
+    state, step = play(key, adapted.reset(key), jnp.int32(1))
+    again, _ = play(key, state, jnp.int32(0))
+    assert jax.tree.structure(again) == jax.tree.structure(state)
+    now = jax.random.split(jax.random.key(7))[0]
+    np.testing.assert_allclose(step.reward, 1 + env.reward(now), rtol=1e-6)
+
+
 @pytest.mark.parametrize("env", [KeepsItsKey(), Arrivals()])
 def test_a_state_may_hold_a_key_and_poisson_numbers_be_drawn(env, tmp_path):
     adapted = environments.adapt(env)

@@ -162,6 +162,21 @@ def test_what_cannot_be_compared_is_said(tmp_path):
     script("compare", a, f"other={b}", "--output", str(tmp_path / "out"))
 
 
+def test_of_a_pattern_the_newest_finished_runs_are_compared(tmp_path):
+    for name, level in (("1", 1.0), ("2", 2.0)):
+        fake_run(tmp_path / "a" / name, "a", "One", [level, level], 10.0)
+    (tmp_path / "a" / "3").mkdir()
+    fake_run(tmp_path / "b", "b", "One", [5.0, 5.0], 10.0)
+    out = tmp_path / "out"
+    words = [str(tmp_path / "a" / "*"), str(tmp_path / "b"), "--output", str(out)]
+    script("compare", *words)
+    found = json.loads((out / "compare.json").read_text())
+    assert found["aggregates"]["a"]["IQM"][0] == pytest.approx(0.2)
+    (tmp_path / "c" / "1").mkdir(parents=True)
+    said = script("compare", str(tmp_path / "c" / "*"), code=2)
+    assert "names no directory of a finished run" in said
+
+
 def test_the_settings_of_arlbench_are_those_that_were_published(tmp_path):
     sys.path.insert(0, str(ROOT / "experiments"))
     import arlbench
