@@ -87,8 +87,11 @@ def load(words: tuple[str, ...], metric: str) -> list[Run]:
             task = manifest["environment"]
             twice = [run for run in runs if (run.label, run.task) == (own, task)]
             if twice and not chosen and twice[0].directory in found:
-                older = twice[0].directory  # directories are named by their time
-                print(f"left out: {older} is older than {name}", file=sys.stderr)
+                both = twice[0].directory, name  # a run's is named by its time
+                older, newer = sorted(both, key=lambda path: pathlib.Path(path).name)
+                print(f"left out: {older} is older than {newer}", file=sys.stderr)
+                if newer != name:
+                    continue
                 runs.remove(twice[0])
             elif twice:
                 raise ConfigError(

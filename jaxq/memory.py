@@ -110,8 +110,9 @@ def check(config: Config, each: Need, placed: Sequence[Block]) -> str:
         ConfigError: with the number of seeds that would fit.
     """
     lanes: collections.Counter = collections.Counter()
-    for block in placed:
-        lanes[block.device] += block.seeds.size
+    for block in placed:  # CPU devices share one memory
+        on_host = block.device.platform == "cpu"
+        lanes[placed[0].device if on_host else block.device] += block.seeds.size
     takes = lanes.total() * each.total
     rows = plans.plan(config).buffer_rows * config.num_envs
     text = f"memory: {readable(each.total)} a seed"

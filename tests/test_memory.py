@@ -94,19 +94,29 @@ def test_too_many_seeds_are_refused_with_the_number_that_fits(monkeypatch):
     assert "free" not in check(num_seeds=4)
 
 
+class Device:
+    def __init__(self, platform):
+        self.platform = platform
+
+
 def test_every_device_must_hold_its_own_blocks(monkeypatch):
     each = memory.need(SMALL, registry.from_config(SMALL))
     room = int(each.total * 6 / 0.9 + 100)
     monkeypatch.setattr(memory, "available", lambda devices: room * len(devices))
     config = dataclasses.replace(SMALL, num_seeds=12, seed_block=4)
-    placed = [
-        block._replace(device=("first", "second")[i % 2])
-        for i, block in enumerate(blocks.layout(config, jax.devices()[:1]))
-    ]
+    devices = [Device("gpu"), Device("gpu")]
+    placed = blocks.layout(config, devices)
     assert len(placed) == 3
     with pytest.raises(ConfigError, match=r"in 3 blocks of 4\), .* 8 seeds fit"):
         memory.check(config, each, placed)
-    assert " in all, of " in memory.check(config, each, placed[:2])
+    told = memory.check(config, each, placed[:2])
+    assert f" in all, of {memory.readable(2 * room)} free" in told
+    # Two CPU devices have one memory.
+    placed = blocks.layout(config, [Device("cpu"), Device("cpu")])
+    with pytest.raises(ConfigError, match=r"4 seeds fit"):
+        memory.check(config, each, placed[:2])
+    told = memory.check(config, each, placed[:1])
+    assert f" in all, of {memory.readable(room)} free" in told
 
 
 def test_the_host_tells_what_is_free():
