@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from jaxq import cli
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TINY = (
     "--num-seeds 2 --total-steps 400 --buffer-size 200 --warmup-steps 100 "
@@ -91,3 +93,12 @@ def test_threads_of_xla(words, threads):
         env=kept,
     )  # fmt: skip
     assert done.stdout.strip() == threads, done.stderr
+
+
+def test_commands_name_the_python_that_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
+    assert cli.python() == os.path.join(".venv", "bin", "python")
+    elsewhere = str(tmp_path.parent / "python")
+    monkeypatch.setattr(sys, "executable", elsewhere)
+    assert cli.python() == elsewhere
