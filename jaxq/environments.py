@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxq import catalogue, threefry
 from jaxq.config import ConfigError
-from jaxq.types import Array, EnvSpec, Key, PyTree, Step
+from jaxq.types import Array, EnvSpec, Key, PyTree, Step, is_key
 
 
 class EnvState(NamedTuple):
@@ -95,7 +95,7 @@ def adapt(
     def cast_state(inner: PyTree) -> PyTree:
         # A fresh state may hold Python numbers where a stepped one holds arrays.
         def same(leaf: Any, like: Any) -> Array:
-            if _is_key(like):
+            if is_key(like):
                 return leaf
             return jnp.asarray(leaf, like.dtype)
 
@@ -186,10 +186,6 @@ def _observation_dtype(name: str, dtype: Any) -> Any:
     return jnp.dtype(jnp.float32)
 
 
-def _is_key(leaf: Any) -> bool:
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
 def _as_it_is(key: Key) -> Key:
     return key
 
@@ -241,7 +237,7 @@ def _check_contract(
         raise fail(f"returns {len(step)} values from step instead of 6")
     before, after = (jax.tree.leaves(state) for state in (reset[1], step[1]))
     for old, new in zip(before, after, strict=False):
-        if _is_key(new) and old.dtype != new.dtype:
+        if is_key(new) and old.dtype != new.dtype:
             raise TypeError(f"its state holds {old.dtype}, then {new.dtype}")
     observation, _, reward, terminated, truncated, info = step
     if "final_observation" not in info:

@@ -13,7 +13,7 @@ from jaxq import plan as plans
 from jaxq.blocks import Block
 from jaxq.config import Config, ConfigError
 from jaxq.environments import Environment
-from jaxq.types import Counter, LearnerState, PyTree
+from jaxq.types import Counter, LearnerState, PyTree, is_key
 
 # Beside the states: the program, the allocator's gaps, and what others may take.
 SHARE = 0.9
@@ -83,7 +83,7 @@ def size(tree: PyTree) -> int:
     """Bytes of the leaves that every seed has for itself."""
 
     def leaf_bytes(leaf: jax.ShapeDtypeStruct) -> int:
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        if is_key(leaf):
             return 8 * leaf.size
         return leaf.size * leaf.dtype.itemsize
 
@@ -125,7 +125,8 @@ def check(config: Config, each: Need, placed: Sequence[Block]) -> str:
         return text
     if any(lanes[device] * each.total > SHARE * known[device] for device in lanes):
         least = int(SHARE * min(known.values()) // each.total)
-        fit = least // (config.seed_block or 1) * (config.seed_block or 1) * len(lanes)
+        width = config.seed_block or 1
+        fit = least // width * width * len(lanes)
         way = f"--num-seeds {fit}" if fit else "a smaller --buffer-size"
         if least and not fit:
             way = f"--seed-block {least}, or less, and as many seeds"

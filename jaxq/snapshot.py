@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from jaxq.fields import CheckpointError
-from jaxq.types import PyTree
+from jaxq.types import PyTree, is_key
 
 
 def flatten(tree: PyTree, prefix: str = "") -> dict[str, np.ndarray]:
@@ -29,12 +29,8 @@ def _name(path: tuple[Any, ...]) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def _is_key(leaf: Any) -> bool:
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
 def _data(leaf: Any) -> Any:
-    if hasattr(leaf, "dtype") and _is_key(leaf):
+    if hasattr(leaf, "dtype") and is_key(leaf):
         return jax.random.key_data(leaf)
     return leaf
 
@@ -65,13 +61,13 @@ def unflatten(
         if name not in arrays:
             raise CheckpointError(f"it has no {name}")
         array = arrays[name]
-        like = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
+        like = jax.eval_shape(jax.random.key_data, leaf) if is_key(leaf) else leaf
         if (array.shape, array.dtype) != (like.shape, _stored(np.dtype(like.dtype))):
             raise CheckpointError(
                 f"its {name} is {array.dtype}{list(array.shape)} in place of "
                 f"{like.dtype}{list(like.shape)}"
             )
-        if _is_key(leaf):
+        if is_key(leaf):
             return jax.random.wrap_key_data(jax.numpy.asarray(array), impl=_impl(leaf))
         return array.view(like.dtype)
 

@@ -195,3 +195,8 @@ class EnvSpec(NamedTuple):
         no = jnp.zeros((), bool)
         action = jnp.zeros((), jnp.int32)
         return Step(observation, action, jnp.zeros(()), no, no, observation)
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether an array, or its shape and dtype, holds keys of random numbers."""
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)

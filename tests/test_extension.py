@@ -17,7 +17,7 @@ from jaxq import (
     networks,
     run,
     stores,
-)  # fmt: skip
+)
 from jaxq.config import Config, ConfigError
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "extension"))
