@@ -12,6 +12,7 @@ import itertools
 import json
 import pathlib
 import sys
+import zipfile
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import tyro
@@ -53,59 +54,78 @@ class Run(NamedTuple):
 def load(words: tuple[str, ...], metric: str) -> list[Run]:
     """The runs that the words name.
 
-    Of those that a pattern matches, the newest finished one of every algorithm on every
-    task is taken.
-
     Raises:
         ConfigError: for a directory without results, or a task that comes twice.
     """
+    runs: dict[tuple[str, str], Run] = {}
+    for word in words:
+        for run in named(word, metric):
+            other = runs.setdefault((run.label, run.task), run)
+            if other is not run:
+                raise ConfigError(
+                    f"{run.directory} and {other.directory} are both {run.label} on "
+                    f"{run.task}. Give them labels: LABEL=DIRECTORY."
+                )
+    return list(runs.values())
+
+
+def named(word: str, metric: str) -> list[Run]:
+    """The run of a directory, or of a pattern's the newest finished ones.
+
+    Those are one for every algorithm and task.
+    """
+    label, _, pattern = word.rpartition("=")
+    directories = sorted(glob.glob(pattern))
+    if not directories:
+        raise ConfigError(f"{word!r} names no directory.")
+    if not glob.has_magic(pattern):
+        return [read(pattern, label, metric)]
+    newest: dict[tuple[str, str], Run] = {}
+    # A run's directory is named by the time at which it began.
+    for directory in sorted(directories, key=lambda path: pathlib.Path(path).name):
+        try:
+            run = read(directory, label, metric)
+        except ConfigError as error:
+            print(f"left out: {error}", file=sys.stderr)
+            continue
+        older = newest.get((run.label, run.task))
+        if older:
+            print(
+                f"left out: {older.directory} is older than {directory}",
+                file=sys.stderr,
+            )
+        newest[run.label, run.task] = run
+    if not newest:
+        raise ConfigError(f"{word!r} names no directory of a finished run.")
+    return sorted(newest.values(), key=lambda run: directories.index(run.directory))
+
+
+def read(directory: str, label: str, metric: str) -> Run:
+    """The curves of a finished run; without a label it has its algorithm's name."""
     import numpy as np
 
-    runs: list[Run] = []
-    for word in words:
-        label, equals, pattern = word.rpartition("=")
-        found = sorted(glob.glob(pattern))
-        if not found:
-            raise ConfigError(f"{word!r} names no directory.")
-        chosen = not glob.has_magic(pattern)  # one by one
-        for name in found:
-            path = pathlib.Path(name)
-            try:
-                config = json.loads((path / "config.json").read_text())
-                summary = json.loads((path / "summary.json").read_text())
-                manifest = json.loads((path / "manifest.json").read_text())
-                with np.load(path / "metrics.npz") as arrays:
-                    steps, curves = arrays["steps"], arrays[metric]
-            except (OSError, ValueError, KeyError) as error:
-                if not chosen:
-                    print(f"left out: {name} is no finished run", file=sys.stderr)
-                    continue
-                raise ConfigError(
-                    f"{name!r} is no directory of a finished run: {error}."
-                ) from error
-            own = label if equals else config["algorithm"]
-            task = manifest["environment"]
-            twice = [run for run in runs if (run.label, run.task) == (own, task)]
-            if twice and not chosen and twice[0].directory in found:
-                both = twice[0].directory, name  # a run's is named by its time
-                older, newer = sorted(both, key=lambda path: pathlib.Path(path).name)
-                print(f"left out: {older} is older than {newer}", file=sys.stderr)
-                if newer != name:
-                    continue
-                runs.remove(twice[0])
-            elif twice:
-                raise ConfigError(
-                    f"{name} and {twice[0].directory} are both {own} on {task}. Give "
-                    "them labels: LABEL=DIRECTORY."
-                )
-            known = np.isfinite(curves).all(axis=0)
-            if not known.any():
-                raise ConfigError(f"{name} has no point where every seed has {metric}.")
-            levels = summary["levels"]
-            runs.append(Run(own, task, steps[known], curves[:, known], levels, name))
-        if not {run.directory for run in runs} & set(found):
-            raise ConfigError(f"{word!r} names no directory of a finished run.")
-    return runs
+    path = pathlib.Path(directory)
+    try:
+        config = json.loads((path / "config.json").read_text())
+        summary = json.loads((path / "summary.json").read_text())
+        manifest = json.loads((path / "manifest.json").read_text())
+        with np.load(path / "metrics.npz") as arrays:
+            steps, curves = arrays["steps"], arrays[metric]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ConfigError(
+            f"{directory!r} is no directory of a finished run: {error}."
+        ) from error
+    known = np.isfinite(curves).all(axis=0)
+    if not known.any():
+        raise ConfigError(f"{directory!r} has no point where every seed has {metric}.")
+    return Run(
+        label=label or config["algorithm"],
+        task=manifest["environment"],
+        steps=steps[known],
+        curves=curves[:, known],
+        levels=summary["levels"],
+        directory=directory,
+    )
 
 
 def compare(runs: list[Run], score: str, resamples: int) -> dict[str, Any]:
