@@ -6,6 +6,8 @@ import jax.numpy as jnp
 from jaxq import algorithms, registry, threefry, validation
 from jaxq.config import Config, ConfigError
 from jaxq.environments import Environment
+from jaxq.fields import did_you_mean
+from jaxq.snapshot import name_of
 from jaxq.types import EnvSpec
 
 ENVIRONMENT_OPTIONS = (
@@ -29,8 +31,11 @@ def check(config: Config, environment: Environment | None = None) -> Environment
             "update jax_enable_x64."
         )
     if config.algorithm not in algorithms.ALGORITHMS:
-        known = ", ".join(algorithms.ALGORITHMS)
-        raise ConfigError(f"algorithm = {config.algorithm!r}: choose one of {known}.")
+        known = algorithms.ALGORITHMS
+        raise ConfigError(
+            f"algorithm = {config.algorithm!r}: choose one of {', '.join(known)}."
+            f"{did_you_mean(config.algorithm, known)}"
+        )
     if environment is not None:
         for name in ENVIRONMENT_OPTIONS:
             if getattr(config, name) != getattr(Config(), name):
@@ -58,10 +63,9 @@ def check_agent(config: Config, spec: EnvSpec) -> None:
         raise ConfigError(str(error)) from error
     for path, leaf in jax.tree_util.tree_leaves_with_path(state.learner.params):
         if leaf.dtype != jnp.float32:
-            name = jax.tree_util.keystr(path, simple=True, separator="/")
             raise ConfigError(
-                f"algorithm = {config.algorithm!r} has the parameter {name} of dtype "
-                f"{leaf.dtype}; an optimizer's small steps need float32. Make it with "
-                "param_dtype=jnp.float32; dtype=jnp.bfloat16 may stay, which only the "
-                "layers compute in."
+                f"algorithm = {config.algorithm!r} has the parameter {name_of(path)} "
+                f"of dtype {leaf.dtype}; an optimizer's small steps need float32. Make "
+                "it with param_dtype=jnp.float32; dtype=jnp.bfloat16 may stay, which "
+                "only the layers compute in."
             )

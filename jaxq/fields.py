@@ -5,7 +5,9 @@ every refusal of a bad value come before jax is loaded.
 """
 
 import dataclasses
+import difflib
 import math
+from collections.abc import Iterable
 from typing import Annotated
 
 MAX_INT32 = 2**31 - 1
@@ -39,6 +41,12 @@ class Range:
         left = "(" if self.open_low else "["
         right = ")" if self.high == math.inf else "]"
         return f"{left}{self.low:g}, {self.high:g}{right}"
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """A question after an unknown name, or nothing if none of `names` is like it."""
+    near = difflib.get_close_matches(name, names, 3, 0.4)
+    return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
 TRACED = "traced"

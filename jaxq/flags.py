@@ -14,6 +14,7 @@ import tyro
 
 from jaxq import papers
 from jaxq.config import Config, ConfigError, from_json
+from jaxq.fields import did_you_mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +130,10 @@ def _take_preset(
             del args[i]
             break
     if name not in presets:
-        raise ConfigError(f"preset = {name!r}: choose one of {', '.join(presets)}.")
+        raise ConfigError(
+            f"preset = {name!r}: choose one of {', '.join(presets)}."
+            f"{did_you_mean(name, presets)}"
+        )
     return args, name
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from jaxq.config import Config
-from jaxq.fields import ConfigError
+from jaxq.fields import ConfigError, did_you_mean
 
 
 class Paper(NamedTuple):
@@ -275,7 +275,10 @@ def preset(name: str, **changes: Any) -> Config:
         ConfigError: for a name that has no paper here.
     """
     if name not in PAPERS:
-        raise ConfigError(f"preset {name!r}: choose one of {', '.join(PAPERS)}.")
+        raise ConfigError(
+            f"preset {name!r}: choose one of {', '.join(PAPERS)}."
+            f"{did_you_mean(name, PAPERS)}"
+        )
     paper = PAPERS[name]
     fields = {"algorithm": name} | paper.components | paper.settings | changes
     return Config(**fields)

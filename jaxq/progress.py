@@ -24,6 +24,9 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+SHORTEST = 1.0  # seconds for which a speed is measured before it is told
+
+
 class Progress:
     """Reports steps, speed, return and remaining time between compiled chunks."""
 
@@ -81,7 +84,7 @@ class Progress:
         self._done = steps
         speed = self.steps_per_second()
         text = f"{short(steps)}/{short(self._total)} steps  {result}"
-        if math.isfinite(speed):
+        if math.isfinite(speed) and time.monotonic() - self._started > SHORTEST:
             left = (self._total - steps) * self._seeds / speed
             text += f"  {short(speed)} steps/s (all seeds)  ETA {duration(left)}"
         share = steps / self._total

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import difflib
 import functools
 import importlib
 import inspect
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 from jaxq import catalogue, textbook
 from jaxq.config import Config, ConfigError
 from jaxq.environments import REINSTALL, Environment, adapt
+from jaxq.fields import did_you_mean
 
 # Environments of this package, besides those of gymnax.
 TEXTBOOK = {
@@ -58,10 +58,11 @@ def build(
         make, wrapper = gymnax.make, gymnax.wrappers.StickyActionWrapper
     if name not in TEXTBOOK and name not in gymnax.registered_envs:
         names = [*gymnax.registered_envs, *TEXTBOOK]
-        near = difflib.get_close_matches(name, names, 3, 0.4)
-        hint = f"Did you mean {' or '.join(near)}?" if near else ""
         known = ", ".join(sorted(names))
-        raise ConfigError(f"environment = {name!r} is unknown. {hint} Known: {known}.")
+        raise ConfigError(
+            f"environment = {name!r} is unknown.{did_you_mean(name, names)} "
+            f"Known: {known}."
+        )
     if name in catalogue.DOWNLOADS:
         raise ConfigError(
             f"environment = {name!r} fetches its data set from the network when it is "

@@ -17,7 +17,7 @@ def flatten(tree: PyTree, prefix: str = "") -> dict[str, np.ndarray]:
     of itself, as bfloat16, as unsigned integers of their size.
     """
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    arrays = {prefix + _name(path): np.asarray(_data(leaf)) for path, leaf in leaves}
+    arrays = {prefix + name_of(path): np.asarray(_data(leaf)) for path, leaf in leaves}
     return {name: array.view(_stored(array.dtype)) for name, array in arrays.items()}
 
 
@@ -25,7 +25,8 @@ def _stored(dtype: np.dtype) -> np.dtype:
     return np.dtype(f"u{dtype.itemsize}") if dtype.kind == "V" else dtype
 
 
-def _name(path: tuple[Any, ...]) -> str:
+def name_of(path: tuple[Any, ...]) -> str:
+    """The name of a leaf, for its path in a pytree."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
@@ -57,7 +58,7 @@ def unflatten(
     """
 
     def find(path: tuple[Any, ...], leaf: Any) -> Any:
-        name = prefix + _name(path)
+        name = prefix + name_of(path)
         if name not in arrays:
             raise CheckpointError(f"it has no {name}")
         array = arrays[name]

@@ -20,7 +20,7 @@ import numpy as np
 
 from jaxq import papers
 from jaxq.config import Config, annotation
-from jaxq.fields import ConfigError
+from jaxq.fields import ConfigError, did_you_mean
 
 PARAMETER = "env."  # before the name of a parameter of the environment
 NOT_SWEPT = ("num_seeds", "first_seed", "seed_block", "environment_args")
@@ -91,12 +91,9 @@ def check_field(field: str) -> None:
     if field.startswith(PARAMETER) and field.removeprefix(PARAMETER).isidentifier():
         return
     if field not in names:
-        import difflib
-
-        near = difflib.get_close_matches(field, names, 3, 0.4)
+        question = did_you_mean(field, names) or " --help shows them."
         raise ConfigError(
-            f"{field!r} is no field of the configuration. Did you mean "
-            f"{' or '.join(near) or 'one of those that --help shows'}? A parameter of "
+            f"{field!r} is no field of the configuration.{question} A parameter of "
             f"the environment is {PARAMETER}NAME."
         )
 

@@ -213,7 +213,7 @@ def test_help_explains_every_field_quickly(script):
         (("--checkpoint-seconds", "nan"), "checkpoint_seconds = nan is no time"),
         (("--resume", "/nowhere"), "resume = '/nowhere' is no directory of a run"),
         (("--environment", "CartPole-v7"), "Did you mean CartPole-v1"),
-        (("--algorithm", "sarsa9"), "choose one of tabular_q, n_step_q"),
+        (("--algorithm", "sarsa9"), "Did you mean sarsa"),
         (("--algorithm", "rainbow", "--no-noisy"), "noisy = False: rainbow is what"),
         (("--algorithm=n_step_q", "--n-step=1"), "n_step = 1: n_step_q is what"),
     ],

@@ -566,3 +566,11 @@ def test_mean_returns_count_every_finished_episode_once():
     means = np.mean(finished, axis=0)
     np.testing.assert_allclose(tally.episode_return, means[0], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(tally.episode_length, means[1], rtol=1e-4)
+
+
+def test_the_last_line_of_progress_tells_the_last_point(capsys):
+    config = dataclasses.replace(TINY, eval_points=2, total_steps=2_000)
+    result = run.run(config, show_progress=True, plot=False)
+    (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("100%")]
+    final = result.summary["final_eval_return"]
+    assert f"return IQM {final['iqm']:.4g} [" in line
