@@ -74,7 +74,8 @@ def make_networks(config: Config, spec: EnvSpec) -> Networks:
     head = make_head(config)
     combinations.check(config, spec, head.averages)
     if config.network == "table":
-        return _same(_perhaps_ensemble(_table(config, spec, head), config))
+        prior = networks.table(spec, head, initial_spread=1.0)
+        return _same(_perhaps_ensemble(_table(config, spec, head), config, prior))
     style = layers.Style(
         config.weight_init,
         config.normalization,
@@ -140,12 +141,15 @@ def _same(network: Network) -> Networks:
     return Networks(network, network, None, network)
 
 
-def _perhaps_ensemble(network: Network, config: Config) -> Network:
+def _perhaps_ensemble(
+    network: Network, config: Config, prior: Network | None = None
+) -> Network:
     if config.ensemble_size == 1:
         return network
     return ensembles.ensemble(
-        network, config.ensemble_size, config.prior_scale, config.mask_probability
-    )
+        network, config.ensemble_size, config.prior_scale, config.mask_probability,
+        prior,
+    )  # fmt: skip
 
 
 def make_store(config: Config, spec: EnvSpec) -> stores.Store:
@@ -170,6 +174,11 @@ def make_store(config: Config, spec: EnvSpec) -> stores.Store:
     combinations.refuse(
         config.num_minibatches > 1, config, "num_minibatches",
         "only pqn and Q(lambda) split their rollouts",
+    )  # fmt: skip
+    combinations.refuse(
+        config.n_step > config.rollout_length, config, "n_step",
+        f"the steps of a rollout are learned from with those that follow in it, and "
+        f"rollout_length = {config.rollout_length}",
     )  # fmt: skip
     if config.next_value == "sarsa":
         return stores.latest(config, spec)

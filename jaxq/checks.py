@@ -4,18 +4,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxq import algorithms, registry, threefry, validation
-from jaxq.config import Config, ConfigError
+from jaxq.config import ENVIRONMENT_OPTIONS, Config, ConfigError
 from jaxq.environments import Environment
-from jaxq.fields import did_you_mean
+from jaxq.fields import check_name
 from jaxq.snapshot import name_of
 from jaxq.types import EnvSpec
-
-ENVIRONMENT_OPTIONS = (
-    "environment_args",
-    "time_limit",
-    "sticky_actions",
-    "full_action_set",
-)
 
 
 def check(config: Config, environment: Environment | None = None) -> Environment:
@@ -30,12 +23,7 @@ def check(config: Config, environment: Environment | None = None) -> Environment
             "JAX_ENABLE_X64 is set, but jaxq computes in 32 bits. Unset it, or do not "
             "update jax_enable_x64."
         )
-    if config.algorithm not in algorithms.ALGORITHMS:
-        known = algorithms.ALGORITHMS
-        raise ConfigError(
-            f"algorithm = {config.algorithm!r}: choose one of {', '.join(known)}."
-            f"{did_you_mean(config.algorithm, known)}"
-        )
+    check_name("algorithm", config.algorithm, algorithms.ALGORITHMS)
     if environment is not None:
         for name in ENVIRONMENT_OPTIONS:
             if getattr(config, name) != getattr(Config(), name):

@@ -25,6 +25,31 @@ def check_table(name: str, config: Config) -> Config:
     return config
 
 
+def check_twin(config: Config) -> Config:
+    """Refuse what has no meaning for the two tables of Double Q-learning."""
+    why = "double_q_learning has two scalar tables and one target"
+    refuse(config.head != "scalar", config, "head", why)
+    refuse(config.value_rescaling, config, "value_rescaling", why)
+    refuse(config.double_q, config, "double_q", why)
+    refuse(config.munchausen, config, "munchausen", why)
+    refuse(config.next_value != "max", config, "next_value", why)
+    refuse(config.ensemble_size > 1, config, "ensemble_size", why)
+    return config
+
+
+def check_model(config: Config) -> Config:
+    """Refuse what has no meaning for the single steps that a model recalls."""
+    why = "dyna_q's model recalls single steps, every one equally often"
+    refuse(config.n_step > 1, config, "n_step", why)
+    refuse(config.prioritized, config, "prioritized", why)
+    refuse(config.num_minibatches > 1, config, "num_minibatches", why)
+    why = "dyna_q bootstraps from the best action of one table"
+    refuse(config.munchausen, config, "munchausen", why)
+    refuse(config.next_value != "max", config, "next_value", why)
+    refuse(config.ensemble_size > 1, config, "ensemble_size", why)
+    return config
+
+
 def check_rollouts(name: str, config: Config) -> Config:
     """Refuse what has no meaning for the returns of rollouts."""
     why = f"{name} regresses to the returns of its rollouts"
@@ -93,6 +118,12 @@ def check(config: Config, spec: EnvSpec, averaging: bool) -> None:
         config.next_value == "expected_sarsa" and not averaging, config, "next_value",
         f"outputs of head = {config.head!r} cannot be averaged over actions",
     )  # fmt: skip
+    reason = "expected_sarsa averages over one epsilon-greedy policy"
+    for field, other in (("exploration", "boltzmann"), ("epsilon_schedule", "ladder")):
+        refuse(
+            config.next_value == "expected_sarsa" and getattr(config, field) == other,
+            config, field, reason,
+        )  # fmt: skip
     refuse(
         config.next_value == "sarsa" and config.double_q, config, "double_q",
         "sarsa takes the action that was taken, and selects none",

@@ -24,6 +24,7 @@ from jaxq.fields import (
 )
 
 __all__ = [
+    "ENVIRONMENT_OPTIONS",
     "Config",
     "ConfigError",
     "annotation",
@@ -31,6 +32,14 @@ __all__ = [
     "static_fields",
     "traced_fields",
 ]
+
+# Fields that, besides its name, say what an environment is.
+ENVIRONMENT_OPTIONS = (
+    "environment_args",
+    "time_limit",
+    "sticky_actions",
+    "full_action_set",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +167,7 @@ class Basics:
     epsilon_steps: Positive = 250_000.0
     """linear: environment steps until epsilon_end; exponential: the time constant."""
     epsilon_decrement: Annotated[float, Range(0, 1), TRACED] = 0.001
-    """episodic: what every finished episode takes off epsilon."""
+    """episodic: what every episode finished since the warm-up takes off epsilon."""
     ladder_exponent: Annotated[float, Range(0), TRACED] = 7.0
     """ladder: exponent of the last environment, less one."""
     exploration: Literal["epsilon_greedy", "boltzmann"] = "epsilon_greedy"

@@ -30,6 +30,7 @@ def ensemble(
     size: int,
     prior_scale: Array | float,
     mask_probability: Array | float,
+    prior: Network | None = None,
 ) -> Network:
     """Several networks, each with a fixed random network added to it.
 
@@ -42,16 +43,20 @@ def ensemble(
         size: M.
         prior_scale: [] weight of the priors P, which never learn.
         mask_probability: [] that a member learns from a step.
+        prior: how a prior starts; None: as a member.
 
     Reference: Osband et al., arXiv:1602.04621 (bootstrap); arXiv:1806.03335 (priors).
     """
 
     def init(key: Key, observation: Array) -> PyTree:
-        own, prior = jax.random.split(key)
-        many = jax.vmap(network.init, in_axes=(0, None))
+        def many(key: Key, one: Network) -> PyTree:
+            keys = jax.random.split(key, size)
+            return jax.vmap(one.init, in_axes=(0, None))(keys, observation)
+
+        own_key, prior_key = jax.random.split(key)
         return {
-            "members": many(jax.random.split(own, size), observation),
-            "priors": many(jax.random.split(prior, size), observation),
+            "members": many(own_key, network),
+            "priors": many(prior_key, prior or network),
         }
 
     def apply(key: Key | None, params: PyTree, observation: Array) -> Array:
@@ -159,8 +164,9 @@ def double_q_loss(network: Network) -> LossFunction:
         following = network.apply(None, target_params, transition.next_observation)
         learner, judge = jnp.take(following, jnp.stack([coin, 1 - coin]), axis=1).T
         best = exploration.epsilon_greedy(tie_key, learner, 0.0)
-        judged = losses.select_action(judge[:, None], best)
-        backup = transition.reward + transition.discount * judged[0]
+        policy = jax.nn.one_hot(best, judge.size)
+        judged = losses.average(judge[:, None], policy)[0]
+        backup = transition.reward + transition.discount * judged
         return losses.compare(head, outputs, transition.action, (coin, backup))
 
     return loss

@@ -49,6 +49,16 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
+def check_name(field: str, name: str, names: Iterable[str]) -> None:
+    """Refuse a name that is not one of `names`."""
+    names = list(names)
+    if name not in names:
+        raise ConfigError(
+            f"{field} = {name!r}: choose one of {', '.join(names)}."
+            f"{did_you_mean(name, names)}"
+        )
+
+
 TRACED = "traced"
 Count = Annotated[int, Range(1, MAX_INT32)]
 Probability = Annotated[float, Range(0, 1), TRACED]

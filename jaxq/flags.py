@@ -14,7 +14,7 @@ import tyro
 
 from jaxq import papers
 from jaxq.config import Config, ConfigError, from_json
-from jaxq.fields import did_you_mean
+from jaxq.fields import check_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,11 +129,7 @@ def _take_preset(
             name = word.partition("=")[2]
             del args[i]
             break
-    if name not in presets:
-        raise ConfigError(
-            f"preset = {name!r}: choose one of {', '.join(presets)}."
-            f"{did_you_mean(name, presets)}"
-        )
+    check_name("preset", name, presets)
     return args, name
 
 

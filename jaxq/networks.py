@@ -125,7 +125,12 @@ def from_torso(
     return from_module(layers.QNetwork(torso, values), spec, head)
 
 
-def table(spec: EnvSpec, head: Head, initial_value: Array | float = 0.0) -> Network:
+def table(
+    spec: EnvSpec,
+    head: Head,
+    initial_value: Array | float = 0.0,
+    initial_spread: float = 0.0,
+) -> Network:
     """A table of values, one row for every state.
 
     Args:
@@ -133,6 +138,7 @@ def table(spec: EnvSpec, head: Head, initial_value: Array | float = 0.0) -> Netw
             that do not exist in a state get minus infinity.
         head: K outputs for every entry.
         initial_value: [] value of every entry at the start.
+        initial_spread: standard deviation around it, of a normal distribution.
 
     Raises:
         ValueError: if the environment's states are not numbered.
@@ -146,9 +152,11 @@ def table(spec: EnvSpec, head: Head, initial_value: Array | float = 0.0) -> Netw
         )
 
     def init(key: Key, observation: Array) -> PyTree:
-        del key, observation
-        shape = (rows, spec.num_actions, head.num_outputs)
-        return {"table": jnp.full(shape, initial_value, jnp.float32)}
+        del observation
+        values = jnp.full((rows, spec.num_actions, head.num_outputs), initial_value)
+        if initial_spread:
+            values += initial_spread * jax.random.normal(key, values.shape)
+        return {"table": values.astype(jnp.float32)}
 
     def apply(key: Key | None, params: PyTree, observation: Array) -> Array:
         del key

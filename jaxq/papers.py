@@ -3,7 +3,9 @@
 `components` are the fields that make a configuration this algorithm: `compose` fills in
 those that still have their default. `settings` are the paper's values of fields that
 any algorithm has; `preset` adds them. For the papers on Atari, counts are in steps of
-the agent (four frames), and periods in gradient steps.
+the agent (four frames), and periods in gradient steps. (Mnih et al. print a target
+period of 10,000 updates, but their program counts steps of the agent, four for every
+update; so does van Hasselt's, who prints frames.)
 """
 
 import dataclasses
@@ -11,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from jaxq.config import Config
-from jaxq.fields import ConfigError, did_you_mean
+from jaxq.fields import ConfigError, check_name
 
 
 class Paper(NamedTuple):
@@ -38,7 +40,7 @@ ATARI: dict[str, Any] = {
     "batch_size": 32,
     "warmup_steps": 50_000,
     "update_steps": 4,
-    "target_period": 10_000,
+    "target_period": 2_500,
     "discount": 0.99,
 }
 MNIH = ATARI | {
@@ -52,6 +54,8 @@ MNIH = ATARI | {
     "epsilon_steps": 1_000_000.0,
     "epsilon_end": 0.1,
 }
+# The "tuned" Double DQN of van Hasselt et al., which later papers start from.
+TUNED = MNIH | {"double_q": True, "target_period": 7_500, "epsilon_end": 0.01}
 DISTRIBUTIONAL = ATARI | {
     "learning_rate": 5e-5,
     "optimizer_eps": 0.01 / 32,
@@ -106,14 +110,13 @@ PAPERS: dict[str, Paper] = {
     "double_dqn": Paper(
         "van Hasselt et al., arXiv:1509.06461",
         {"double_q": True},
-        MNIH | {"target_period": 7_500, "epsilon_end": 0.01},
+        TUNED,
     ),
     "dueling_dqn": Paper(
         "Wang et al., arXiv:1511.06581",
         {"dueling": True},
-        MNIH
-        | {"double_q": True, "max_grad_norm": 10.0, "learning_rate": 6.25e-5}
-        | {"stream_sizes": (512,)},
+        TUNED
+        | {"max_grad_norm": 10.0, "learning_rate": 6.25e-5, "stream_sizes": (512,)},
     ),
     "n_step_dqn": Paper(
         "Watkins (1989); Hessel et al., arXiv:1710.02298", {"n_step": 3}, MNIH
@@ -121,8 +124,7 @@ PAPERS: dict[str, Paper] = {
     "prioritized_dqn": Paper(
         "Schaul et al., arXiv:1511.05952",
         {"prioritized": True},
-        MNIH
-        | {"double_q": True, "learning_rate": 6.25e-5, "importance_updates": 12.5e6},
+        TUNED | {"learning_rate": 6.25e-5, "importance_updates": 12.5e6},
     ),
     "c51": Paper(
         "Bellemare et al., arXiv:1707.06887",
@@ -194,7 +196,8 @@ PAPERS: dict[str, Paper] = {
         {"memory_size": 512, "learning_rate": 1e-4, "optimizer_eps": 1e-3}
         | {"batch_size": 64, "discount": 0.997, "target_period": 2_500}
         | {"num_envs": 256, "epsilon_schedule": "ladder", "epsilon_start": 0.4}
-        | {"buffer_size": 4_000_000, "total_steps": 2_000_000_000},
+        | {"buffer_size": 4_000_000, "total_steps": 2_000_000_000}
+        | {"importance_updates": 1e12},  # the exponent stays where it is
     ),
     "pqn": Paper(
         "Gallici et al., arXiv:2407.04811",
@@ -202,7 +205,8 @@ PAPERS: dict[str, Paper] = {
         | {"normalization": "layer", "optimizer": "radam", "max_grad_norm": 10.0},
         {"num_envs": 128, "learning_rate": 2.5e-4, "trace_decay": 0.65}
         | {"learning_rate_schedule": "linear", "weight_init": "lecun"}
-        | {"epsilon_end": 0.001},
+        | {"total_steps": 50_000_000, "learning_rate_updates": 781_250.0}
+        | {"epsilon_steps": 5_000_000.0, "epsilon_end": 0.001},
     ),
     "pqn_rnn": Paper(
         "Gallici et al., arXiv:2407.04811, section 5",
@@ -272,13 +276,12 @@ def preset(name: str, **changes: Any) -> Config:
     """The configuration of a paper: its components, its settings, and changes.
 
     Raises:
-        ConfigError: for a name that has no paper here.
+        ConfigError: for a name that has no paper here, or a change to a default that
+            the algorithm replaces.
     """
-    if name not in PAPERS:
-        raise ConfigError(
-            f"preset {name!r}: choose one of {', '.join(PAPERS)}."
-            f"{did_you_mean(name, PAPERS)}"
-        )
+    check_name("preset", name, PAPERS)
     paper = PAPERS[name]
     fields = {"algorithm": name} | paper.components | paper.settings | changes
-    return Config(**fields)
+    config = Config(**fields)
+    compose_given(config, changes)
+    return config

@@ -128,6 +128,8 @@ def summarize(
     final = statistics.bootstrap_iqm(curve.eval_return[:, -1:])
     seeds = config.first_seed + np.arange(config.num_seeds)
     diverged = curve.diverged[:, -1]
+    ended = curve.train_return[:, -1]
+    ended = ended[np.isfinite(ended)]  # of seeds in which an episode did
     return {
         "schema": SCHEMA,
         "steps_per_seed": int(curve.steps[-1]),
@@ -141,7 +143,7 @@ def summarize(
         },
         "final_eval_length": {"mean": float(curve.eval_length[:, -1].mean())},
         "final_train_return": {
-            "iqm": float(statistics.iqm(curve.train_return[:, -1])),
+            "iqm": float(statistics.iqm(ended)) if ended.size else float("nan"),
             "per_seed": curve.train_return[:, -1],
         },
         "mean_eval_return_over_steps": statistics.area_under_curve(

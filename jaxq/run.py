@@ -252,10 +252,15 @@ def report(result: Result) -> str:
         "finite"
     ]
     if len(diverged):
+        cure = "A lower learning_rate may help."
+        if compose(result.config).loss_reduction == "sum":
+            cure = (
+                "Losses are summed, so what comes k times in a minibatch moves k times "
+                "as far: a lower learning_rate or a smaller minibatch may help."
+            )
         lines.append(
             f"diverged and frozen: seeds {', '.join(map(str, diverged))}; they count "
-            "in every statistic with the policy they had. A lower learning_rate may "
-            "help."
+            f"in every statistic with the policy they had. {cure}"
         )
     if result.directory:
         names = sorted(path.name for path in result.directory.glob("[!.]*"))

@@ -17,7 +17,7 @@ def iqm(scores: np.ndarray, axis: int = 0) -> np.ndarray:
     """Interquartile mean: the mean without the lowest and highest quarter.
 
     Args:
-        scores: [seeds, ...].
+        scores: [seeds, ...], finite.
         axis: that of the seeds.
 
     Reference: Agarwal et al., arXiv:2108.13264, section 4.2.

@@ -42,10 +42,9 @@ def double_q_learning(config: Config, spec: EnvSpec) -> Agent:
 
     The behaviour policy follows their mean.
     """
-    config = combinations.check_table(
-        "double_q_learning", compose(config, "double_q_learning")
-    )
-    network = build.make_twin(config, spec)
+    name = "double_q_learning"
+    config = combinations.check_table(name, compose(config, name))
+    network = build.make_twin(combinations.check_twin(config), spec)
     loss = build.with_penalty(ensembles.double_q_loss(network), config)
     store = build.make_store(config, spec)
     return agents.replay_agent(network, network, loss, store, config)
@@ -76,6 +75,7 @@ def dyna_q(config: Config, spec: EnvSpec) -> Agent:
     recalled steps are learned from together with the new one, not one by one.
     """
     config = combinations.check_table("dyna_q", compose(config, "dyna_q"))
+    config = combinations.check_model(config)
     network = build.make_networks(config, spec).online
     loss = build.with_penalty(losses.td_loss(network, config.double_q), config)
     store = models.model(config, spec)

@@ -12,7 +12,7 @@ class Episodes(NamedTuple):
 
     reward: Array  # [E] float32: return so far
     length: Array  # [E] int32: steps so far
-    finished: Array  # [] int32: episodes finished since the start
+    finished: Array  # [] int32: episodes finished since the warm-up
 
 
 class Tally(NamedTuple):

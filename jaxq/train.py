@@ -137,7 +137,11 @@ def init(key: Key, agent: Agent, env: Environment, num_envs: int) -> RunState:
 
 
 def start(config: Config, env: Environment, seed_key: Key) -> RunState:
-    """Initialise one seed and fill its replay buffer with random actions."""
+    """Initialise one seed and fill its replay buffer with random actions.
+
+    Episodes are counted from there on, so that an epsilon that falls with every episode
+    has not yet fallen when learning starts.
+    """
     agent = algorithms.make(config, env.spec)
     loop = plan(config)
     init_key, warmup_key = jax.random.split(jax.random.fold_in(seed_key, _START))
@@ -153,7 +157,9 @@ def start(config: Config, env: Environment, seed_key: Key) -> RunState:
         return state._replace(agent=observed), None
 
     keys = jax.random.split(warmup_key, loop.warmup_rollouts)
-    return jax.lax.scan(rollout, state, keys)[0]
+    state = jax.lax.scan(rollout, state, keys)[0]
+    none = jnp.zeros_like(state.episodes.finished)
+    return state._replace(episodes=state.episodes._replace(finished=none))
 
 
 _START = 2**32 - 1  # folded into a seed's key; the clock stays below 2**31

@@ -93,6 +93,17 @@ def validate(config: Config) -> None:
             f"epsilon_end = {config.epsilon_end} is above epsilon_start = "
             f"{config.epsilon_start}; epsilon decays. Swap them."
         )
+    if config.epsilon_schedule == "ladder":
+        if config.epsilon_start == 1.0:
+            raise ConfigError(
+                "epsilon_start = 1.0 is the base of the ladder, and all its powers are "
+                "1: every action would be random. Lower it; Ape-X has 0.4."
+            )
+        if config.num_envs == 1:
+            raise ConfigError(
+                "epsilon_schedule = 'ladder' gives every environment an epsilon of its "
+                "own, and num_envs = 1. Raise num_envs."
+            )
     if not config.timeout_is_terminal and config.time_limit is not None:
         check_time_limit(config.time_limit)
 

@@ -24,7 +24,7 @@ PARTS = {
     "layer norm": {"normalization": "layer"},
     "boltzmann": {"exploration": "boltzmann"},
     "penalty": {"q_penalty": 0.1},
-    "ladder": {"epsilon_schedule": "ladder"},
+    "ladder": {"epsilon_schedule": "ladder", "epsilon_start": 0.4},
 }
 
 
@@ -97,6 +97,7 @@ def test_parts_that_go_together(fields):
     assert metrics.grad_norm.shape == ()
 
 
+LADDER = {"epsilon_schedule": "ladder", "epsilon_start": 0.4}
 REFUSED = [
     ({"munchausen": True, "head": "categorical"}, "head = 'categorical'"),
     ({"munchausen": True, "n_step": 3}, "n_step = 3 .* log-policy of every step"),
@@ -118,6 +119,14 @@ REFUSED = [
     ({"algorithm": "pqn", "n_step": 3}, "see trace_decay"),
     ({"algorithm": "pqn", "head": "implicit_quantile"}, "one number"),
     ({"algorithm": "pqn", "num_minibatches": 7}, "must divide"),
+    ({"rollout_length": 4, "n_step": 5}, "n_step = 5 .* rollout_length = 4"),
+    ({"epsilon_schedule": "ladder"}, "every action would be random"),
+    (LADDER | {"num_envs": 1}, "num_envs = 1. Raise num_envs"),
+    (LADDER | {"next_value": "expected_sarsa"}, "epsilon_schedule = 'ladder' does not"),
+    (
+        {"next_value": "expected_sarsa", "exploration": "boltzmann"},
+        "one epsilon-greedy policy",
+    ),
     ({"algorithm": "c51", "head": "quantile"}, "head is 'categorical'. Use algorithm"),
     ({"v_min": 1.0, "v_max": 1.0}, "v_min = 1.0 must be below"),
     ({"recurrent": "lstm", "buffer_size": 500}, "burn_in = 40 and sequence_length"),
@@ -126,9 +135,31 @@ REFUSED = [
 
 @pytest.mark.parametrize(("fields", "reason"), REFUSED, ids=lambda x: str(x)[:60])
 def test_parts_without_a_meaning_together_are_refused(fields, reason):
-    config = Config(environment="Catch-bsuite", num_envs=8, **fields)
+    config = Config(**{"environment": "Catch-bsuite", "num_envs": 8} | fields)
     with pytest.raises(ConfigError, match=reason):
         run.check(config)
+
+
+MODEL = {
+    "n_step": 5, "prioritized": True, "num_minibatches": 4, "munchausen": True,
+    "next_value": "expected_sarsa", "ensemble_size": 3,
+}  # fmt: skip
+TWIN = {
+    "head": "quantile", "value_rescaling": True, "double_q": True, "munchausen": True,
+    "next_value": "sarsa", "ensemble_size": 3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [("dyna_q", *item) for item in MODEL.items()]
+    + [("double_q_learning", *item) for item in TWIN.items()],
+)
+def test_a_tabular_algorithm_refuses_the_parts_it_would_ignore(name, field, value):
+    config = Config(environment="CliffWalking", algorithm=name, num_envs=4)
+    run.check(config)
+    with pytest.raises(ConfigError, match=f"{field} = {value!r} does not go with"):
+        run.check(dataclasses.replace(config, **{field: value}))
 
 
 def test_actions_that_do_not_exist_need_a_table():
@@ -150,5 +181,12 @@ def test_presets_are_complete_and_can_be_changed():
         config = papers.preset(name, num_seeds=3)
         assert config.num_seeds == 3 and config.algorithm == name
     assert papers.preset("rainbow").target_period == 2_000
+    assert papers.preset("prioritized_dqn").target_period == 7_500
+    pqn = plan.plan(papers.preset("pqn"))
+    updates = pqn.num_points * pqn.point_chunks * pqn.chunk_iterations * pqn.num_updates
+    # A run is rounded up to whole chunks.
+    assert papers.preset("pqn").learning_rate_updates == pytest.approx(updates, 1e-2)
+    with pytest.raises(ConfigError, match="n_step = 1: rainbow is what sets"):
+        papers.preset("rainbow", n_step=1)
     with pytest.raises(ConfigError, match="choose one of tabular_q"):
         papers.preset("rain")

@@ -8,7 +8,8 @@ import pytest
 import scipy.stats
 from definitions import ACTIONS, STATES, table_network
 
-from jaxq import ensembles, heads, losses
+from jaxq import build, ensembles, heads, losses, papers, registry
+from jaxq.config import Config
 from jaxq.ensembles import Member
 
 SIZE, SCALE = 5, 1.7
@@ -50,6 +51,20 @@ def test_members_and_priors_all_start_differently(strict):
     params = ensemble().init(jax.random.key(0), jnp.int32(0))
     both = np.concatenate([params["members"], params["priors"]]).reshape(2 * SIZE, -1)
     assert len(np.unique(both, axis=0)) == 2 * SIZE
+
+
+def test_tables_start_alike_with_random_priors():
+    config = papers.compose(
+        Config(algorithm="bootstrapped_dqn", network="table", initial_value=0.5)
+    )
+    spec = registry.make("CliffWalking").spec
+    network = build.make_networks(config, spec).online
+    params = network.init(jax.random.key(0), spec.example().observation)
+    members, priors = (params[name]["table"] for name in ("members", "priors"))
+    assert members.shape == priors.shape == (10, 48, 4, 1)
+    np.testing.assert_array_equal(members, 0.5)
+    assert scipy.stats.kstest(priors.ravel(), "norm").pvalue > 1e-3
+    assert np.unique(priors).size == priors.size
 
 
 def test_an_output_is_a_member_plus_its_scaled_prior(rng, strict):

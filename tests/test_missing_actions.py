@@ -69,6 +69,28 @@ def test_a_missing_action_changes_no_loss(name, rng):
     compare(LOSSES[name], list(map(without, tables)), smaller, batch_of_existing(rng))
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_where_an_episode_ends_no_action_need_exist(name, rng):
+    """The target is the reward, whatever stands in the row of the end: state 0."""
+    size = 2 if name == "twin" else 1
+    tables = [t.astype(np.float32) for t in definitions.tables(rng, size)]
+    batch = batch_of_existing(rng)
+    batch = batch._replace(
+        observation=1 + batch.observation % (definitions.STATES - 1),
+        next_observation=np.zeros_like(batch.next_observation),
+        discount=np.zeros_like(batch.discount),
+    )
+    one = jax.value_and_grad(LOSSES[name], argnums=1, has_aux=True)
+    batched = jax.jit(jax.vmap(one, in_axes=(0, None, None, 0)))
+    keys = jax.random.split(jax.random.key(0), BATCH)
+    expected = batched(keys, *tables, batch)
+    for table in tables:
+        table[0] = -np.inf
+    found = batched(keys, *tables, batch)
+    for mine, other in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6)
+
+
 def test_a_missing_action_changes_no_ensemble(rng):
     """Not even one without priors: 0 times minus infinity is not a number."""
     head = heads.scalar()

@@ -524,6 +524,17 @@ def test_epsilon_follows_the_configuration():
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+def test_an_episodic_epsilon_falls_from_where_learning_starts():
+    config = dataclasses.replace(
+        TINY, epsilon_schedule="episodic", epsilon_decrement=0.1, warmup_steps=200
+    )
+    env = registry.from_config(config)
+    state = programs.start(programs.traced(config), make_keys(config), env=env)
+    assert np.all(state.agent.store.ended.any(axis=(1, 2)))  # episodes of the warm-up
+    schedule = train.epsilon_schedule(config)
+    assert np.all(schedule(state.steps.value, state.episodes.finished) == 1.0)
+
+
 def test_epsilon_counts_the_steps_of_all_environments():
     """Greedy from the start, or random throughout: the returns tell which."""
     seen = []
@@ -566,6 +577,52 @@ def test_mean_returns_count_every_finished_episode_once():
     means = np.mean(finished, axis=0)
     np.testing.assert_allclose(tally.episode_return, means[0], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(tally.episode_length, means[1], rtol=1e-4)
+
+
+@pytest.mark.parametrize("update_steps", [1, 2])  # two updates an iteration, and one
+def test_the_metrics_of_updates_are_their_means(update_steps):
+    """Over five iterations, and of each by itself."""
+    config = dataclasses.replace(TINY, update_steps=update_steps, chunk_iterations=1)
+    loop = plan.plan(config)
+    env, keys = registry.from_config(config), make_keys(config)
+    setting = programs.traced(config)
+
+    def five(forget):
+        state = programs.start(setting, keys, env=env)
+        found = []
+        for _ in range(5):
+            if forget:
+                state = state._replace(tally=jax.tree.map(jnp.zeros_like, state.tally))
+            state = programs.chunk(setting, keys, state, env=env)
+            found.append(jax.device_get(state.tally))
+        return found
+
+    each, together = five(True), five(False)[-1]
+    assert all(tally.updates[0] == loop.num_updates for tally in each)
+    assert together.updates[0] == 5 * loop.num_updates == 10 // update_steps
+    for name in types.UpdateMetrics._fields:
+        values = np.stack([getattr(tally.update, name) for tally in each])
+        assert len(np.unique(values)) == values.size
+        np.testing.assert_allclose(
+            getattr(together.update, name), values.mean(axis=0), rtol=1e-5
+        )
+
+
+def test_the_training_return_is_that_of_seeds_in_which_an_episode_ended():
+    """Without the others, whose nan would be the largest number."""
+    config = dataclasses.replace(TINY, num_seeds=10)
+    curve = results.Curve(*[np.zeros((10, 2)) for _ in results.Curve._fields])
+    returns = np.arange(10.0, 101.0, 10.0)
+    returns[8:] = np.nan
+    curve = curve._replace(
+        steps=np.array([0, 1]), diverged=np.zeros((10, 2), bool),
+        train_return=np.stack([returns, returns], axis=1),
+    )  # fmt: skip
+    arrays = results.Arrays(curve, np.zeros((10, 2, 1)), {})
+    assert results.summarize(config, arrays, {}, {})["final_train_return"]["iqm"] == 45
+    curve.train_return[:] = np.nan
+    none = results.summarize(config, arrays, {}, {})["final_train_return"]["iqm"]
+    assert np.isnan(none)
 
 
 def test_the_last_line_of_progress_tells_the_last_point(capsys):
