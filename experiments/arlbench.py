@@ -139,6 +139,8 @@ def compare(directory: pathlib.Path) -> dict[str, Any]:
     name = content["config"]["environment"]
     if name not in ENVIRONMENTS:
         raise ConfigError(f"{directory} is a sweep of {name}, not of ARLBench's.")
+    if not (directory / "metrics.npz").exists():
+        raise ConfigError(f"{directory} is a sweep that is not finished.")
     with np.load(directory / "metrics.npz") as arrays:
         programs = len(content["programs"])
         setting = np.concatenate(
@@ -154,7 +156,11 @@ def compare(directory: pathlib.Path) -> dict[str, Any]:
     known = settings(name)
     rows = []
     for number, setting in enumerate(content["settings"]):
-        place = next(i for i, fields in enumerate(known) if fields == setting)
+        if setting not in known:
+            raise ConfigError(
+                f"{directory} has a setting that ARLBench has not: {setting}."
+            )
+        place = known.index(setting)
         row, values = theirs[place], ours[number]
         mean, std, count = float(row["mean"]), float(row["std"]), int(row["n_seeds"])
         own = values.mean(), values.std(ddof=1), values.size

@@ -16,6 +16,7 @@ import tyro
 
 from jaxq import cli, flags, papers
 from jaxq.config import Config
+from jaxq.fields import check_name
 
 if TYPE_CHECKING:
     from jaxq.run import Result
@@ -157,10 +158,14 @@ def row(result: "Result") -> dict[str, Any]:
 def main() -> None:
     """Run what is missing, and draw."""
     arguments = tyro.cli(Arguments, description=__doc__)
+    for environment in arguments.environments:
+        check_name("environment", environment, ENVIRONMENTS)
     cli.set_up_jax(flags.Options())
     from jaxq import algorithms, files, run
 
     deep = tuple(algorithm.__name__ for algorithm in algorithms.DEEP)
+    for algorithm in arguments.algorithms:
+        check_name("algorithm", algorithm, deep)
     tables = arguments.output / "classic"
     figures = arguments.output / "figures"
     for directory in (tables, figures):

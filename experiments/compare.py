@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import tyro
 
 from jaxq import cli
-from jaxq.config import ConfigError
+from jaxq.config import ENVIRONMENT_OPTIONS, Config, ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,12 +74,14 @@ def named(word: str, metric: str) -> list[Run]:
 
     Those are one for every algorithm and task.
     """
-    label, _, pattern = word.rpartition("=")
+    label, equals, pattern = word.partition("=")
+    if not equals or "/" in label or pathlib.Path(word).is_dir():
+        label, pattern = "", word
+    if pathlib.Path(pattern).is_dir():  # perhaps with brackets in its name
+        return [read(pattern, label, metric)]
     directories = sorted(glob.glob(pattern))
     if not directories:
         raise ConfigError(f"{word!r} names no directory.")
-    if not glob.has_magic(pattern):
-        return [read(pattern, label, metric)]
     newest: dict[tuple[str, str], Run] = {}
     # A run's directory is named by the time at which it began.
     for directory in sorted(directories, key=lambda path: pathlib.Path(path).name):
@@ -120,12 +122,22 @@ def read(directory: str, label: str, metric: str) -> Run:
         raise ConfigError(f"{directory!r} has no point where every seed has {metric}.")
     return Run(
         label=label or config["algorithm"],
-        task=manifest["environment"],
+        task=" ".join([manifest["environment"], *options(config)]),
         steps=steps[known],
         curves=curves[:, known],
         levels=summary["levels"],
         directory=directory,
     )
+
+
+def options(config: dict[str, Any]) -> list[str]:
+    """What of an environment is not as its name says, in words."""
+    plain = dataclasses.asdict(Config())
+    found = list(config.get("environment_args", ()))
+    for name in ENVIRONMENT_OPTIONS[1:]:
+        if config.get(name, plain[name]) != plain[name]:
+            found.append(f"{name}={config[name]}")
+    return found
 
 
 def compare(runs: list[Run], score: str, resamples: int) -> dict[str, Any]:
@@ -149,6 +161,13 @@ def compare(runs: list[Run], score: str, resamples: int) -> dict[str, Any]:
     seeds = min(values.size for values in by.values())
     low, high = {}, {}
     for task in tasks:
+        ends = {float(run.steps[-1]) for run in runs if run.task == task}
+        if len(ends) > 1:
+            print(
+                f"warning: on {task} runs are compared at {min(ends):,.0f} to "
+                f"{max(ends):,.0f} steps",
+                file=sys.stderr,
+            )
         levels = next(run.levels for run in runs if run.task == task)
         low[task] = float(levels["random policy"] or 0.0)
         optimum = levels["optimum"]
@@ -195,7 +214,7 @@ def compare(runs: list[Run], score: str, resamples: int) -> dict[str, Any]:
             pair = by[a, task], by[b, task]
             row: dict[str, Any] = {"a": a, "b": b, "task": task}
             row["difference_of_means"] = float(pair[0].mean() - pair[1].mean())
-            if seeds > 1:
+            if min(scores.size for scores in pair) > 1:
                 row["welch_p"] = comparisons.welch(*pair)
                 row["permutation_p"] = comparisons.permutation(*pair)
             found["tests"].append(row)
@@ -234,10 +253,10 @@ def say(found: dict[str, Any]) -> None:
         print(f"  {label:24} {text}")
     for pair in found["pairs"]:
         print(f"  P({pair['a']} > {pair['b']}) = {estimate(pair['a_above_b'])}")
-    print("\ntests of equal means, p adjusted for all of them (Holm)")
-    for row in found["tests"]:
-        if "welch_p" not in row:
-            continue
+    tested = [row for row in found["tests"] if "welch_p" in row]
+    if tested:
+        print("\ntests of equal means, p adjusted for all of them (Holm)")
+    for row in tested:
         print(
             f"  {row['task']}: {row['a']} - {row['b']} = "
             f"{row['difference_of_means']:.4g}, Welch {row['welch_holm_p']:.3g}, "
@@ -326,6 +345,8 @@ def main() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
     if not arguments.runs:
         raise ConfigError("nothing to compare: name directories of runs.")
+    if arguments.resamples < 1:
+        raise ConfigError(f"resamples = {arguments.resamples} is less than 1.")
     from jaxq import files
 
     runs = load(arguments.runs, arguments.metric)

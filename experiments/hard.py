@@ -16,6 +16,7 @@ import tyro
 
 from jaxq import cli, flags, papers
 from jaxq.config import Config
+from jaxq.fields import check_name
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
 
@@ -95,6 +96,8 @@ class Arguments:
 def main() -> None:
     """Run what is missing, and write a table for each."""
     arguments = tyro.cli(Arguments, description=__doc__)
+    for case in arguments.cases:
+        check_name("case", case, CASES)
     cli.set_up_jax(flags.Options())
     from jaxq import files, run
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from jaxq import cli, flags
-from jaxq.config import Config, ConfigError
+from jaxq.config import Config
+from jaxq.fields import check_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,10 +95,7 @@ def published(name: str) -> tuple[dict[str, Any], list[list[float]]]:
 def main() -> None:
     """Run the protocol, compare, write."""
     arguments = tyro.cli(Arguments, description=__doc__)
-    if arguments.target not in TARGETS:
-        raise ConfigError(
-            f"target = {arguments.target!r}: choose one of {', '.join(TARGETS)}."
-        )
+    check_name("target", arguments.target, TARGETS)
     config = TARGETS[arguments.target]
     cli.set_up_jax(flags.Options())
     import numpy as np

@@ -33,6 +33,7 @@ import throughput
 import tyro
 
 from jaxq import cli, flags
+from jaxq.fields import check_name
 
 DEVICES = (1, 2, 4, 8)
 
@@ -153,6 +154,7 @@ def forced(arguments: Arguments) -> dict[str, Any]:
 def main() -> None:
     """Measure both, in processes of their own for the devices."""
     arguments = tyro.cli(Arguments, description=__doc__)
+    check_name("workload", arguments.workload, throughput.WORKLOADS)
     if arguments.devices:
         print(json.dumps(forced(arguments)))
         return

@@ -22,6 +22,7 @@ import throughput
 import tyro
 
 from jaxq import cli, flags
+from jaxq.fields import ConfigError, check_name
 
 # Steps of all seeds in a chunk of Rejax's, a second or so on two CPU cores.
 PEER_CHUNK = {
@@ -145,6 +146,10 @@ def main() -> None:
     if arguments.serve:
         serve(arguments.workloads[0], arguments.seeds[0])
         return
+    for name in arguments.workloads:
+        check_name("workload", name, PEER_CHUNK)
+    if not arguments.peer_python.exists():
+        raise ConfigError(f"peer_python = {str(arguments.peer_python)!r} is no file.")
     columns = (
         "workload",
         "seeds",

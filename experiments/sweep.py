@@ -166,7 +166,7 @@ def run(
         with files.Lock(target):
             copied = sweep_files.merge(target, others)
             print(f"{copied} blocks copied to {target}")
-            report(sweep_files.load(target, devices), target, arguments)
+            report(sweep_files.load(target, devices, False), target, arguments)
         return
     tried = sweep.make(config, settings, ranges, devices)
     directory = sweep.directory_of(
@@ -196,12 +196,13 @@ def run(
             if there:
                 print(f"{there} blocks were there already")
             if share[1] == 1:
+                sweep_files.clear(directory, tried)
                 report(tried, directory, arguments)
             else:
+                words = [cli.python(), sys.argv[0], "--merge", str(directory)]
                 print(
-                    f"share {arguments.shard} is finished; when all are: python "
-                    f"experiments/sweep.py --merge {directory}, and the directories "
-                    "of others"
+                    f"share {arguments.shard} is finished; when all are: "
+                    f"{shlex.join(words)} [directories of others]"
                 )
 
 
@@ -236,6 +237,8 @@ def tell(
     print(verdict.table(tried, found, arguments.top))
     for text in found.warnings:
         print(f"warning: {text}")
+    if found.rows[0].diverged:
+        print(f"warning: {found.rows[0].diverged} seeds of the best have diverged.")
     confirm(tried, found, directory, arguments)
 
 
@@ -261,13 +264,15 @@ def confirm(
     root = directory / "confirmed"
     before = [path.parent for path in root.rglob("config.json")]
     same = [path for path in before if flags.read_config(path) == fresh]
-    if same and (same[0] / "summary.json").exists():
-        summary = json.loads((same[0] / "summary.json").read_text())
+    done = [path for path in same if (path / "summary.json").exists()]
+    begun = [path for path in same if checkpoint.found(path)]
+    if done:
+        summary = json.loads((done[0] / "summary.json").read_text())
     else:
         summary = run.run(
             fresh,
             output=root,
-            resume=same[0] if same and checkpoint.found(same[0]) else None,
+            resume=begun[0] if begun else None,
             force_resume=arguments.force_resume,
             plot=arguments.plot,
             devices=blocks.workers(arguments.cpu_cores),
@@ -278,6 +283,8 @@ def confirm(
     }
     again = statistics.bootstrap_iqm(np.array(per_seed[arguments.score])[:, None])
     iqm, low, high = (float(part[0]) for part in again)
+    if summary["diverged_seeds"] is not None and len(summary["diverged_seeds"]):
+        print(f"warning: {len(summary['diverged_seeds'])} fresh seeds have diverged.")
     print(
         f"on {seeds} fresh seeds: {arguments.score} return IQM {iqm:.4g}, 95 % CI "
         f"[{low:.4g}, {high:.4g}] ({found.rows[0].iqm:.4g} on those it was chosen by)"

@@ -85,7 +85,8 @@ import numpy as np
 import tyro
 
 from jaxq import cli, flags, papers
-from jaxq.config import Config, ConfigError
+from jaxq.config import Config
+from jaxq.fields import check_name
 
 if TYPE_CHECKING:
     from jaxq.population import Population
@@ -333,10 +334,7 @@ def main() -> None:
     """Measure every pair in a process of its own."""
     arguments = tyro.cli(Arguments, description=__doc__)
     for name in arguments.workloads:
-        if name not in WORKLOADS:
-            raise ConfigError(
-                f"workload {name!r}: choose one of {', '.join(WORKLOADS)}"
-            )
+        check_name("workload", name, WORKLOADS)
     if arguments.here:
         line = measure(arguments.workloads[0], arguments.seeds[0], arguments)
         print(json.dumps(line))

@@ -16,6 +16,8 @@ from jaxq import cli, flags, spaces
 from jaxq.config import Config, ConfigError
 from jaxq.validation import validate
 
+MAX_VAIN = 100  # settings in a row that cannot run, until the search gives up
+
 
 @dataclasses.dataclass(frozen=True)
 class Arguments(sweeps.Search):
@@ -96,13 +98,19 @@ def run(config: Config, ranges: list[spaces.Range], arguments: Arguments) -> Non
             study.tell(trial.number, state=states.FAIL)
             study.enqueue_trial(trial.params)  # stopped while it was under way
         print(f"tune: {directory}")
+        vain = 0
         while True:
             done = study.get_trials(states=(states.COMPLETE,))
             if len(done) >= arguments.trials:
                 break
             asked = min(len(devices), arguments.trials - len(done))
             trials = [study.ask() for _ in range(asked)]
-            attempt(study, trials, config, ranges, devices, arguments)
+            refused = attempt(study, trials, config, ranges, devices, arguments)
+            vain = vain + refused if refused == asked else 0
+            if vain > MAX_VAIN:
+                raise ConfigError(
+                    f"{vain} settings in a row cannot run; see above. Narrow --ranges."
+                )
         report(done, config, directory, devices, arguments)
 
 
@@ -113,23 +121,45 @@ def attempt(
     ranges: list[spaces.Range],
     devices: list[Any],
     arguments: Arguments,
-) -> None:
-    """Train the seeds of some trials side by side, and tell what they reached."""
+) -> int:
+    """Train the seeds of some trials side by side, and tell what they reached.
+
+    Returns:
+        How many have settings that cannot run.
+    """
+    import optuna
+
     from jaxq import computing, ranking, statistics, sweep
 
-    settings = [{r.field: suggest(trial, r) for r in ranges} for trial in trials]
+    possible, settings = [], []
+    for trial in trials:
+        setting = {r.field: suggest(trial, r) for r in ranges}
+        try:
+            sweep.make(config, [setting], [], devices)
+        except ConfigError as error:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            print(f"trial {trial.number} cannot run: {error}", flush=True)
+        else:
+            possible.append(trial)
+            settings.append(setting)
+    if not settings:
+        return len(trials)
     tried = sweep.make(config, settings, [], devices)
     workers = computing.Workers(tried, devices)
     curves = sweep.assemble(tried, dict(workers.train(tried.jobs)))
     scores = ranking.scores(curves, arguments.score)
-    for trial, setting in zip(trials, settings, strict=True):
-        own = scores[tried.configs.index(spaces.apply(config, setting))]
+    for trial, setting in zip(possible, settings, strict=True):
+        index = tried.configs.index(spaces.apply(config, setting))
+        own, diverged = scores[index], curves[index].arrays["diverged"][:, -1]
         value = float(statistics.iqm(own))
         trial.set_user_attr("setting", setting)
         trial.set_user_attr("scores", [float(score) for score in own])
+        trial.set_user_attr("diverged", int(diverged.sum()))
         study.tell(trial, value)
         text = ", ".join(f"{k}={ranking.text_of(v)}" for k, v in setting.items())
-        print(f"trial {trial.number}: {value:.4g} | {text}", flush=True)
+        ill = f", {diverged.sum()} seeds diverged" if diverged.any() else ""
+        print(f"trial {trial.number}: {value:.4g}{ill} | {text}", flush=True)
+    return len(trials) - len(possible)
 
 
 def report(
@@ -144,18 +174,20 @@ def report(
 
     from jaxq import ranking, sweep, verdict
 
-    found: dict[Config, tuple[dict[str, Any], list[float]]] = {}
+    found: dict[Config, tuple[dict[str, Any], Any]] = {}
     for trial in done:
         setting = spaces.from_json(trial.user_attrs["setting"])
         own = spaces.apply(config, setting)
-        found.setdefault(own, (setting, trial.user_attrs["scores"]))
+        found.setdefault(own, (setting, trial))
     settings = [setting for setting, _ in found.values()]
-    values = np.array([scores for _, scores in found.values()])
-    rows = ranking.rank(values, np.zeros(len(settings), int))
+    values = np.array([trial.user_attrs["scores"] for _, trial in found.values()])
+    diverged = [trial.user_attrs.get("diverged", 0) for _, trial in found.values()]
+    rows = ranking.rank(values, np.array(diverged))
     ranges = [spaces.parse(word) for word in arguments.ranges]
     warnings = ranking.at_edge(settings, rows[0].setting, ranges)
     judged = verdict.Verdict(config.environment, rows, warnings)
-    tried = sweep.make(config, settings, list(arguments.ranges), devices)
+    words = list(arguments.ranges)
+    tried = sweep.make(config, settings, words, devices, computed=False)
     verdict.write_table(directory, tried, [judged])
     if arguments.plot:
         verdict.draw(directory, tried, judged)

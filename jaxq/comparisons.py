@@ -115,10 +115,13 @@ def welch(ours: np.ndarray, theirs: np.ndarray) -> float:
 
     Where neither has a spread it is 1 for the same mean and 0 for another.
     """
-    return welch_of(
-        (ours.mean(), ours.std(ddof=1), ours.size),
-        (theirs.mean(), theirs.std(ddof=1), theirs.size),
-    )
+
+    def moments(scores: np.ndarray) -> tuple[float, float, int]:
+        if np.ptp(scores) == 0:  # the mean of equal numbers is rounded
+            return float(scores[0]), 0.0, scores.size
+        return scores.mean(), scores.std(ddof=1), scores.size
+
+    return welch_of(moments(ours), moments(theirs))
 
 
 def welch_of(ours: tuple[float, float, int], theirs: tuple[float, float, int]) -> float:

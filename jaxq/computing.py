@@ -57,7 +57,7 @@ def run(
     if alone:
         for job, arrays in workers.train(todo):
             with stop.deferred():
-                sweep_files.keep(directory, job, arrays)
+                sweep_files.keep(directory, job, tried.members(job), arrays)
                 sweep_files.part_of(directory, job).unlink(missing_ok=True)
         return len(jobs) - len(todo)
     # What a round has measured is gathered by all processes, and written by one.
@@ -68,7 +68,7 @@ def run(
         for data in hosts.gather(_packed(found)):
             if hosts.index() == 0:
                 for job, arrays in _unpacked(data).items():
-                    sweep_files.keep(directory, job, arrays)
+                    sweep_files.keep(directory, job, tried.members(job), arrays)
     return len(jobs) - len(todo)
 
 

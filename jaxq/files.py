@@ -50,6 +50,12 @@ def clear(directory: pathlib.Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def copy(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Copy a file whole or not at all."""
+    content = source.read_bytes()
+    write(target, lambda file: file.write(content))
+
+
 def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
     """Write a dictionary as JSON; a number that is not finite becomes null."""
     text = json.dumps(plain(content), indent=2, allow_nan=False) + "\n"

@@ -11,6 +11,8 @@ import numpy as np
 
 from jaxq.fields import ConfigError
 
+LONGEST = 7 * 24 * 3600  # seconds
+
 
 def start(words: str) -> None:
     """Join the other processes, before jax starts.
@@ -22,7 +24,8 @@ def start(words: str) -> None:
     Raises:
         ConfigError: if they cannot be joined.
     """
-    arguments: dict[str, Any] = {}
+    # Process 0 goes on alone when all is computed: others wait for it as they end.
+    arguments: dict[str, Any] = {"shutdown_timeout_seconds": LONGEST}
     if words != "auto":
         address, _, place = words.rpartition(",")
         index, _, count = place.partition("/")
@@ -35,7 +38,7 @@ def start(words: str) -> None:
             raise ConfigError(
                 f"distributed = {words!r}: the processes are 0 to {int(count) - 1}."
             )
-        arguments = {
+        arguments |= {
             "coordinator_address": address,
             "num_processes": int(count),
             "process_id": int(index),

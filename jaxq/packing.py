@@ -119,7 +119,12 @@ def _number(index: int, config: Config, name: str) -> float:
         ) from error
 
 
-def pack(program: Program, devices: Sequence[jax.Device], width: int = 0) -> Packing:
+def pack(
+    program: Program,
+    devices: Sequence[jax.Device],
+    width: int = 0,
+    computed: bool = True,
+) -> Packing:
     """Blocks that fit in memory, one a worker at a time.
 
     On a CPU the width does not depend on how many workers there are.
@@ -128,17 +133,20 @@ def pack(program: Program, devices: Sequence[jax.Device], width: int = 0) -> Pac
         program: whose members are packed.
         devices: of the workers.
         width: of a block; 0 takes `seed_block`, or chooses.
+        computed: whether blocks will be computed here, and so have to fit.
 
     Raises:
-        ConfigError: if not even one member a worker fits.
+        ConfigError: if they do not.
     """
     seeds, settings = program.config.num_seeds, len(program.settings)
     width = width or program.config.seed_block
-    fit = _fit(program, devices)
+    fit = _fit(program, devices) if computed else MAX_INT32
     if width > fit:
         raise ConfigError(
             f"seed_block = {width} members of {memory.readable(program.need.total)} "
-            f"for each of {len(devices)} workers do not fit in memory: {fit} do."
+            f"for each of {len(devices)} workers do not fit in memory: {fit} do. Use a "
+            "smaller --seed-block, or fewer --cpu-cores; a sweep that goes on has the "
+            "blocks that it was begun with."
         )
     on_cpu = devices[0].platform == "cpu"
     if on_cpu:

@@ -236,7 +236,15 @@ def read(path: pathlib.Path) -> list[Setting]:
         ) from error
     if not rows:
         raise ConfigError(f"settings = {str(path)!r} has no rows.")
-    for name in filter(None, rows[0]):
+    header = next(csv.reader(path.read_text().splitlines()))
+    for name in header:
+        if not name:
+            raise ConfigError(
+                f"settings = {str(path)!r}: a column has no name. A numbered first "
+                "column, as pandas writes it, must go (index=False)."
+            )
+        if header.count(name) > 1:
+            raise ConfigError(f"settings = {str(path)!r}: {name} comes twice.")
         check_field(name)
     for line, row in enumerate(rows, 2):
         if None in row or None in row.values():

@@ -46,6 +46,11 @@ class Sweep(NamedTuple):
         blocks = [range(len(packed.lanes)) for packed in self.packings]
         return [Job(p, b) for p, found in enumerate(blocks) for b in found]
 
+    def members(self, job: Job) -> list[int]:
+        """The first and the last member of a block."""
+        lanes = self.packings[job.program].lanes[job.block]
+        return [int(lanes[0]), int(lanes[-1])]
+
     def steps(self, job: Job) -> int:
         """Environment steps of all members of a block."""
         loop = plans.plan(self.programs[job.program].config)
@@ -65,6 +70,7 @@ def make(
     ranges: Sequence[str],
     devices: Sequence[jax.Device],
     widths: Sequence[int] = (),
+    computed: bool = True,
 ) -> Sweep:
     """Plan a sweep; nothing is compiled.
 
@@ -74,6 +80,7 @@ def make(
         ranges: the words they come from.
         devices: of the workers.
         widths: of the blocks of every program; none are chosen.
+        computed: whether blocks will be computed here, and so have to fit.
 
     Raises:
         ConfigError: for a setting that cannot run.
@@ -84,7 +91,7 @@ def make(
     configs = list(found)
     programs = packing.group(configs)
     packings = [
-        packing.pack(program, devices, width)
+        packing.pack(program, devices, width, computed)
         for program, width in zip(programs, widths or [0] * len(programs), strict=True)
     ]
     return Sweep(base, list(found.values()), list(ranges), configs, programs, packings)

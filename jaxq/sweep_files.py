@@ -57,13 +57,15 @@ def read(directory: pathlib.Path) -> dict[str, Any]:
     return content
 
 
-def load(directory: pathlib.Path, devices: Sequence[jax.Device]) -> Sweep:
-    """The sweep of a directory, packed as it was."""
+def load(
+    directory: pathlib.Path, devices: Sequence[jax.Device], computed: bool = True
+) -> Sweep:
+    """The sweep of a directory, packed as it was; see `sweep.make`."""
     content = read(directory)
     settings = [spaces.from_json(setting) for setting in content["settings"]]
     widths = [program["width"] for program in content["programs"]]
     base = from_json(content["config"])
-    return make(base, settings, content["ranges"], devices, widths)
+    return make(base, settings, content["ranges"], devices, widths, computed)
 
 
 def begin(
@@ -106,7 +108,7 @@ def finished(directory: pathlib.Path, sweep: Sweep) -> tuple[set[Job], list[str]
         if not path.exists():
             continue
         try:
-            load_block(path, job)
+            load_block(path, job, sweep.members(job))
         except CheckpointError as error:
             wrong.append(f"{path} is damaged and computed again: {error}")
         else:
@@ -114,8 +116,15 @@ def finished(directory: pathlib.Path, sweep: Sweep) -> tuple[set[Job], list[str]
     return found, wrong
 
 
-def load_block(path: pathlib.Path, job: Job) -> dict[str, np.ndarray]:
+def load_block(
+    path: pathlib.Path, job: Job, members: list[int] | None = None
+) -> dict[str, np.ndarray]:
     """What was measured of a block.
+
+    Args:
+        path: of its file.
+        job: which it is.
+        members: who must be in it, `Sweep.members`; None takes any.
 
     Raises:
         CheckpointError: if it is not as it was written, or is another block.
@@ -123,13 +132,21 @@ def load_block(path: pathlib.Path, job: Job) -> dict[str, np.ndarray]:
     about, arrays = checkpoint.load(path)
     if (about.get("program"), about.get("block")) != job:
         raise CheckpointError("it is another block, renamed")
+    if members not in (None, about.get("members", members)):
+        raise CheckpointError("it was packed in another way, by another process")
     return arrays
 
 
-def keep(directory: pathlib.Path, job: Job, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write what was measured of a block."""
+def keep(
+    directory: pathlib.Path,
+    job: Job,
+    members: list[int],
+    arrays: Mapping[str, np.ndarray],
+) -> None:
+    """Write what was measured of a block, and of whom."""
     (directory / "blocks").mkdir(exist_ok=True)
     about = {"schema": SCHEMA, "program": job.program, "block": job.block}
+    about |= {"members": members}
     checkpoint.save(directory / "blocks" / job.name, about, arrays)
 
 
@@ -167,8 +184,9 @@ def merge(target: pathlib.Path, others: Sequence[pathlib.Path]) -> int:
         for path in sorted((other / "blocks").glob("*.jaxq")):
             if (target / "blocks" / path.name).exists():
                 continue
-            job = Job(*map(int, path.stem.split("-")))
-            keep(target, job, _sound_block(path, job))
+            _sound_block(path, Job(*map(int, path.stem.split("-"))))
+            (target / "blocks").mkdir(exist_ok=True)
+            files.copy(path, target / "blocks" / path.name)
             copied += 1
     return copied
 
@@ -181,14 +199,33 @@ def collect(directory: pathlib.Path, sweep: Sweep) -> list[Curves]:
     """
     blocks = directory / "blocks"
     return assemble(
-        sweep, {job: _sound_block(blocks / job.name, job) for job in sweep.jobs}
+        sweep,
+        {
+            job: _sound_block(blocks / job.name, job, sweep.members(job))
+            for job in sweep.jobs
+        },
     )
 
 
-def _sound_block(path: pathlib.Path, job: Job) -> dict[str, np.ndarray]:
+def clear(directory: pathlib.Path, sweep: Sweep) -> None:
+    """Remove what processes that were killed have left; the directory must be held.
+
+    Unfinished writes may be those of shares that are computed at the same time.
+    """
+    if not any(directory.glob(".lock-*")):
+        files.clear(directory)
+        files.clear(directory / "blocks")
+    for job in sweep.jobs:
+        if (directory / "blocks" / job.name).exists():
+            part_of(directory, job).unlink(missing_ok=True)
+
+
+def _sound_block(
+    path: pathlib.Path, job: Job, members: list[int] | None = None
+) -> dict[str, np.ndarray]:
     """A block that must be there and whole."""
     try:
-        return load_block(path, job)
+        return load_block(path, job, members)
     except FileNotFoundError as error:
         raise ConfigError(
             f"{path} is missing: not every share is finished, or merged."

@@ -74,6 +74,9 @@ def test_welch_is_the_formula(rng):
     same = np.full(5, 500.0)
     assert comparisons.welch(same, same) == 1.0
     assert comparisons.welch(same, same + 1) == 0.0
+    for kind in (np.float32, np.float64):  # 0.99 has no exact mean
+        many, few = np.full(30, 0.99, kind), np.full(10, 0.99, kind)
+        assert comparisons.welch(many, few) == 1.0
 
 
 def test_the_permutation_test_counts_divisions(rng):

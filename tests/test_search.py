@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from test_sweep import TINY
 
+from jaxq import signals, spaces, sweep
+from jaxq.config import Config, ConfigError
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SWEEP = TINY.partition(" --grid")[0]
 
@@ -105,7 +108,44 @@ def test_a_search_goes_on(tmp_path):
     assert len(lines) == 4
 
 
-def fake_run(directory, label, task, returns, optimum, points=4):
+def test_a_search_passes_over_settings_that_cannot_run(tmp_path):
+    """An epsilon that grows, and counts seeds that diverge."""
+    pytest.importorskip("optuna")
+    words = [
+        *SWEEP.split(), "--ranges", "epsilon_start=uniform:0.1:1",
+        "epsilon_end=uniform:0.05:0.9", "learning_rate=log:1e25:1e30",
+        "--output", str(tmp_path), "--no-plot", "--sampler", "random",
+    ]  # fmt: skip
+    said = script("tune", *words, "--trials", "3", "--confirm-seeds", "2")
+    assert "cannot run: setting 0: epsilon_end = " in said
+    assert "return of 3 trials" in said and ", 4 seeds diverged | " in said
+    assert "warning: 4 seeds of the best have diverged" in said
+    assert "warning: 2 fresh seeds have diverged" in said
+    (directory,) = (tmp_path / "tune" / "dqn").iterdir()
+    head, *rows = (directory / "settings.csv").read_text().splitlines()
+    column = head.split(",").index("diverged")
+    assert [row.split(",")[column] for row in rows] == ["4", "4", "4"]
+
+
+def test_a_search_gives_up_where_no_setting_can_run(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("optuna")
+    monkeypatch.syspath_prepend(str(ROOT / "experiments"))
+    import tune
+
+    monkeypatch.setattr(signals.Stopper, "end_process", False)
+
+    def refuse(*_):
+        raise ConfigError("no")
+
+    monkeypatch.setattr(sweep, "make", refuse)
+    ranges = [spaces.parse("discount=uniform:0.9:0.99")]
+    arguments = tune.Arguments(output=tmp_path, ranges=("discount=uniform:0.9:0.99",))
+    with pytest.raises(ConfigError, match=r"10\d settings in a row cannot run"):
+        tune.run(Config(), ranges, arguments)
+    assert capsys.readouterr().out.count("cannot run: no\n") > 100
+
+
+def fake_run(directory, label, task, returns, optimum, points=4, **config):
     """A directory as a run leaves it; returns: [S] at the end."""
     directory.mkdir(parents=True)
     steps = np.arange(points) * 100
@@ -114,7 +154,7 @@ def fake_run(directory, label, task, returns, optimum, points=4):
              train_return=np.where(steps == 0, np.nan, curve))  # fmt: skip
     levels = {"random policy": 0.0, "optimum": optimum}
     for name, content in (
-        ("config", {"algorithm": label}),
+        ("config", {"algorithm": label} | config),
         ("summary", {"levels": levels}),
         ("manifest", {"environment": task}),
     ):
@@ -157,9 +197,35 @@ def test_what_cannot_be_compared_is_said(tmp_path):
         ([a, b], "are both a on One. Give them labels"),
         ([a, c], "a has no run on Two"),
         ([], "nothing to compare"),
+        ([a, "--resamples", "0"], "resamples = 0 is less than 1"),
     ):
         assert message in script("compare", *words, code=2)
     script("compare", a, f"other={b}", "--output", str(tmp_path / "out"))
+
+
+def test_a_task_is_an_environment_with_its_options(tmp_path):
+    ten, twenty = {"environment_args": ["size=10"]}, {"environment_args": ["size=20"]}
+    fake_run(tmp_path / "1", "a", "One", [1, 2], 10.0, **ten)
+    fake_run(tmp_path / "2", "a", "One", [1, 2], 10.0, **twenty)
+    fake_run(tmp_path / "3", "b", "One", [3.0], 10.0, **ten, sticky_actions=0.0)
+    fake_run(tmp_path / "4", "b", "One", [3, 4], 10.0, points=9, **twenty)
+    words = [str(tmp_path / "[1-4]"), "--output", str(tmp_path / "out")]
+    said = script("compare", *words)
+    assert "One size=10, final return" in said
+    assert "\n  One size=20: a - b = -2," in said  # and no test of a single seed
+    assert said.count("Welch") == 1
+    fake_run(tmp_path / "5", "b", "One", [3, 4], 10.0, sticky_actions=0.1)
+    assert "a has no run on One sticky_actions=0.1" in script(
+        "compare", words[0], str(tmp_path / "5"), code=2
+    )
+
+
+def test_directories_may_have_any_name(tmp_path):
+    for name in ("x[1]", "k=v"):
+        fake_run(tmp_path / name, name, "One", [1, 2], 10.0)
+    words = [str(tmp_path / "x[1]"), str(tmp_path / "k=v"), f"y={tmp_path / 'k=v'}"]
+    said = script("compare", *words, "--output", str(tmp_path / "out"))
+    assert "P(x[1] > k=v)" in said and "P(k=v > y)" in said
 
 
 def test_of_a_pattern_the_newest_finished_runs_are_compared(tmp_path):

@@ -140,6 +140,8 @@ def test_settings_from_a_file(tmp_path):
         ("learning_rate\n1,2\n", "line 2 has more or fewer values"),
         ("learning_rate,discount\n1\n", "line 2 has more or fewer values"),
         ("speed\n1\n", "'speed' is no field"),
+        (",discount\n0,0.9\n", "a column has no name"),
+        ("discount,discount\n0.9,0.8\n", "discount comes twice"),
         ("learning_rate\nfast\n", "'fast' is not a number"),
     ):
         path.write_text(text)

@@ -59,3 +59,6 @@ def test_area_under_a_straight_line():
     np.testing.assert_allclose(
         statistics.area_under_curve(steps, np.array([steps / 40.0])), [0.5]
     )
+    np.testing.assert_array_equal(
+        statistics.area_under_curve(steps[:1], np.array([[3.0], [4.0]])), [3, 4]
+    )

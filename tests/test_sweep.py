@@ -16,6 +16,8 @@ from family import TINY as SMALL
 
 from jaxq import (
     computing,
+    hosts,
+    memory,
     packing,
     papers,
     population,
@@ -217,6 +219,67 @@ def test_what_is_there_is_not_computed_again(tmp_path):
     assert [path.read_bytes() for path in paths] == content
     assert paths[2].stat().st_mtime_ns == times
     assert compute(tmp_path, tried, jax.devices()[:1]) == 3
+
+
+def test_a_block_that_was_packed_in_another_way_is_not_taken(tmp_path):
+    """Two shares that begin at the same moment may each have chosen a width."""
+    devices = jax.devices()[:1]
+    tried = sweep.make(BASE, RATES, [], devices, [2])
+    sweep_files.begin(tried, tmp_path, provenance.manifest("", devices, 0), devices)
+    for job in tried.jobs:
+        members = tried.members(job) if job.block else [0, 3]
+        sweep_files.keep(tmp_path, job, members, {"steps": np.arange(2)})
+    found, (wrong,) = sweep_files.finished(tmp_path, tried)
+    assert found == set(tried.jobs[1:]) and "packed in another way" in wrong
+    with pytest.raises(ConfigError, match="packed in another way"):
+        sweep_files.collect(tmp_path, tried)
+
+
+def test_what_killed_processes_have_left_is_removed(tmp_path):
+    devices = jax.devices()[:1]
+    tried = sweep.make(BASE, RATES, [], devices)
+    done, under_way = tried.jobs[:2]
+    sweep_files.keep(tmp_path, done, tried.members(done), {"steps": np.arange(2)})
+    for job in (done, under_way):
+        sweep_files.keep_part(sweep_files.part_of(tmp_path, job), {})
+    left = tmp_path / "blocks" / f".{under_way.name}.123.tmp", tmp_path / ".x.1.tmp"
+    for path in left:
+        path.touch()
+    (tmp_path / ".lock-1-of-2").touch()
+    sweep_files.clear(tmp_path, tried)
+    assert all(path.exists() for path in left)  # perhaps of the other share
+    (tmp_path / ".lock-1-of-2").unlink()
+    sweep_files.clear(tmp_path, tried)
+    names = {path.name for path in (tmp_path / "blocks").iterdir()}
+    assert names == {done.name, f"{under_way.name}.part"}
+    assert not left[1].exists()
+
+
+def test_what_is_only_merged_need_not_fit_in_memory(tmp_path, monkeypatch):
+    devices = jax.devices()[:1]
+    tried = sweep.make(BASE, RATES, [], devices)
+    sweep_files.begin(tried, tmp_path, provenance.manifest("", devices, 0), devices)
+    monkeypatch.setattr(memory, "available", lambda devices: 1)
+    assert sweep_files.load(tmp_path, devices, False).packings[0].width == 4
+    with pytest.raises(ConfigError, match="but 1 bytes are free"):
+        sweep_files.load(tmp_path, devices)
+    monkeypatch.setattr(memory, "available", lambda devices: 3 * need / memory.SHARE)
+    need = tried.programs[0].need.total
+    with pytest.raises(ConfigError, match=r"fit in memory: [23] do\. Use a smaller"):
+        sweep_files.load(tmp_path, devices)
+
+
+def test_processes_wait_for_the_one_that_confirms(monkeypatch):
+    """jax's own limit, five minutes, would abort all of them."""
+    given = {}
+    monkeypatch.setattr(jax.distributed, "initialize", given.update)
+    for words in ("auto", "10.0.0.1:1234,1/2"):
+        given.clear()
+        hosts.start(words)
+        assert given.pop("shutdown_timeout_seconds") > 24 * 3600
+    assert given == {
+        "coordinator_address": "10.0.0.1:1234", "num_processes": 2, "process_id": 1
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["settings.csv", "metrics.npz", "summary.json"])
