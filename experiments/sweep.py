@@ -283,8 +283,8 @@ def confirm(
     }
     again = statistics.bootstrap_iqm(np.array(per_seed[arguments.score])[:, None])
     iqm, low, high = (float(part[0]) for part in again)
-    if summary["diverged_seeds"] is not None and len(summary["diverged_seeds"]):
-        print(f"warning: {len(summary['diverged_seeds'])} fresh seeds have diverged.")
+    if diverged := len(summary["diverged_seeds"]):
+        print(f"warning: {diverged} fresh seeds have diverged.")
     print(
         f"on {seeds} fresh seeds: {arguments.score} return IQM {iqm:.4g}, 95 % CI "
         f"[{low:.4g}, {high:.4g}] ({found.rows[0].iqm:.4g} on those it was chosen by)"

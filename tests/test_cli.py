@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from jaxq import cli
+from jaxq import cli, progress
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TINY = (
@@ -102,3 +102,17 @@ def test_commands_name_the_python_that_runs(tmp_path, monkeypatch):
     elsewhere = str(tmp_path.parent / "python")
     monkeypatch.setattr(sys, "executable", elsewhere)
     assert cli.python() == elsewhere
+
+
+def test_progress_tells_a_speed_and_what_is_left_of_the_time(monkeypatch, capsys):
+    """At 12 s, 200 steps of four seeds in two seconds: seven are left."""
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    with progress.Progress(1_000, 4) as bar:
+        for now, steps in ((10.0, 100), (10.5, 200), (12.0, 300)):  # noqa: B007
+            bar.update(steps, "return 5")
+    assert capsys.readouterr().out.splitlines() == [
+        " 10%  100/1k steps  return 5",
+        " 20%  200/1k steps  return 5",  # too early to tell
+        " 30%  300/1k steps  return 5  400 steps/s (all seeds)  ETA 0:07",
+    ]

@@ -30,6 +30,12 @@ def test_settings_are_ranked_on_paired_seeds(rng):
     assert [row.diverged for row in rows] == [0, 4, 0]
 
 
+def test_the_fields_are_those_that_differ():
+    settings = [{"a": 1, "b": 2}, {"a": 1, "b": 3}]
+    assert ranking.fields(settings) == ["b"]
+    assert ranking.fields(settings[:1]) == []
+
+
 def test_equal_medians_are_ranked_by_the_mean():
     values = np.array([[0.0, 5, 5, 0], [0, 5, 5, 1], [0, 5, 5, -1]])
     assert [row.setting for row in ranking.rank(values, np.zeros(3))] == [1, 0, 2]
