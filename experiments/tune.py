@@ -16,7 +16,7 @@ from jaxq import cli, flags, spaces
 from jaxq.config import Config, ConfigError
 from jaxq.validation import validate
 
-MAX_VAIN = 100  # settings in a row that cannot run, until the search gives up
+MAX_REFUSED = 100  # settings in a row that cannot run, until the search gives up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,41 +98,26 @@ def run(config: Config, ranges: list[spaces.Range], arguments: Arguments) -> Non
             study.tell(trial.number, state=states.FAIL)
             study.enqueue_trial(trial.params)  # stopped while it was under way
         print(f"tune: {directory}")
-        vain = 0
         while True:
             done = study.get_trials(states=(states.COMPLETE,))
             if len(done) >= arguments.trials:
                 break
             asked = min(len(devices), arguments.trials - len(done))
-            trials = [study.ask() for _ in range(asked)]
-            refused = attempt(study, trials, config, ranges, devices, arguments)
-            vain = vain + refused if refused == asked else 0
-            if vain > MAX_VAIN:
-                raise ConfigError(
-                    f"{vain} settings in a row cannot run; see above. Narrow --ranges."
-                )
+            trials = [ask(study, config, ranges, devices) for _ in range(asked)]
+            attempt(study, trials, config, devices, arguments)
         report(done, config, directory, devices, arguments)
 
 
-def attempt(
-    study: Any,
-    trials: list[Any],
-    config: Config,
-    ranges: list[spaces.Range],
-    devices: list[Any],
-    arguments: Arguments,
-) -> int:
-    """Train the seeds of some trials side by side, and tell what they reached.
-
-    Returns:
-        How many have settings that cannot run.
-    """
+def ask(
+    study: Any, config: Config, ranges: list[spaces.Range], devices: list[Any]
+) -> tuple[Any, spaces.Setting]:
+    """The next trial whose setting can run, and that setting."""
     import optuna
 
-    from jaxq import computing, ranking, statistics, sweep
+    from jaxq import sweep
 
-    possible, settings = [], []
-    for trial in trials:
+    for _ in range(MAX_REFUSED):
+        trial = study.ask()
         setting = {r.field: suggest(trial, r) for r in ranges}
         try:
             sweep.make(config, [setting], [], devices)
@@ -140,15 +125,27 @@ def attempt(
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             print(f"trial {trial.number} cannot run: {error}", flush=True)
         else:
-            possible.append(trial)
-            settings.append(setting)
-    if not settings:
-        return len(trials)
-    tried = sweep.make(config, settings, [], devices)
+            return trial, setting
+    raise ConfigError(
+        f"{MAX_REFUSED} settings in a row cannot run; see above. Narrow --ranges."
+    )
+
+
+def attempt(
+    study: Any,
+    trials: list[tuple[Any, spaces.Setting]],
+    config: Config,
+    devices: list[Any],
+    arguments: Arguments,
+) -> None:
+    """Train the seeds of some trials side by side, and tell what they reached."""
+    from jaxq import computing, ranking, statistics, sweep
+
+    tried = sweep.make(config, [setting for _, setting in trials], [], devices)
     workers = computing.Workers(tried, devices)
     curves = sweep.assemble(tried, dict(workers.train(tried.jobs)))
     scores = ranking.scores(curves, arguments.score)
-    for trial, setting in zip(possible, settings, strict=True):
+    for trial, setting in trials:
         index = tried.configs.index(spaces.apply(config, setting))
         own, diverged = scores[index], curves[index].arrays["diverged"][:, -1]
         value = float(statistics.iqm(own))
@@ -159,7 +156,6 @@ def attempt(
         text = ", ".join(f"{k}={ranking.text_of(v)}" for k, v in setting.items())
         ill = f", {diverged.sum()} seeds diverged" if diverged.any() else ""
         print(f"trial {trial.number}: {value:.4g}{ill} | {text}", flush=True)
-    return len(trials) - len(possible)
 
 
 def report(

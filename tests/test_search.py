@@ -140,9 +140,9 @@ def test_a_search_gives_up_where_no_setting_can_run(tmp_path, monkeypatch, capsy
     monkeypatch.setattr(sweep, "make", refuse)
     ranges = [spaces.parse("discount=uniform:0.9:0.99")]
     arguments = tune.Arguments(output=tmp_path, ranges=("discount=uniform:0.9:0.99",))
-    with pytest.raises(ConfigError, match=r"10\d settings in a row cannot run"):
+    with pytest.raises(ConfigError, match="100 settings in a row cannot run"):
         tune.run(Config(), ranges, arguments)
-    assert capsys.readouterr().out.count("cannot run: no\n") > 100
+    assert capsys.readouterr().out.count("cannot run: no\n") == 100
 
 
 def fake_run(directory, label, task, returns, optimum, points=4, **config):
