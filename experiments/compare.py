@@ -48,6 +48,7 @@ class Run(NamedTuple):
     steps: "np.ndarray"  # [P]
     curves: "np.ndarray"  # [S, P]
     levels: dict[str, float | None]
+    diverged: int  # seeds
     directory: str
 
 
@@ -126,6 +127,7 @@ def read(directory: str, label: str, metric: str) -> Run:
         steps=steps[known],
         curves=curves[:, known],
         levels=summary["levels"],
+        diverged=len(summary.get("diverged_seeds", ())),
         directory=directory,
     )
 
@@ -187,6 +189,7 @@ def compare(runs: list[Run], score: str, resamples: int) -> dict[str, Any]:
         "seeds": {f"{label} / {task}": by[label, task].size for label, task in by},
         "normalised": {task: [low[task], high[task]] for task in tasks},
         "runs": [run.directory for run in runs],
+        "diverged": {f"{run.label} / {run.task}": run.diverged for run in runs},
         "tasks": {},
         "aggregates": {},
         "pairs": [],
@@ -239,6 +242,10 @@ def say(found: dict[str, Any]) -> None:
             f"warning: {min(counts)} to {max(counts)} seeds; aggregates over tasks use "
             f"the first {found['seeds_used']} of each"
         )
+    for name, diverged in found["diverged"].items():
+        if diverged:
+            count = found["seeds"][name]
+            print(f"warning: {name}: {diverged} of {count} seeds have diverged")
     for task, rows in found["tasks"].items():
         print(f"\n{task}, {found['score']} return, IQM with 95 % interval")
         for label, values in sorted(rows.items(), key=lambda item: -item[1][0]):

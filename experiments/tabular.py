@@ -55,22 +55,29 @@ PRESETS = {
 
 def exact_values(config: Config) -> "Extras":
     """Error of the table, and the exact return and length of its greedy policy."""
+    import jax
     import numpy as np
 
-    from jaxq import exact, finite, run
+    from jaxq import build, ensembles, exact, finite, papers, run
     from jaxq.config import ConfigError
 
-    if config.algorithm != "tabular_q" and config.network != "table":
+    config = papers.compose(config)
+
+    if config.network != "table" or config.ensemble_size > 1:
         raise ConfigError(
-            f"algorithm = {config.algorithm!r} with network = {config.network!r} "
-            "learns no table to compare with Q*. Use experiments/dqn.py."
+            f"algorithm = {config.algorithm!r} with network = {config.network!r} and "
+            f"ensemble_size = {config.ensemble_size} learns no single table to compare "
+            "with Q*. Use experiments/dqn.py."
         )
+    twin = config.algorithm == "double_q_learning"
+    head = ensembles.twin() if twin else build.make_head(config)
+    q_values = jax.jit(jax.vmap(jax.vmap(head.q_values)))
     model = finite.model(config)
     optimum = exact.value_iteration(model, config.discount)
     met = exact.reachable(model)
 
     def measure(params: Any) -> dict[str, np.ndarray]:
-        tables = params["table"][..., 0]
+        tables = np.asarray(q_values(params["table"]))
         errors = np.abs(tables - optimum)[:, met].max(axis=(1, 2))
         plays = [exact.play(model, exact.greedy_policy(table)) for table in tables]
         returns, lengths = np.transpose(plays)

@@ -6,6 +6,7 @@ under way when it was stopped. Ranges are those of experiments/sweep.py.
 """
 
 import dataclasses
+import json
 import pathlib
 import sys
 from typing import Any, Literal
@@ -41,6 +42,12 @@ def main(args: list[str] | None = None) -> None:
         ranges = [spaces.parse(word) for word in arguments.ranges]
         if not ranges or arguments.trials < 1:
             raise ConfigError("give at least one of --ranges, and --trials above 0.")
+        for r in ranges:
+            if len(r.values) == 1:
+                raise ConfigError(
+                    f"{r.field} has one value, {r.values[0]}: give it as a flag of its "
+                    "own, and search among others."
+                )
         for share in (0.0, 1.0):
             sweeps.check_setting(config, {r.field: r.at(share) for r in ranges})
         try:
@@ -104,7 +111,7 @@ def run(config: Config, ranges: list[spaces.Range], arguments: Arguments) -> Non
                 break
             asked = min(len(devices), arguments.trials - len(done))
             trials = [ask(study, config, ranges, devices) for _ in range(asked)]
-            attempt(study, trials, config, devices, arguments)
+            attempt(study, known(study, trials), config, devices, arguments)
         report(done, config, directory, devices, arguments)
 
 
@@ -131,6 +138,33 @@ def ask(
     )
 
 
+def known(
+    study: Any, trials: list[tuple[Any, spaces.Setting]]
+) -> list[tuple[Any, spaces.Setting]]:
+    """The trials of new settings; the others get what theirs reached before.
+
+    Every trial has the same seeds, so that it would reach it again.
+    """
+    import optuna
+
+    from jaxq import ranking
+
+    done = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+    before = {json.dumps(old.user_attrs["setting"]): old for old in done}
+    new = []
+    for trial, setting in trials:
+        old = before.get(json.dumps(setting))
+        if old is None:
+            new.append((trial, setting))
+            continue
+        for name, value in old.user_attrs.items():
+            trial.set_user_attr(name, value)
+        study.tell(trial, old.value)
+        text = ranking.text_of_all(setting)
+        print(f"trial {trial.number}: {old.value:.4g} as trial {old.number} | {text}")
+    return new
+
+
 def attempt(
     study: Any,
     trials: list[tuple[Any, spaces.Setting]],
@@ -141,6 +175,8 @@ def attempt(
     """Train the seeds of some trials side by side, and tell what they reached."""
     from jaxq import computing, ranking, statistics, sweep
 
+    if not trials:
+        return
     tried = sweep.make(config, [setting for _, setting in trials], [], devices)
     workers = computing.Workers(tried, devices)
     curves = sweep.assemble(tried, dict(workers.train(tried.jobs)))
@@ -153,7 +189,7 @@ def attempt(
         trial.set_user_attr("scores", [float(score) for score in own])
         trial.set_user_attr("diverged", int(diverged.sum()))
         study.tell(trial, value)
-        text = ", ".join(f"{k}={ranking.text_of(v)}" for k, v in setting.items())
+        text = ranking.text_of_all(setting)
         ill = f", {diverged.sum()} seeds diverged" if diverged.any() else ""
         print(f"trial {trial.number}: {value:.4g}{ill} | {text}", flush=True)
 

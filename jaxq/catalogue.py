@@ -91,6 +91,10 @@ def table_index(name: str, env: Any, params: Any) -> TableIndex | None:
     return _TABLES[name](env, params) if name in _TABLES else None
 
 
+# Constructor arguments that do not change it.
+SAME_OPTIMUM = {("DeepSea-bsuite", "size")}
+
+
 def optimal_return(name: str, changed: bool) -> float:
     """Best expected return of an environment; nan if unknown or `changed`."""
     return math.nan if changed else OPTIMAL_RETURNS.get(name, math.nan)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.figure
+import matplotlib.ticker
 import numpy as np
 
 from jaxq import plots, spaces
@@ -42,6 +43,13 @@ def _scale(
         axes.set(**{f"{which}ticks": range(len(labels)), f"{which}ticklabels": labels})
     elif is_log(values, field, ranges):
         axes.set(**{f"{which}scale": "log"})
+        few = values.max() < 300 * values.min()
+        axis = axes.xaxis if which == "x" else axes.yaxis
+        axis.set_major_locator(
+            matplotlib.ticker.LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,))
+        )
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
 
 
 def sensitivity(

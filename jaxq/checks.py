@@ -25,6 +25,11 @@ def check(config: Config, environment: Environment | None = None) -> Environment
         )
     check_name("algorithm", config.algorithm, algorithms.ALGORITHMS)
     if environment is not None:
+        if not isinstance(environment, Environment):
+            raise ConfigError(
+                f"environment = {environment!r} is not adapted: pass "
+                "environments.adapt(it), or name one in config.environment."
+            )
         for name in ENVIRONMENT_OPTIONS:
             if getattr(config, name) != getattr(Config(), name):
                 raise ConfigError(

@@ -57,7 +57,8 @@ def set_up_jax(
         jax.devices()
     except Exception as error:  # of several types, by platform
         raise ConfigError(
-            f"platform = {options.platform!r} cannot be used ({error!r}). Use cpu, or "
+            f"platform = {options.platform!r} cannot be used "
+            f"({str(error) or 'jax finds no such device'}). Use cpu, or "
             "install the extra cuda13, cuda12 or tpu."
         ) from error
 

@@ -63,6 +63,10 @@ def adapt(
     Raises:
         ConfigError: if the object does not keep to the interface.
     """
+    if isinstance(env, type) or (params is None and not hasattr(env, "default_params")):
+        raise ConfigError(
+            f"environment = {env!r} must be an object with default_params. {_INTERFACE}"
+        )
     params = env.default_params if params is None else params
     name = name or getattr(env, "name", type(env).__name__)
     num_actions = _num_actions(env, params, name)

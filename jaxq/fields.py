@@ -45,7 +45,9 @@ class Range:
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """A question after an unknown name, or nothing if none of `names` is like it."""
-    near = difflib.get_close_matches(name, names, 3, 0.4)
+    known = {known.lower(): known for known in names}
+    found = difflib.get_close_matches(name.lower(), known, 3, 0.4)
+    near = [known[word] for word in found]
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
 

@@ -147,8 +147,8 @@ def table(
     if index is None or rows is None:
         raise ValueError(
             f"{spec.name} has no numbered states, so no table can hold its values. Use "
-            "network='mlp', or pass an environment whose spec has num_states and "
-            "state_index."
+            "network = 'mlp' with algorithm = 'dqn', or pass an environment whose spec "
+            "has num_states and state_index."
         )
 
     def init(key: Key, observation: Array) -> PyTree:

@@ -117,3 +117,8 @@ def text_of(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def text_of_all(setting: Mapping[str, Any]) -> str:
+    """A setting in words."""
+    return ", ".join(f"{name}={text_of(value)}" for name, value in setting.items())

@@ -100,7 +100,17 @@ def build(
             f"{', '.join(sorted(fields))}; its constructor takes "
             f"{inspect.signature(type(make(name)[0]))}."
         ) from error
-    changed = bool(values or changes or time_limit or sticky_actions)
+    plain = inspect.signature(type(make(name)[0])).parameters
+    changed = bool(
+        time_limit
+        or sticky_actions
+        or any(changes[key] != defaults[key] for key in changes)
+        or any(
+            value != getattr(plain.get(key), "default", None)
+            and (name, key) not in catalogue.SAME_OPTIMUM
+            for key, value in values.items()
+        )
+    )
     free = {
         key: float(value)
         for key, value in changes.items()

@@ -125,10 +125,16 @@ def load(
             f"{directory} was run with another configuration: {'; '.join(changed)}. "
             "Leave these flags out, or start a new run."
         )
+    if before["environment"] != manifest["environment"]:
+        raise ConfigError(
+            f"{directory} was run on {before['environment']}, and this is "
+            f"{manifest['environment']}. If that was an object of your own, go on from "
+            "Python: run.run(config, environment, resume=directory)."
+        )
     changed = differences(before, made_with(manifest))
     if changed and not force:
         raise ConfigError(
-            f"{directory} was made with another environment, version or device: "
+            f"{directory} was made with another version or device: "
             f"{'; '.join(changed)}. The rest would not be the same run; --force-resume "
             "goes on all the same."
         )

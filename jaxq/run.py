@@ -50,8 +50,8 @@ def run(
     config: Config,
     environment: Environment | None = None,
     *,
-    output: pathlib.Path | None = None,
-    resume: pathlib.Path | None = None,
+    output: str | pathlib.Path | None = None,
+    resume: str | pathlib.Path | None = None,
     force_resume: bool = False,
     checkpoint_seconds: float | None = 60.0,
     show_progress: bool = False,
@@ -88,6 +88,8 @@ def run(
         checkpoint.CheckpointError: if there is nothing whole to go on from.
         signals.Stopped: after Ctrl-C or SIGTERM, when everything is saved.
     """
+    output = None if output is None else pathlib.Path(output)
+    resume = None if resume is None else pathlib.Path(resume)
     env = check(config, environment)
     config = compose(config)
     each = memory.need(config, env)
@@ -251,6 +253,12 @@ def report(result: Result) -> str:
         f"{result.config.num_seeds - len(diverged)} of {result.config.num_seeds} seeds "
         "finite"
     ]
+    unfinished = result.curve.eval_unfinished[:, -1].mean()
+    if unfinished > 0:
+        lines.append(
+            f"{unfinished:.0%} of the last evaluation's episodes were cut off before "
+            "they ended; --time-limit truncates them, --eval-max-steps lets them last"
+        )
     if len(diverged):
         cure = "A lower learning_rate may help."
         if compose(result.config).loss_reduction == "sum":

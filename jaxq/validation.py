@@ -66,7 +66,7 @@ def validate(config: Config) -> None:
         raise ConfigError(
             f"total_steps = {config.total_steps} is not more than the warm-up's "
             f"{loop.warmup_steps} environment steps: nothing would be learned. Raise "
-            "total_steps or lower warmup_steps."
+            "total_steps, or lower warmup_steps or num_envs."
         )
     if loop.total_steps > MAX_INT32:
         raise ConfigError(

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 from mdps import MDP, Corridor, Discrete
 
-from jaxq import catalogue, config, environments, registry, run, threefry
+from jaxq import (
+    catalogue,
+    config,
+    environments,
+    exact,
+    finite,
+    registry,
+    run,
+    threefry,
+)
 from jaxq.config import ConfigError
 
 PLAYABLE = [
@@ -175,6 +184,17 @@ def test_false_is_false(word):
 
 def test_an_optimum_is_not_claimed_for_another_task():
     assert registry.make("CartPole-v1").optimal_return == 500
+    for size in (6, 8, 20):
+        args = (f"size={size}",)
+        model = finite.model(
+            config.Config(environment="DeepSea-bsuite", environment_args=args)
+        )
+        policy = exact.greedy_policy(exact.value_iteration(model, 1.0).round(9))
+        best = registry.make("DeepSea-bsuite", args).optimal_return
+        assert best == pytest.approx(exact.play(model, policy)[0], abs=1e-6)
+    same = ("gravity=9.8",)  # what it is anyway
+    assert registry.make("CartPole-v1", same).optimal_return == 500
+    assert np.isnan(registry.make("CartPole-v1", ("gravity=9.7",)).optimal_return)
     for changes in ({"sticky_actions": 0.5}, {"args": ("gravity=20",)}):
         assert np.isnan(registry.make("CartPole-v1", **changes).optimal_return)
 

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxq import run
+from jaxq import exact, finite, run
+from jaxq.config import ConfigError
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "experiments"))
 import dqn
@@ -30,6 +31,27 @@ def test_the_table_converges_to_the_optimal_values(preset):
     assert np.all(error[:, 0] > 0.5)
     best = result.summary["levels"]["policy of Q*"]
     np.testing.assert_allclose(result.extra["exact_return"][:, -1], best, atol=1e-6)
+
+
+def test_what_is_measured_is_the_value_that_the_agent_acts_on():
+    """The mean of Double Q-learning's two tables, and of a table of quantiles."""
+    catch = dataclasses.replace(tabular.PRESETS["catch"], num_seeds=1)
+    best = tabular.exact_values(catch).levels["policy of Q*"]
+    model = finite.model(catch)
+    optimum = exact.value_iteration(model, catch.discount)
+    shift = np.random.default_rng(0).normal(size=optimum.shape)
+    for changes in (
+        {"algorithm": "double_q_learning"},
+        {"head": "quantile", "num_quantiles": 2},
+    ):
+        config = dataclasses.replace(catch, **changes)
+        table = np.stack([optimum + shift, optimum - shift], axis=-1)[None]
+        found = tabular.exact_values(config).measure({"table": np.float32(table)})
+        assert found["q_error"] == pytest.approx([0.0], abs=1e-5)
+        assert found["exact_return"] == pytest.approx([best], abs=1e-6)
+    ensemble = dataclasses.replace(catch, algorithm="bootstrapped_dqn")
+    with pytest.raises(ConfigError, match="ensemble_size = 10 learns no single table"):
+        tabular.exact_values(ensemble)
 
 
 def test_the_greedy_policy_of_the_slippery_lake_is_optimal():

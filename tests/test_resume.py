@@ -10,10 +10,12 @@ import threading
 import jax
 import numpy as np
 import pytest
+from mdps import Corridor
 
 from jaxq import (
     blocks,
     checkpoint,
+    environments,
     files,
     flags,
     plan,
@@ -160,6 +162,15 @@ def test_other_versions_are_refused_unless_that_is_asked_for(
     run.run(config(), resume=directory, force_resume=True, plot=False)
     assert checkpoint.newest(directory)[0]["made_with"]["jax"] == "0.0.1"
     run.run(config(), resume=directory, plot=False)  # it is that version's now
+
+
+def test_another_environment_is_refused_whatever_is_asked_for(finished):
+    before = digest(finished)
+    with pytest.raises(ConfigError, match=r"was run on .*, and this is Corridor"):
+        run.run(
+            config(), environments.adapt(Corridor()), resume=finished, force_resume=True
+        )
+    assert digest(finished) == before
 
 
 def test_what_was_measured_besides_must_be_measured_again(finished):

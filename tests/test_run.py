@@ -631,3 +631,25 @@ def test_the_last_line_of_progress_tells_the_last_point(capsys):
     (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("100%")]
     final = result.summary["final_eval_return"]
     assert f"return IQM {final['iqm']:.4g} [" in line
+
+
+def test_slips_in_python_are_told_in_words(tmp_path):
+    for environment in (Corridor(), Corridor, "CartPole-v1"):
+        with pytest.raises(ConfigError, match=r"pass environments\.adapt\(it\)"):
+            run.run(TINY, environment)
+    for wrong in (Corridor, object()):
+        with pytest.raises(ConfigError, match="must be an object with default_params"):
+            environments.adapt(wrong)
+    with pytest.raises(ConfigError, match="no directory"):
+        run.run(TINY, resume=str(tmp_path / "none"))
+    with pytest.raises(ConfigError, match=r"choose one of .* Did you mean dqn"):
+        run.run(dataclasses.replace(TINY, algorithm="DQN"))
+
+
+def test_evaluation_that_was_cut_off_is_told(tmp_path):
+    config = dataclasses.replace(TINY, eval_max_steps=3)
+    result = run.run(config, output=str(tmp_path), plot=False)  # a word will do
+    assert result.directory.is_relative_to(tmp_path)
+    assert "100% of the last evaluation's episodes were cut off" in run.report(result)
+    curve = result.curve._replace(eval_unfinished=result.curve.eval_unfinished * 0)
+    assert "cut off" not in run.report(result._replace(curve=curve))

@@ -145,7 +145,24 @@ def test_a_search_gives_up_where_no_setting_can_run(tmp_path, monkeypatch, capsy
     assert capsys.readouterr().out.count("cannot run: no\n") == 100
 
 
-def fake_run(directory, label, task, returns, optimum, points=4, **config):
+def test_a_search_trains_no_setting_twice(tmp_path):
+    pytest.importorskip("optuna")
+    words = [*SWEEP.split(), "--output", str(tmp_path), "--no-plot", "--ranges"]
+    said = script(
+        "tune", *words, "batch_size=8,16", "--trials", "6", "--confirm-seeds", "0"
+    )
+    (directory,) = (tmp_path / "tune" / "dqn").iterdir()
+    different = len((directory / "settings.csv").read_text().splitlines()) - 1
+    trials = [line for line in said.splitlines() if line.startswith("trial ")]
+    assert len(trials) == 6 and sum(" as trial " in line for line in trials) >= 2
+    scores = {line.split(" | ")[1]: line.split()[2] for line in trials}
+    assert len(scores) == different <= 2
+    assert all(scores[line.split(" | ")[1]] == line.split()[2] for line in trials)
+    said = script("tune", *words, "batch_size=8", code=2)
+    assert "batch_size has one value, 8" in said
+
+
+def fake_run(directory, label, task, returns, optimum, points=4, diverged=(), **config):
     """A directory as a run leaves it; returns: [S] at the end."""
     directory.mkdir(parents=True)
     steps = np.arange(points) * 100
@@ -155,7 +172,7 @@ def fake_run(directory, label, task, returns, optimum, points=4, **config):
     levels = {"random policy": 0.0, "optimum": optimum}
     for name, content in (
         ("config", {"algorithm": label} | config),
-        ("summary", {"levels": levels}),
+        ("summary", {"levels": levels, "diverged_seeds": list(diverged)}),
         ("manifest", {"environment": task}),
     ):
         (directory / f"{name}.json").write_text(json.dumps(content))
@@ -218,6 +235,17 @@ def test_a_task_is_an_environment_with_its_options(tmp_path):
     assert "a has no run on One sticky_actions=0.1" in script(
         "compare", words[0], str(tmp_path / "5"), code=2
     )
+
+
+def test_diverged_seeds_are_told(tmp_path):
+    fake_run(tmp_path / "a", "a", "One", [1, 2, 3], 10.0, diverged=[0, 2])
+    fake_run(tmp_path / "b", "b", "One", [1, 2, 3], 10.0)
+    words = [str(tmp_path / name) for name in "ab"]
+    said = script("compare", *words, "--output", str(tmp_path / "out"))
+    assert "warning: a / One: 2 of 3 seeds have diverged" in said
+    assert said.count("have diverged") == 1
+    found = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert found["diverged"] == {"a / One": 2, "b / One": 0}
 
 
 def test_directories_may_have_any_name(tmp_path):
