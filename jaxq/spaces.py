@@ -98,6 +98,9 @@ def check_field(field: str) -> None:
         )
 
 
+_FORMS = "Use field=1,2,3, field=log:LOW:HIGH or field=uniform:LOW:HIGH."
+
+
 def parse(word: str) -> Range:
     """A range from `field=values`; see the head of this module.
 
@@ -106,11 +109,13 @@ def parse(word: str) -> Range:
     """
     field, equals, text = word.partition("=")
     if not equals or not text:
-        raise ConfigError(f"{word!r} is not of the form field=values.")
+        raise ConfigError(f"{word!r} is not of the form field=values. {_FORMS}")
     check_field(field)
     kind, *numbers = text.split(":")
     if kind in ("log", "uniform") and numbers:
         return _interval(word, field, kind == "log", numbers)
+    if ":" in text and not field.startswith(PARAMETER):
+        raise ConfigError(f"{word!r} is neither a list nor an interval. {_FORMS}")
     values = tuple(_value(field, part) for part in text.split(","))
     twice = [value for value in values if values.count(value) > 1]
     if twice:

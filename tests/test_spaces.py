@@ -46,6 +46,7 @@ def test_a_word_stands_for_values(word, values):
     [
         ("learning_rate", "is not of the form field=values"),
         ("learning_rat=1", r"is no field .* Did you mean learning_rate"),
+        ("target_period=10:200", "neither a list nor .* field=uniform:LOW:HIGH"),
         ("env.a/b=1", "is no field"),
         ("num_seeds=1,2", "num_seeds cannot be swept: every setting has the same"),
         ("seed_block=1,2", "seed_block cannot be swept: it changes no distribution"),
