@@ -54,9 +54,18 @@ longer, the traffic of their parameters at the speed of a large copy; both are m
 #   be 2 % faster than two workers.
 # - A rule of its own for the gradient of layer normalisation: 14.6 and 14.3 ms
 #   (w3_rejax), no difference in w3_breakout.
-# Not tried: the target's values of all of a ring computed at each refresh and kept. At
-# w1_classic 10,500 rows in place of 16,000, so 5 % of an update at most; elsewhere more
-# rows, not fewer.
+# - Options behind --xla_backend_extra_options, w1_classic (16 seeds, 301 us) and w1_harm
+#   (8 seeds, 510): xla_cpu_use_multi_output_fusion 340 and 557,
+#   xla_cpu_flatten_after_fusion 322 and 542, xla_cpu_disable_slp_vectorizer 302 and 511,
+#   xla_cpu_disable_loop_unrolling 314 and 524, xla_cpu_enable_tiled_emitter 303 and 522,
+#   a threshold of 100 MB for small loops 302 and 504.
+# - Other widths: 21.0, 21.9, 20.0, 19.9 and 19.2 us a seed with 4, 8, 12, 16 and 24
+#   (w1_classic; one seed alone 26.3, so 160 kernels cost 8 us); 66.6, 63.8 and 67.3
+#   with 4, 8 and 16 (w1_harm).
+# Not tried: the target's values of all of a ring computed at each refresh and kept. With
+# 500 steps between refreshes that is 10,500 rows in place of 16,000 at w1_classic, and
+# about 75 us of an update become 35 to 45: an eighth at most, for a field of the ring
+# that depends on the target. Elsewhere it is more rows, not fewer.
 # The profiler charges products by transposed weights twice of what they take (`perf`
 # and leaving them out agree, 49 us of 104): times of theirs below are by `perf`.
 # What is left at w1_classic, 16 seeds on one core, 305 us: four products of 64 x 64 at
