@@ -54,18 +54,18 @@ longer, the traffic of their parameters at the speed of a large copy; both are m
 #   be 2 % faster than two workers.
 # - A rule of its own for the gradient of layer normalisation: 14.6 and 14.3 ms
 #   (w3_rejax), no difference in w3_breakout.
-# - Options behind --xla_backend_extra_options, w1_classic (16 seeds, 301 us) and w1_harm
-#   (8 seeds, 510): xla_cpu_use_multi_output_fusion 340 and 557,
-#   xla_cpu_flatten_after_fusion 322 and 542, xla_cpu_disable_slp_vectorizer 302 and 511,
-#   xla_cpu_disable_loop_unrolling 314 and 524, xla_cpu_enable_tiled_emitter 303 and 522,
-#   a threshold of 100 MB for small loops 302 and 504.
+# - Options behind --xla_backend_extra_options, at w1_classic (16 seeds, 301 us) and at
+#   w1_harm (8 seeds, 510): xla_cpu_use_multi_output_fusion 340 and 557,
+#   xla_cpu_flatten_after_fusion 322 and 542, xla_cpu_disable_slp_vectorizer 302 and
+#   511, xla_cpu_disable_loop_unrolling 314 and 524, xla_cpu_enable_tiled_emitter 303
+#   and 522, a threshold of 100 MB for small loops 302 and 504.
 # - Other widths: 21.0, 21.9, 20.0, 19.9 and 19.2 us a seed with 4, 8, 12, 16 and 24
 #   (w1_classic; one seed alone 26.3, so 160 kernels cost 8 us); 66.6, 63.8 and 67.3
 #   with 4, 8 and 16 (w1_harm).
-# Not tried: the target's values of all of a ring computed at each refresh and kept. With
-# 500 steps between refreshes that is 10,500 rows in place of 16,000 at w1_classic, and
-# about 75 us of an update become 35 to 45: an eighth at most, for a field of the ring
-# that depends on the target. Elsewhere it is more rows, not fewer.
+# Not tried: the target's values of all of a ring computed at each refresh and kept.
+# With 500 steps between refreshes that is 10,500 rows in place of 16,000 at w1_classic,
+# where about 75 us of an update would become 35 to 45: an eighth at most, for a field of
+# the ring that depends on the target. At w1_harm it is 10,500 in place of 6,400.
 # The profiler charges products by transposed weights twice of what they take (`perf`
 # and leaving them out agree, 49 us of 104): times of theirs below are by `perf`.
 # What is left at w1_classic, 16 seeds on one core, 305 us: four products of 64 x 64 at
@@ -109,14 +109,15 @@ CARTPOLE = Config(
     total_steps=10**9,
     eval_points=1,
 )
+# A refresh of the target after 500 environment steps, as Rejax counts them, is one after
+# 50 of these updates.
+HARM = dataclasses.replace(CARTPOLE, num_envs=10, batch_size=128, target_period=50)
 WORKLOADS = {
     # One environment, an update of 32 transitions after every step.
     "w1_classic": dataclasses.replace(CARTPOLE, batch_size=32, update_steps=1),
     # Ten environments, an update of 128 transitions after every ten steps.
-    "w1_harm": dataclasses.replace(CARTPOLE, num_envs=10, batch_size=128),
-    "w1_prioritized": dataclasses.replace(
-        CARTPOLE, num_envs=10, batch_size=128, prioritized=True
-    ),
+    "w1_harm": HARM,
+    "w1_prioritized": dataclasses.replace(HARM, prioritized=True),
     "w2": dataclasses.replace(
         CARTPOLE, environment="Breakout-MinAtar", batch_size=32, update_steps=1,
         buffer_size=100_000, warmup_steps=5_000, target_period=1_000,
