@@ -64,8 +64,8 @@ longer, the traffic of their parameters at the speed of a large copy; both are m
 #   with 4, 8 and 16 (w1_harm).
 # Not tried: the target's values of all of a ring computed at each refresh and kept.
 # With 500 steps between refreshes that is 10,500 rows in place of 16,000 at w1_classic,
-# where about 75 us of an update would become 35 to 45: an eighth at most, for a field of
-# the ring that depends on the target. At w1_harm it is 10,500 in place of 6,400.
+# where about 75 us of an update would become 35 to 45: an eighth at most, for a field
+# of the ring that depends on the target. At w1_harm it is 10,500 in place of 6,400.
 # The profiler charges products by transposed weights twice of what they take (`perf`
 # and leaving them out agree, 49 us of 104): times of theirs below are by `perf`.
 # What is left at w1_classic, 16 seeds on one core, 305 us: four products of 64 x 64 at
@@ -109,8 +109,8 @@ CARTPOLE = Config(
     total_steps=10**9,
     eval_points=1,
 )
-# A refresh of the target after 500 environment steps, as Rejax counts them, is one after
-# 50 of these updates.
+# A refresh of the target after 500 environment steps, as Rejax counts them: after 50
+# of these updates.
 HARM = dataclasses.replace(CARTPOLE, num_envs=10, batch_size=128, target_period=50)
 WORKLOADS = {
     # One environment, an update of 32 transitions after every step.
