@@ -166,7 +166,8 @@ def run(
         with files.Lock(target):
             copied = sweep_files.merge(target, others)
             print(f"{copied} blocks copied to {target}")
-            report(sweep_files.load(target, devices, False), target, arguments)
+            tried = sweep_files.load(target, devices, computed=False)
+            report(tried, target, arguments)
         return
     tried = sweep.make(config, settings, ranges, devices)
     directory = sweep.directory_of(

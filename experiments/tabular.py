@@ -62,7 +62,6 @@ def exact_values(config: Config) -> "Extras":
     from jaxq.config import ConfigError
 
     config = papers.compose(config)
-
     if config.network != "table" or config.ensemble_size > 1:
         raise ConfigError(
             f"algorithm = {config.algorithm!r} with network = {config.network!r} and "

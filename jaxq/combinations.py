@@ -15,6 +15,12 @@ def refuse(condition: bool, config: Config, field: str, reason: str) -> None:
         )
 
 
+def refuse_any(config: Config, reason: str, *fields: str) -> None:
+    """Refuse the first of some static fields that has not its default."""
+    for field in fields:
+        refuse(getattr(config, field) != getattr(Config, field), config, field, reason)
+
+
 def check_table(name: str, config: Config) -> Config:
     """Refuse a tabular algorithm without a table."""
     if config.network != "table":
@@ -27,26 +33,24 @@ def check_table(name: str, config: Config) -> Config:
 
 def check_twin(config: Config) -> Config:
     """Refuse what has no meaning for the two tables of Double Q-learning."""
-    why = "double_q_learning has two scalar tables and one target"
-    refuse(config.head != "scalar", config, "head", why)
-    refuse(config.value_rescaling, config, "value_rescaling", why)
-    refuse(config.double_q, config, "double_q", why)
-    refuse(config.munchausen, config, "munchausen", why)
-    refuse(config.next_value != "max", config, "next_value", why)
-    refuse(config.ensemble_size > 1, config, "ensemble_size", why)
+    refuse_any(
+        config, "double_q_learning has two scalar tables and one target",
+        "head", "value_rescaling", "double_q", "munchausen", "next_value",
+        "ensemble_size",
+    )  # fmt: skip
     return config
 
 
 def check_model(config: Config) -> Config:
     """Refuse what has no meaning for the single steps that a model recalls."""
-    why = "dyna_q's model recalls single steps, every one equally often"
-    refuse(config.n_step > 1, config, "n_step", why)
-    refuse(config.prioritized, config, "prioritized", why)
-    refuse(config.num_minibatches > 1, config, "num_minibatches", why)
-    why = "dyna_q bootstraps from the best action of one table"
-    refuse(config.munchausen, config, "munchausen", why)
-    refuse(config.next_value != "max", config, "next_value", why)
-    refuse(config.ensemble_size > 1, config, "ensemble_size", why)
+    refuse_any(
+        config, "dyna_q's model recalls single steps, every one equally often",
+        "n_step", "prioritized", "num_minibatches",
+    )  # fmt: skip
+    refuse_any(
+        config, "dyna_q bootstraps from the best action of one table",
+        "munchausen", "next_value", "ensemble_size",
+    )  # fmt: skip
     return config
 
 
@@ -130,11 +134,10 @@ def check(config: Config, spec: EnvSpec, averaging: bool) -> None:
     )  # fmt: skip
     if config.ensemble_size > 1:
         reason = "the members of an ensemble are scalar and learn by themselves"
-        refuse(config.head != "scalar", config, "head", reason)
-        refuse(config.value_rescaling, config, "value_rescaling", reason)
-        refuse(config.munchausen, config, "munchausen", reason)
-        refuse(config.double_q, config, "double_q", reason)
-        refuse(config.next_value != "max", config, "next_value", reason)
+        refuse_any(
+            config, reason,
+            "head", "value_rescaling", "munchausen", "double_q", "next_value",
+        )  # fmt: skip
         refuse(config.noisy, config, "noisy", "an ensemble explores by its members")
         refuse(
             config.q_penalty is not None, config, "q_penalty",

@@ -72,7 +72,7 @@ def build(
         if not name.endswith("-MinAtar"):
             raise ConfigError(f"full_action_set: {name} is not a MinAtar environment.")
         values["use_minimal_action_set"] = False
-    _, params = make(name)
+    standard, params = make(name)
     fields = {field.name for field in dataclasses.fields(params)}
     changes = {key: values.pop(key) for key in list(values) if key in fields}
     defaults = {key: getattr(params, key) for key in changes}
@@ -98,9 +98,9 @@ def build(
         raise ConfigError(
             f"{name} refuses {given}: {error}. Its parameters are "
             f"{', '.join(sorted(fields))}; its constructor takes "
-            f"{inspect.signature(type(make(name)[0]))}."
+            f"{inspect.signature(type(standard))}."
         ) from error
-    plain = inspect.signature(type(make(name)[0])).parameters
+    plain = inspect.signature(type(standard)).parameters
     changed = bool(
         time_limit
         or sticky_actions

@@ -231,7 +231,7 @@ def _train(
         if calls:
             pace = max(1, min(10 * size, int(size * CALL_SECONDS / seconds)))
         calls += 1
-        if population.iterations % apart:  # else a newer point is measured first
+        if (done + size) % apart:  # else a newer point is measured first
             bar.update(population.steps, text)
         if keep.due:
             with stop.deferred():

@@ -234,14 +234,14 @@ def read(path: pathlib.Path) -> list[Setting]:
         ConfigError: for a file that cannot be read as such.
     """
     try:
-        rows = list(csv.DictReader(path.read_text().splitlines()))
+        reader = csv.DictReader(path.read_text().splitlines())
+        header, rows = list(reader.fieldnames or ()), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(
             f"settings = {str(path)!r} cannot be read: {error}."
         ) from error
     if not rows:
         raise ConfigError(f"settings = {str(path)!r} has no rows.")
-    header = next(csv.reader(path.read_text().splitlines()))
     for name in header:
         if not name:
             raise ConfigError(

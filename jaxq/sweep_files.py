@@ -145,8 +145,7 @@ def keep(
 ) -> None:
     """Write what was measured of a block, and of whom."""
     (directory / "blocks").mkdir(exist_ok=True)
-    about = {"schema": SCHEMA, "program": job.program, "block": job.block}
-    about |= {"members": members}
+    about = {"schema": SCHEMA, **job._asdict(), "members": members}
     checkpoint.save(directory / "blocks" / job.name, about, arrays)
 
 
