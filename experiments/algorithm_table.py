@@ -23,20 +23,20 @@ TESTS = ROOT / "results" / "tables" / "tests.json"
 
 def make() -> str:
     """Every algorithm: where it is from, what it is made of, how long, how tested."""
-    from jaxq import algorithms as registry
-    from jaxq import papers
+    from jaxq.agents import algorithms
+    from jaxq.config import presets
 
     tested = json.loads(TESTS.read_text())["passed"] if TESTS.exists() else {}
     lines = [
         "| name | from | composition | own lines | tests passed |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for name, paper in papers.PAPERS.items():
-        algorithm = registry.ALGORITHMS[name]
+    for name, paper in presets.PAPERS.items():
+        algorithm = algorithms.ALGORITHMS[name]
         parts = [
             f"`{field}`" if value is True else f"`{field}={value}`"
             for field, value in paper.components.items()
-            if field not in papers.TABLE
+            if field not in presets.TABLE
         ]
         if "network" in paper.components:
             parts.insert(0, "table")
@@ -62,7 +62,14 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as directory:
         report = pathlib.Path(directory) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "tests/test_family.py", "-m", ""]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "tests/agents/test_family.py",
+            "-m",
+            "",
+        ]
         subprocess.run([*command, f"--junitxml={report}"], cwd=ROOT, check=False)
         count_tests(report)
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import tyro
 
-from jaxq import cli, files
-from jaxq.config import Config, ConfigError
+from jaxq import cli
+from jaxq.config.config import Config, ConfigError
+from jaxq.runs import files
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
 PUBLISHED = ROOT / "published" / "arlbench.csv"
@@ -133,9 +134,10 @@ def compare(directory: pathlib.Path) -> dict[str, Any]:
     import numpy as np
     import scipy.stats
 
-    from jaxq import comparisons, sweep_files
+    from jaxq.stats import comparisons
+    from jaxq.sweeps import storage
 
-    content = sweep_files.read(directory)
+    content = storage.read(directory)
     name = content["config"]["environment"]
     if name not in ENVIRONMENTS:
         raise ConfigError(f"{directory} is a sweep of {name}, not of ARLBench's.")
@@ -196,7 +198,7 @@ def draw(path: pathlib.Path, found: list[dict[str, Any]]) -> None:
     """Ours over the published mean of every setting, with standard deviations."""
     import matplotlib.figure
 
-    from jaxq import plots
+    from jaxq.runs import plots
 
     size = 4.4 * len(found), 4.2
     figure = matplotlib.figure.Figure(size, layout="constrained")

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from jaxq import cli, flags, papers
-from jaxq.config import Config
-from jaxq.fields import check_name
+from jaxq import cli
+from jaxq.config import flags, presets
+from jaxq.config.config import Config
+from jaxq.config.fields import check_name
 
 if TYPE_CHECKING:
-    from jaxq.run import Result
+    from jaxq.runs.run import Result
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
 
@@ -119,7 +120,7 @@ def settings(algorithm: str, environment: str) -> Config:
     config = dataclasses.replace(
         BASE, algorithm=algorithm, environment=environment, **fields
     )
-    return papers.compose(config)
+    return presets.compose(config)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +162,8 @@ def main() -> None:
     for environment in arguments.environments:
         check_name("environment", environment, ENVIRONMENTS)
     cli.set_up_jax(flags.Options())
-    from jaxq import algorithms, files, run
+    from jaxq.agents import algorithms
+    from jaxq.runs import files, run
 
     deep = tuple(algorithm.__name__ for algorithm in algorithms.DEEP)
     for algorithm in arguments.algorithms:
@@ -189,7 +191,7 @@ def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
     import matplotlib.figure
     import numpy as np
 
-    from jaxq import plots
+    from jaxq.runs import plots
 
     columns = 4
     height = -(-len(rows) // columns)

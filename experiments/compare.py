@@ -18,7 +18,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import tyro
 
 from jaxq import cli
-from jaxq.config import ENVIRONMENT_OPTIONS, Config, ConfigError
+from jaxq.config.config import (
+    ENVIRONMENT_OPTIONS,
+    Config,
+    ConfigError,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -146,12 +150,12 @@ def compare(runs: list[Run], score: str, resamples: int) -> dict[str, Any]:
     """Every statistic, by label and by pair of labels."""
     import numpy as np
 
-    from jaxq import comparisons, statistics
+    from jaxq.stats import comparisons, intervals
 
     labels = list(dict.fromkeys(run.label for run in runs))
     tasks = list(dict.fromkeys(run.task for run in runs))
     by = {
-        (run.label, run.task): statistics.score(run.steps, run.curves, score)
+        (run.label, run.task): intervals.score(run.steps, run.curves, score)
         for run in runs
     }
     missing = [key for key in itertools.product(labels, tasks) if key not in by]
@@ -197,7 +201,7 @@ def compare(runs: list[Run], score: str, resamples: int) -> dict[str, Any]:
     }
     for task in tasks:
         for label in labels:
-            iqm = statistics.bootstrap_iqm(by[label, task][:, None], 0.95, resamples)
+            iqm = intervals.bootstrap_iqm(by[label, task][:, None], 0.95, resamples)
             own = [float(part[0]) for part in iqm]
             found["tasks"].setdefault(task, {})[label] = own
     for label in labels:
@@ -277,7 +281,8 @@ def draw(directory: pathlib.Path, runs: list[Run], found: dict[str, Any]) -> lis
     import matplotlib.figure
     import numpy as np
 
-    from jaxq import comparisons, plots, statistics
+    from jaxq.runs import plots
+    from jaxq.stats import comparisons, intervals
 
     labels, tasks = list(found["aggregates"]), list(found["tasks"])
     wheel = matplotlib.colormaps["tab10" if len(labels) <= 10 else "tab20"].colors  # type: ignore[attr-defined]
@@ -291,7 +296,7 @@ def draw(directory: pathlib.Path, runs: list[Run], found: dict[str, Any]) -> lis
         figure.subplots(lines, columns, squeeze=False).flat, tasks, strict=False
     ):
         for run in (run for run in runs if run.task == task):
-            curve = statistics.bootstrap_iqm(run.curves, resamples=500)
+            curve = intervals.bootstrap_iqm(run.curves, resamples=500)
             color = colors[run.label]
             axes.fill_between(
                 run.steps, curve.low, curve.high, color=color, alpha=0.2, linewidth=0
@@ -354,7 +359,7 @@ def main() -> None:
         raise ConfigError("nothing to compare: name directories of runs.")
     if arguments.resamples < 1:
         raise ConfigError(f"resamples = {arguments.resamples} is less than 1.")
-    from jaxq import files
+    from jaxq.runs import files
 
     runs = load(arguments.runs, arguments.metric)
     found = compare(runs, arguments.score, arguments.resamples)

@@ -1,7 +1,8 @@
 """Deep Q-learning on vectorised gymnax environments, many seeds in one program."""
 
-from jaxq import cli, papers
-from jaxq.config import Config
+from jaxq import cli
+from jaxq.config import presets
+from jaxq.config.config import Config
 
 PRESETS = {
     "cartpole": Config(
@@ -22,7 +23,7 @@ PRESETS = {
         eval_points=50,
     ),
     "cleanrl": Config(),
-} | {name: papers.preset(name) for name in papers.PAPERS}
+} | {name: presets.preset(name) for name in presets.PAPERS}
 
 if __name__ == "__main__":
     cli.main(PRESETS, __doc__)

@@ -14,9 +14,10 @@ from typing import Any
 import classic
 import tyro
 
-from jaxq import cli, flags, papers
-from jaxq.config import Config
-from jaxq.fields import check_name
+from jaxq import cli
+from jaxq.config import flags, presets
+from jaxq.config.config import Config
+from jaxq.config.fields import check_name
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
 
@@ -99,14 +100,14 @@ def main() -> None:
     for case in arguments.cases:
         check_name("case", case, CASES)
     cli.set_up_jax(flags.Options())
-    from jaxq import files, run
+    from jaxq.runs import files, run
 
     arguments.output.mkdir(parents=True, exist_ok=True)
     for case in arguments.cases:
         path = arguments.output / f"{case}.json"
         if path.exists():
             continue
-        config = papers.compose(CASES[case])
+        config = presets.compose(CASES[case])
         result = run.run(config, output=arguments.runs, show_progress=True)
         final = result.curve.eval_return[:, -1]
         # The best return of both problems is close to 1.

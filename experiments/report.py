@@ -16,7 +16,7 @@ import scaling
 import side_by_side
 import throughput
 
-from jaxq import comparisons
+from jaxq.stats import comparisons
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -190,7 +190,7 @@ def hard() -> str:
 
 def classic() -> str:
     """Every deep algorithm on three environments: the table and the curves."""
-    from jaxq import papers
+    from jaxq.config import presets
 
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for path in sorted((ROOT / "results" / "classic").glob("*.json")):
@@ -212,7 +212,7 @@ def classic() -> str:
         longer = steps > 1.05 * rows["dqn", environment]["steps_per_seed"]
         return interval(row["final"]) + (f" in {steps:,}" if longer else "")
 
-    for name in papers.PAPERS:
+    for name in presets.PAPERS:
         cells = [cell(name, environment) for environment in environments]
         if any(cells):
             lines.append(f"| `{name}` | " + " | ".join(cells) + " |")

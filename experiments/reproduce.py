@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from jaxq import cli, flags
-from jaxq.config import Config
-from jaxq.fields import check_name
+from jaxq import cli
+from jaxq.config import flags
+from jaxq.config.config import Config
+from jaxq.config.fields import check_name
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from jaxq import results
-    from jaxq.run import Result
+    from jaxq.runs import results
+    from jaxq.runs.run import Result
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
 
@@ -100,7 +101,7 @@ def main() -> None:
     cli.set_up_jax(flags.Options())
     import numpy as np
 
-    from jaxq import files, run
+    from jaxq.runs import files, run
 
     facts, rows = published(arguments.target)
     result = run.run(config, output=arguments.runs, show_progress=True)
@@ -172,7 +173,7 @@ def draw(
     import matplotlib.figure
     import numpy as np
 
-    from jaxq import plots
+    from jaxq.runs import plots
 
     figure = matplotlib.figure.Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.subplots()

@@ -16,8 +16,9 @@ there are cores add compilation, but no speed.
 # of 16 episodes, 100 MB from 1,024 devices, once a round. What breaks first is
 # compilation: every device has an executable of its own, eight to a host, because one
 # program partitioned over devices has other bits than that of a single device (see
-# `jaxq.population`). Then the end: one process holds all curves, 6 GB for 10^6 such
-# members. Then waiting for one another at the end of a round; --shard has no rounds.
+# `jaxq.training.population`). Then the end: one process holds all curves, 6 GB for
+# 10^6 such members. Then waiting for one another at the end of a round; --shard has no
+# rounds.
 
 import dataclasses
 import json
@@ -32,8 +33,9 @@ from typing import Any
 import throughput
 import tyro
 
-from jaxq import cli, flags
-from jaxq.fields import check_name
+from jaxq import cli
+from jaxq.config import flags
+from jaxq.config.fields import check_name
 
 DEVICES = (1, 2, 4, 8)
 
@@ -62,9 +64,12 @@ def members(arguments: Arguments) -> dict[str, Any]:
     """Steps a second of plain seeds and of members of a sweep, in turns."""
     import numpy as np
 
-    from jaxq import blocks, packing, papers, population, programs, provenance
+    from jaxq.config import presets
+    from jaxq.runs import manifest
+    from jaxq.sweeps import packing
+    from jaxq.training import blocks, compiled, population
 
-    base = papers.compose(throughput.WORKLOADS[arguments.workload])
+    base = presets.compose(throughput.WORKLOADS[arguments.workload])
     devices = blocks.workers()
     rates = np.geomspace(1e-5, 1e-2, arguments.settings * arguments.seeds)
     count, cells = rates.size, {}
@@ -85,13 +90,13 @@ def members(arguments: Arguments) -> dict[str, Any]:
             )
             for i in range(len(packed.lanes))
         ]
-        before = programs.chunk._cache_size()  # type: ignore[attr-defined]
+        before = compiled.chunk._cache_size()  # type: ignore[attr-defined]
         trained = population.Population(program.config, program.env, found, None, count)
         trained.advance(4)
         cells[name] = {
             "width": packed.width,
             "mixed": packed.mixed,
-            "compilations": programs.chunk._cache_size() - before,  # type: ignore[attr-defined]
+            "compilations": compiled.chunk._cache_size() - before,  # type: ignore[attr-defined]
             "population": trained,
             "seconds": [],
         }
@@ -110,7 +115,7 @@ def members(arguments: Arguments) -> dict[str, Any]:
         "workload": arguments.workload,
         "members": count,
         "rows": rows,
-        "manifest": provenance.manifest(base.environment, devices, 0),
+        "manifest": manifest.manifest(base.environment, devices, 0),
     }
 
 
@@ -122,15 +127,17 @@ def forced(arguments: Arguments) -> dict[str, Any]:
     cli.set_up_jax(flags.Options(compilation_cache=False, platform="cpu"))
     import jax
 
-    from jaxq import blocks, papers, population, registry
+    from jaxq.config import presets
+    from jaxq.envs import make
+    from jaxq.training import blocks, population
 
     config = dataclasses.replace(
-        papers.compose(throughput.WORKLOADS[arguments.workload]),
+        presets.compose(throughput.WORKLOADS[arguments.workload]),
         num_seeds=8 * arguments.devices,
         seed_block=8,
     )
     began = time.monotonic()
-    env = registry.from_config(config)
+    env = make.from_config(config)
     found = blocks.layout(config, jax.devices())
     trained = population.Population(config, env, found)
     trained.advance(4)
@@ -170,7 +177,7 @@ def main() -> None:
         )  # fmt: skip
         found["devices"].append(json.loads(done.stdout.strip().splitlines()[-1]))
     if arguments.output:
-        from jaxq import files
+        from jaxq.runs import files
 
         files.write_json(arguments.output, found)
     print(table(found))

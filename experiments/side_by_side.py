@@ -21,8 +21,9 @@ import numpy as np
 import throughput
 import tyro
 
-from jaxq import cli, flags
-from jaxq.fields import ConfigError, check_name
+from jaxq import cli
+from jaxq.config import flags
+from jaxq.config.fields import ConfigError, check_name
 
 # Steps of all seeds in a chunk of Rejax's, a second or so on two CPU cores.
 PEER_CHUNK = {
@@ -128,9 +129,9 @@ def serve(name: str, seeds: int) -> None:
     everyone = throughput.population_of(config)
     steps = throughput.steps_per_chunk(config)
     everyone.advance()
-    from jaxq import provenance
+    from jaxq.runs import manifest
 
-    about = provenance.manifest(config.environment, everyone.devices, everyone.width)
+    about = manifest.manifest(config.environment, everyone.devices, everyone.width)
     print(json.dumps(about), flush=True)
     print("{}", flush=True)
     for _ in sys.stdin:

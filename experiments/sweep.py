@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Literal
 import arlbench
 import dqn
 
-from jaxq import cli, flags, spaces
-from jaxq.config import Config, ConfigError
-from jaxq.validation import validate
+from jaxq import cli
+from jaxq.config import flags
+from jaxq.config.config import Config, ConfigError
+from jaxq.config.validate import validate
+from jaxq.sweeps import search_space
 
 if TYPE_CHECKING:
-    from jaxq.sweep import Sweep
-    from jaxq.verdict import Verdict
+    from jaxq.sweeps.report import Verdict
+    from jaxq.sweeps.sweep import Sweep
 
 PRESETS = dqn.PRESETS | arlbench.PRESETS
 
@@ -83,10 +85,10 @@ def main(args: list[str] | None = None) -> None:
         run(config, settings, ranges, share, arguments)
 
 
-def check_setting(config: Config, setting: spaces.Setting) -> None:
+def check_setting(config: Config, setting: search_space.Setting) -> None:
     """Refuse a setting that cannot run, and say which it is."""
     try:
-        validate(spaces.apply(config, setting))
+        validate(search_space.apply(config, setting))
     except ConfigError as error:
         raise ConfigError(f"setting {setting}: {error}") from error
 
@@ -107,7 +109,7 @@ def read_share(text: str) -> tuple[int, int]:
     return int(index) - 1, int(count)
 
 
-def read_settings(arguments: Arguments) -> tuple[list[spaces.Setting], list[str]]:
+def read_settings(arguments: Arguments) -> tuple[list[search_space.Setting], list[str]]:
     """The settings, and the ranges they come from."""
     ways = {
         "grid": bool(arguments.grid),
@@ -124,49 +126,41 @@ def read_settings(arguments: Arguments) -> tuple[list[spaces.Setting], list[str]
     if bool(arguments.random) != bool(arguments.ranges):
         raise ConfigError("--random N and --ranges belong together.")
     words = list(arguments.grid or arguments.ranges)
-    ranges = [spaces.parse(word) for word in words]
+    ranges = [search_space.parse(word) for word in words]
     names = [r.field for r in ranges]
     if len(set(names)) < len(names):
         raise ConfigError(f"a field is given twice: {', '.join(names)}.")
     if arguments.settings:
-        return spaces.read(arguments.settings), []
+        return search_space.read(arguments.settings), []
     if arguments.grid:
-        return spaces.grid(ranges), words
+        return search_space.grid(ranges), words
     if arguments.random:
         draw = arguments.random, arguments.method, arguments.sample_seed
-        return spaces.sample(ranges, *draw), words
+        return search_space.sample(ranges, *draw), words
     return [], []
 
 
 def run(
     config: Config,
-    settings: list[spaces.Setting],
+    settings: list[search_space.Setting],
     ranges: list[str],
     share: tuple[int, int],
     arguments: Arguments,
 ) -> None:
     """Compute what is missing, and report."""
-    from jaxq import (
-        blocks,
-        computing,
-        files,
-        hosts,
-        provenance,
-        signals,
-        sweep,
-        sweep_files,
-    )
-    from jaxq import progress as bars
+    from jaxq.runs import files, manifest, progress, signals
+    from jaxq.sweeps import hosts, storage, sweep, workers
+    from jaxq.training import blocks
 
     signals.Stopper.end_process = True
     devices = blocks.workers(arguments.cpu_cores)
     if arguments.merge:
         target, *others = arguments.merge
-        sweep_files.read(target)
+        storage.read(target)
         with files.Lock(target):
-            copied = sweep_files.merge(target, others)
+            copied = storage.merge(target, others)
             print(f"{copied} blocks copied to {target}")
-            tried = sweep_files.load(target, devices, computed=False)
+            tried = storage.load(target, devices, computed=False)
             report(tried, target, arguments)
         return
     tried = sweep.make(config, settings, ranges, devices)
@@ -180,24 +174,24 @@ def run(
         stop = held.enter_context(signals.Stopper())
         if hosts.index() == 0:
             specs = {program.env.spec.name for program in tried.programs}
-            record = provenance.manifest(", ".join(sorted(specs)), devices, 0)
+            record = manifest.manifest(", ".join(sorted(specs)), devices, 0)
             directory.mkdir(parents=True, exist_ok=True)
             held.enter_context(files.Lock(directory, _lock(share)))
-            tried = sweep_files.begin(
+            tried = storage.begin(
                 tried, directory, record, devices, arguments.force_resume
             )
-        tried = computing.agree(tried, devices)
+        tried = workers.agree(tried, devices)
         total = sum(tried.steps(job) for job in tried.jobs[share[0] :: share[1]])
         shown = arguments.progress and hosts.index() == 0
-        with bars.Progress(total, 1, shown) as bar:
+        with progress.Progress(total, 1, shown) as bar:
             bar.say(sweep.describe(tried))
             bar.say(f"sweep: {directory}")
-            there = computing.run(tried, directory, devices, share, bar, stop)
+            there = workers.run(tried, directory, devices, share, bar, stop)
         if hosts.index() == 0:
             if there:
                 print(f"{there} blocks were there already")
             if share[1] == 1:
-                sweep_files.clear(directory, tried)
+                storage.clear(directory, tried)
                 report(tried, directory, arguments)
             else:
                 words = [cli.python(), sys.argv[0], "--merge", str(directory)]
@@ -214,11 +208,14 @@ def _lock(share: tuple[int, int]) -> str:
 
 def report(tried: "Sweep", directory: pathlib.Path, arguments: Arguments) -> None:
     """Rank, draw, and run the best setting again on fresh seeds."""
-    from jaxq import sweep_files, verdict
+    from jaxq.sweeps import report as sweeps_report
+    from jaxq.sweeps import storage
 
-    curves = sweep_files.collect(directory, tried)
-    verdicts = verdict.judge(tried, curves, arguments.score)
-    verdict.write(directory, tried, curves, verdicts, arguments.score, arguments.plot)
+    curves = storage.collect(directory, tried)
+    verdicts = sweeps_report.judge(tried, curves, arguments.score)
+    sweeps_report.write(
+        directory, tried, curves, verdicts, arguments.score, arguments.plot
+    )
     for found in verdicts:
         tell(tried, found, directory, arguments)
     print(f"\nsaved in {directory}")
@@ -232,10 +229,10 @@ def tell(
     of: str = "",
 ) -> None:
     """Print the table and its warnings, and confirm the best; of: which settings."""
-    from jaxq import verdict
+    from jaxq.sweeps import report as sweeps_report
 
     print(f"\n{found.environment}, {arguments.score} return{of}:")
-    print(verdict.table(tried, found, arguments.top))
+    print(sweeps_report.table(tried, found, arguments.top))
     for text in found.warnings:
         print(f"warning: {text}")
     if found.rows[0].diverged:
@@ -249,7 +246,10 @@ def confirm(
     """Run the best setting again on seeds that it was not chosen by."""
     import numpy as np
 
-    from jaxq import blocks, checkpoint, run, statistics, verdict
+    from jaxq.runs import checkpoint, run
+    from jaxq.stats import intervals
+    from jaxq.sweeps import report as sweeps_report
+    from jaxq.training import blocks
 
     config = tried.configs[found.best]
     program = next(i for i, p in enumerate(tried.programs) if found.best in p.settings)
@@ -261,7 +261,7 @@ def confirm(
     seeds = config.num_seeds if seeds is None else seeds
     if not seeds:
         return
-    fresh = verdict.confirmation(config, seeds)
+    fresh = sweeps_report.confirmation(config, seeds)
     root = directory / "confirmed"
     before = [path.parent for path in root.rglob("config.json")]
     same = [path for path in before if flags.read_config(path) == fresh]
@@ -282,7 +282,7 @@ def confirm(
         "final": summary["final_eval_return"]["per_seed"],
         "area": summary["mean_eval_return_over_steps"],
     }
-    again = statistics.bootstrap_iqm(np.array(per_seed[arguments.score])[:, None])
+    again = intervals.bootstrap_iqm(np.array(per_seed[arguments.score])[:, None])
     iqm, low, high = (float(part[0]) for part in again)
     if diverged := len(summary["diverged_seeds"]):
         print(f"warning: {diverged} fresh seeds have diverged.")

@@ -9,10 +9,10 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from jaxq import cli
-from jaxq.config import Config
+from jaxq.config.config import Config
 
 if TYPE_CHECKING:
-    from jaxq.run import Extras
+    from jaxq.runs.run import ExtraMetrics
 
 BASE = Config(
     algorithm="tabular_q",
@@ -53,15 +53,19 @@ PRESETS = {
 }
 
 
-def exact_values(config: Config) -> "Extras":
+def exact_values(config: Config) -> "ExtraMetrics":
     """Error of the table, and the exact return and length of its greedy policy."""
     import jax
     import numpy as np
 
-    from jaxq import build, ensembles, exact, finite, papers, run
-    from jaxq.config import ConfigError
+    from jaxq.agents import factory
+    from jaxq.config import presets
+    from jaxq.config.config import ConfigError
+    from jaxq.envs import gymnax_mdps, mdp
+    from jaxq.networks import ensemble
+    from jaxq.runs import run
 
-    config = papers.compose(config)
+    config = presets.compose(config)
     if config.network != "table" or config.ensemble_size > 1:
         raise ConfigError(
             f"algorithm = {config.algorithm!r} with network = {config.network!r} and "
@@ -69,21 +73,21 @@ def exact_values(config: Config) -> "Extras":
             "with Q*. Use experiments/dqn.py."
         )
     twin = config.algorithm == "double_q_learning"
-    head = ensembles.twin() if twin else build.make_head(config)
+    head = ensemble.double_table() if twin else factory.make_head(config)
     q_values = jax.jit(jax.vmap(jax.vmap(head.q_values)))
-    model = finite.model(config)
-    optimum = exact.value_iteration(model, config.discount)
-    met = exact.reachable(model)
+    model = gymnax_mdps.from_config(config)
+    optimum = mdp.value_iteration(model, config.discount)
+    met = mdp.reachable(model)
 
     def measure(params: Any) -> dict[str, np.ndarray]:
         tables = np.asarray(q_values(params["table"]))
         errors = np.abs(tables - optimum)[:, met].max(axis=(1, 2))
-        plays = [exact.play(model, exact.greedy_policy(table)) for table in tables]
+        plays = [mdp.play(model, mdp.greedy_policy(table)) for table in tables]
         returns, lengths = np.transpose(plays)
         return {"q_error": errors, "exact_return": returns, "exact_length": lengths}
 
-    best = exact.play(model, exact.greedy_policy(optimum.round(9)))[0]
-    return run.Extras(measure, {"policy of Q*": best})
+    best = mdp.play(model, mdp.greedy_policy(optimum.round(9)))[0]
+    return run.ExtraMetrics(measure, {"policy of Q*": best})
 
 
 if __name__ == "__main__":

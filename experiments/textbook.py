@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from jaxq import cli, flags, papers
-from jaxq.config import Config
+from jaxq import cli
+from jaxq.config import flags, presets
+from jaxq.config.config import Config
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,21 +68,23 @@ def play(
     import jax.numpy as jnp
     import numpy as np
 
-    from jaxq import algorithms, programs, registry, train
+    from jaxq.agents import algorithms
+    from jaxq.envs import make
+    from jaxq.training import compiled, loop
     from jaxq.types import seed_axes
 
-    config = papers.compose(dataclasses.replace(config, environment=environment))
-    env = registry.from_config(config)
-    traced = programs.traced(config)
+    config = presets.compose(dataclasses.replace(config, environment=environment))
+    env = make.from_config(config)
+    traced = compiled.traced(config)
 
-    def start(key: Any) -> train.RunState:
-        return train.init(key, algorithms.make(traced, env.spec), env, 1)
+    def start(key: Any) -> loop.RunState:
+        return loop.init(key, algorithms.make(traced, env.spec), env, 1)
 
-    def advance(rate: Any, key: Any, state: train.RunState) -> Any:
+    def advance(rate: Any, key: Any, state: loop.RunState) -> Any:
         settings = dataclasses.replace(traced, learning_rate=rate)
 
-        def step(state: train.RunState, _: None) -> Any:
-            state, said = train.iteration(settings, env, key, state)
+        def step(state: loop.RunState, _: None) -> Any:
+            state, said = loop.iteration(settings, env, key, state)
             done = said.terminated | said.truncated
             small = said.action.astype(jnp.uint8), said.reward, done
             return state, jax.tree.map(lambda leaf: leaf[0, 0], small)
@@ -184,7 +187,7 @@ def draw(path: pathlib.Path, bias: dict, walk: dict, published: dict) -> None:
     import matplotlib.figure
     import numpy as np
 
-    from jaxq import plots
+    from jaxq.runs import plots
 
     figure = matplotlib.figure.Figure(figsize=(10, 4.0), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -234,14 +237,14 @@ def main() -> None:
     cli.set_up_jax(flags.Options())
     import jax
 
-    from jaxq import files, provenance
+    from jaxq.runs import files, manifest
 
     published = json.loads((ROOT / "published/sutton_barto_tabular.json").read_text())
     bias = maximization_bias(arguments, published)
     walk = cliff(arguments, published)
     for name in ("figures", "tables"):
         (arguments.output / name).mkdir(parents=True, exist_ok=True)
-    record = provenance.manifest("textbook", jax.devices()[:1], arguments.bias_runs)
+    record = manifest.manifest("textbook", jax.devices()[:1], arguments.bias_runs)
     table = {"maximization_bias": bias, "cliff": walk, "manifest": record}
     files.write_json(arguments.output / "tables" / "textbook.json", table)
     draw(arguments.output / "figures" / "textbook.png", bias, walk, published)

@@ -93,12 +93,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tyro
 
-from jaxq import cli, flags, papers
-from jaxq.config import Config
-from jaxq.fields import check_name
+from jaxq import cli
+from jaxq.config import flags, presets
+from jaxq.config.config import Config
+from jaxq.config.fields import check_name
 
 if TYPE_CHECKING:
-    from jaxq.population import Population
+    from jaxq.training.population import Population
 
 CARTPOLE = Config(
     environment="CartPole-v1",
@@ -123,17 +124,17 @@ WORKLOADS = {
         buffer_size=100_000, warmup_steps=5_000, target_period=1_000,
     ),
     # The settings of purejaxql.
-    "w3_cartpole": papers.preset(
+    "w3_cartpole": presets.preset(
         "pqn", environment="CartPole-v1", hidden_sizes=(256, 256), num_envs=32,
         rollout_length=64, num_minibatches=16, num_epochs=4, total_steps=10**9,
         eval_points=1,
     ),
-    "w3_breakout": papers.preset(
+    "w3_breakout": presets.preset(
         "pqn", environment="Breakout-MinAtar", num_envs=128, rollout_length=32,
         num_minibatches=32, num_epochs=2, total_steps=10**9, eval_points=1,
     ),
     # The settings of Rejax's own PQN.
-    "w3_rejax": papers.preset(
+    "w3_rejax": presets.preset(
         "pqn", environment="CartPole-v1", hidden_sizes=(64, 64), num_envs=16,
         rollout_length=128, num_minibatches=16, num_epochs=5, total_steps=10**9,
         eval_points=1,
@@ -181,27 +182,28 @@ def workload(name: str, seeds: int) -> Config:
 
 def population_of(config: Config, cores: int = 0) -> "Population":
     """All seeds of a configuration, on all devices."""
-    from jaxq import blocks, memory, population, registry
+    from jaxq.envs import make
+    from jaxq.training import blocks, memory, population
 
-    env = registry.from_config(config)
-    each = memory.need(papers.compose(config), env)
+    env = make.from_config(config)
+    each = memory.need(presets.compose(config), env)
     layout = blocks.layout(config, blocks.workers(cores), each.update)
     return population.Population(config, env, layout)
 
 
 def steps_per_chunk(config: Config) -> int:
     """Environment steps of all seeds in a chunk."""
-    from jaxq import plan
+    from jaxq.config import loop_lengths
 
-    iterations = plan.plan(config).chunk_iterations
+    iterations = loop_lengths.loop_lengths(config).chunk_iterations
     return iterations * config.num_seeds * steps_per_iteration(config)
 
 
 def steps_per_iteration(config: Config) -> int:
     """Environment steps of a seed in an iteration."""
-    from jaxq import plan
+    from jaxq.config import loop_lengths
 
-    return plan.plan(config).rollout_length * config.num_envs
+    return loop_lengths.loop_lengths(config).rollout_length * config.num_envs
 
 
 def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
@@ -210,7 +212,10 @@ def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
     config = workload(name, seeds)
     options = flags.Options(compilation_cache=False, cpu_cores=arguments.cpu_cores)
     cli.set_up_jax(options, config)
-    from jaxq import memory, plan, provenance, registry
+    from jaxq.config import loop_lengths
+    from jaxq.envs import make
+    from jaxq.runs import manifest
+    from jaxq.training import memory
 
     changes = {
         "seed_block": arguments.seed_block,
@@ -220,9 +225,9 @@ def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
     }
     changes = {field: value for field, value in changes.items() if value}
     config = dataclasses.replace(config, **changes)  # type: ignore[arg-type]
-    loop = plan.plan(config)
-    env = registry.from_config(config)
-    need = memory.need(papers.compose(config), env)
+    lengths = loop_lengths.loop_lengths(config)
+    env = make.from_config(config)
+    need = memory.need(presets.compose(config), env)
     everyone = population_of(config, arguments.cpu_cores)
     started = time.monotonic()
     everyone.advance()
@@ -233,7 +238,7 @@ def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
         everyone.advance()
         seconds.append(time.monotonic() - before)
     steps = steps_per_chunk(config)
-    updates = loop.chunk_iterations * loop.num_updates * seeds
+    updates = lengths.chunk_iterations * lengths.num_updates * seeds
     used, width = everyone.devices, everyone.width
     # Before the ceilings are measured, whose arrays are large.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -254,10 +259,10 @@ def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
         "seconds_per_chunk": seconds,
         "bytes_per_transition": None
         if config.rollout_length
-        else need.experience / (loop.buffer_rows * config.num_envs),
+        else need.experience / (lengths.buffer_rows * config.num_envs),
         "peak_host_bytes": 1024 * peak,
         "peak_device_bytes": stats.get("peak_bytes_in_use"),
-        "manifest": provenance.manifest(env.spec.name, used, width),
+        "manifest": manifest.manifest(env.spec.name, used, width),
     }
 
 
@@ -266,7 +271,8 @@ def update_floor(config: Config, env: Any, used: list[Any]) -> float:
     import jax
     import jax.numpy as jnp
 
-    from jaxq import algorithms, memory
+    from jaxq.agents import algorithms
+    from jaxq.training import memory
 
     agent = algorithms.make(config, env.spec)
     keys = jax.random.split(jax.random.key(0), 2)

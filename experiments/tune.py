@@ -13,9 +13,11 @@ from typing import Any, Literal
 
 import sweep as sweeps
 
-from jaxq import cli, flags, spaces
-from jaxq.config import Config, ConfigError
-from jaxq.validation import validate
+from jaxq import cli
+from jaxq.config import flags
+from jaxq.config.config import Config, ConfigError
+from jaxq.config.validate import validate
+from jaxq.sweeps import search_space
 
 MAX_REFUSED = 100  # settings in a row that cannot run, until the search gives up
 
@@ -39,7 +41,7 @@ def main(args: list[str] | None = None) -> None:
         )
         validate(config)
         sweeps.check_search(arguments)
-        ranges = [spaces.parse(word) for word in arguments.ranges]
+        ranges = [search_space.parse(word) for word in arguments.ranges]
         if not ranges or arguments.trials < 1:
             raise ConfigError("give at least one of --ranges, and --trials above 0.")
         for r in ranges:
@@ -61,7 +63,7 @@ def main(args: list[str] | None = None) -> None:
         run(config, ranges, arguments)
 
 
-def suggest(trial: Any, r: spaces.Range) -> Any:
+def suggest(trial: Any, r: search_space.ParameterRange) -> Any:
     """A value that a trial of Optuna's proposes for a range."""
     if r.values:
         return r.values[trial.suggest_categorical(r.field, list(range(len(r.values))))]
@@ -71,13 +73,17 @@ def suggest(trial: Any, r: spaces.Range) -> Any:
     return min(max(float(f"{value:.6g}"), r.low), r.high)
 
 
-def run(config: Config, ranges: list[spaces.Range], arguments: Arguments) -> None:
+def run(
+    config: Config, ranges: list[search_space.ParameterRange], arguments: Arguments
+) -> None:
     """Try settings until there are enough."""
     import numpy as np
     import optuna
     from optuna.storages import journal
 
-    from jaxq import blocks, files, signals, sweep
+    from jaxq.runs import files, signals
+    from jaxq.sweeps import sweep
+    from jaxq.training import blocks
 
     signals.Stopper.end_process = True
     devices = blocks.workers(arguments.cpu_cores)
@@ -116,12 +122,15 @@ def run(config: Config, ranges: list[spaces.Range], arguments: Arguments) -> Non
 
 
 def ask(
-    study: Any, config: Config, ranges: list[spaces.Range], devices: list[Any]
-) -> tuple[Any, spaces.Setting]:
+    study: Any,
+    config: Config,
+    ranges: list[search_space.ParameterRange],
+    devices: list[Any],
+) -> tuple[Any, search_space.Setting]:
     """The next trial whose setting can run, and that setting."""
     import optuna
 
-    from jaxq import sweep
+    from jaxq.sweeps import sweep
 
     for _ in range(MAX_REFUSED):
         trial = study.ask()
@@ -139,15 +148,15 @@ def ask(
 
 
 def known(
-    study: Any, trials: list[tuple[Any, spaces.Setting]]
-) -> list[tuple[Any, spaces.Setting]]:
+    study: Any, trials: list[tuple[Any, search_space.Setting]]
+) -> list[tuple[Any, search_space.Setting]]:
     """The trials of new settings; the others get what theirs reached before.
 
     Every trial has the same seeds, so that it would reach it again.
     """
     import optuna
 
-    from jaxq import ranking
+    from jaxq.sweeps import ranking
 
     done = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
     before = {json.dumps(old.user_attrs["setting"]): old for old in done}
@@ -167,24 +176,26 @@ def known(
 
 def attempt(
     study: Any,
-    trials: list[tuple[Any, spaces.Setting]],
+    trials: list[tuple[Any, search_space.Setting]],
     config: Config,
     devices: list[Any],
     arguments: Arguments,
 ) -> None:
     """Train the seeds of some trials side by side, and tell what they reached."""
-    from jaxq import computing, ranking, statistics, sweep
+    from jaxq.stats import intervals
+    from jaxq.sweeps import ranking, sweep
+    from jaxq.sweeps import workers as sweeps_workers
 
     if not trials:
         return
     tried = sweep.make(config, [setting for _, setting in trials], [], devices)
-    workers = computing.Workers(tried, devices)
+    workers = sweeps_workers.Workers(tried, devices)
     curves = sweep.assemble(tried, dict(workers.train(tried.jobs)))
     scores = ranking.scores(curves, arguments.score)
     for trial, setting in trials:
-        index = tried.configs.index(spaces.apply(config, setting))
+        index = tried.configs.index(search_space.apply(config, setting))
         own, diverged = scores[index], curves[index].arrays["diverged"][:, -1]
-        value = float(statistics.iqm(own))
+        value = float(intervals.iqm(own))
         trial.set_user_attr("setting", setting)
         trial.set_user_attr("scores", [float(score) for score in own])
         trial.set_user_attr("diverged", int(diverged.sum()))
@@ -204,25 +215,26 @@ def report(
     """Rank the trials, and run the best again on fresh seeds."""
     import numpy as np
 
-    from jaxq import ranking, sweep, verdict
+    from jaxq.sweeps import ranking, sweep
+    from jaxq.sweeps import report as sweeps_report
 
     found: dict[Config, tuple[dict[str, Any], Any]] = {}
     for trial in done:
-        setting = spaces.from_json(trial.user_attrs["setting"])
-        own = spaces.apply(config, setting)
+        setting = search_space.from_json(trial.user_attrs["setting"])
+        own = search_space.apply(config, setting)
         found.setdefault(own, (setting, trial))
     settings = [setting for setting, _ in found.values()]
     values = np.array([trial.user_attrs["scores"] for _, trial in found.values()])
     diverged = [trial.user_attrs.get("diverged", 0) for _, trial in found.values()]
     rows = ranking.rank(values, np.array(diverged))
-    ranges = [spaces.parse(word) for word in arguments.ranges]
+    ranges = [search_space.parse(word) for word in arguments.ranges]
     warnings = ranking.at_edge(settings, rows[0].setting, ranges)
-    judged = verdict.Verdict(config.environment, rows, warnings)
+    judged = sweeps_report.Verdict(config.environment, rows, warnings)
     words = list(arguments.ranges)
     tried = sweep.make(config, settings, words, devices, computed=False)
-    verdict.write_table(directory, tried, [judged])
+    sweeps_report.write_table(directory, tried, [judged])
     if arguments.plot:
-        verdict.draw(directory, tried, judged)
+        sweeps_report.draw(directory, tried, judged)
     sweeps.tell(tried, judged, directory, arguments, f" of {len(done)} trials")
     print(f"\nsaved in {directory}")
 

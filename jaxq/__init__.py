@@ -1,12 +1,43 @@
-"""jaxq: value-based reinforcement learning in JAX, many seeds in one compiled program.
+"""Value-based reinforcement learning in JAX: many seeds, one compiled program.
 
     from jaxq import Config, run
-    result = run.run(Config(environment="CartPole-v1", num_seeds=10))
+    result = run(Config(environment="CartPole-v1", num_seeds=10))
 
-Importing this package imports neither jax nor gymnax; its modules do.
+Importing this package imports neither jax nor gymnax: each public name is imported when
+it is first used.
 """
 
-from jaxq.config import Config, ConfigError
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from jaxq.config.config import Config
+from jaxq.config.fields import ConfigError
+
+if TYPE_CHECKING:
+    from jaxq.agents.algorithms import register as register
+    from jaxq.config.presets import preset as preset
+    from jaxq.envs.adapter import adapt as adapt
+    from jaxq.runs.run import Result as Result
+    from jaxq.runs.run import run as run
 
 __version__ = "0.1.0"
-__all__ = ["Config", "ConfigError"]
+
+_LAZY = {
+    "Result": "jaxq.runs.run",
+    "adapt": "jaxq.envs.adapter",
+    "preset": "jaxq.config.presets",
+    "register": "jaxq.agents.algorithms",
+    "run": "jaxq.runs.run",
+}
+__all__ = ["Config", "ConfigError", *_LAZY]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used (PEP 562)."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'jaxq' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

@@ -11,13 +11,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NoReturn
 
-from jaxq import flags
-from jaxq.config import Config, ConfigError
-from jaxq.fields import CheckpointError, Locked
-from jaxq.validation import validate
+from jaxq.config import flags
+from jaxq.config.config import Config, ConfigError
+from jaxq.config.fields import CheckpointError, Locked
+from jaxq.config.validate import validate
 
 if TYPE_CHECKING:
-    from jaxq.run import Extras, Result
+    from jaxq.runs.run import ExtraMetrics, Result
 
 BAD_INPUT, IN_USE, ALL_DIVERGED, DAMAGED, CANNOT_WRITE, INTERRUPTED = 2, 3, 5, 6, 7, 130
 
@@ -50,7 +50,7 @@ def set_up_jax(
     if options.platform != "auto":
         jax.config.update("jax_platforms", options.platform.replace("gpu", "cuda"))
     if join:
-        from jaxq import hosts
+        from jaxq.sweeps import hosts
 
         hosts.start(join)
     try:
@@ -86,7 +86,7 @@ def main(
     presets: Mapping[str, Config],
     description: str | None,
     args: list[str] | None = None,
-    extras: Callable[[Config], "Extras"] | None = None,
+    extras: Callable[[Config], "ExtraMetrics"] | None = None,
 ) -> "Result":
     """Run an experiment from the command line; exits with a code on failure.
 
@@ -115,7 +115,8 @@ def main(
             )
         again += _to_go_on(options)
         set_up_jax(options, config)
-        from jaxq import blocks, run, signals
+        from jaxq.runs import run, signals
+        from jaxq.training import blocks
 
         signals.Stopper.end_process = args is None
 

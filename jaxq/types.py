@@ -106,23 +106,36 @@ class Network(NamedTuple):
     """A function from an observation to the output for all actions.
 
     init: (key, observation) -> params
-    apply: (key, params, observation) -> output; the key is for noise, None for none
-    head: what the output means
-    begin: (key) -> memory at the start of an episode
-    step: (key, params, memory, observation) -> (output, memory), where there is a
-        memory; None stands for `apply`
-    absorb: (params, observation[B]) -> params with new statistics of the inputs, for
-        networks that keep some
+    apply: (key, params, observation) -> output, from the memory at the start of an
+        episode; the key is for noise, None for none
+    head: how the output represents returns
+    step: (key, params, memory, observation) -> (output, memory)
+    initial_memory: (key) -> memory at the start of an episode
+    update_batch_stats: (params, observation[B]) -> params with new statistics of the
+        inputs, for batch normalisation
     """
 
     init: Callable[[Key, Array], PyTree]
     apply: Callable[[Key | None, PyTree, Array], PyTree]
     head: Head
-    begin: Callable[[Key], PyTree] = lambda key: ()
-    step: (
-        Callable[[Key | None, PyTree, PyTree, Array], tuple[PyTree, PyTree]] | None
-    ) = None
-    absorb: Callable[[PyTree, Array], PyTree] | None = None
+    step: Callable[[Key | None, PyTree, PyTree, Array], tuple[PyTree, PyTree]]
+    initial_memory: Callable[[Key], PyTree] = lambda key: ()
+    update_batch_stats: Callable[[PyTree, Array], PyTree] | None = None
+
+
+def feed_forward(
+    init: Callable[[Key, Array], PyTree],
+    apply: Callable[[Key | None, PyTree, Array], PyTree],
+    head: Head,
+) -> Network:
+    """A network without memory: `step` passes the empty memory through."""
+
+    def step(
+        key: Key | None, params: PyTree, memory: PyTree, observation: Array
+    ) -> tuple[PyTree, PyTree]:
+        return apply(key, params, observation), memory
+
+    return Network(init, apply, head, step)
 
 
 class LossInfo(NamedTuple):
@@ -159,7 +172,7 @@ class Agent(NamedTuple):
     """An algorithm as pure functions; the training loop knows nothing else.
 
     init: (key, example: Step) -> AgentState
-    begin: (key) -> memory of one environment at the start of an episode
+    initial_memory: (key) -> memory of one environment at the start of an episode
     act: (key, state, memory, observation, epsilon, explore) -> (action, memory), for
         one environment; `explore` is False for the policy that is evaluated
     observe: (key, state, rollout: Step[T, E]) -> AgentState
@@ -171,7 +184,7 @@ class Agent(NamedTuple):
     """
 
     init: Callable[[Key, Step], Any]
-    begin: Callable[[Key], PyTree]
+    initial_memory: Callable[[Key], PyTree]
     act: Callable[[Key, Any, PyTree, Array, Array, bool], tuple[Array, PyTree]]
     observe: Callable[[Key, Any, Step], Any]
     update: Callable[[Key, Any, Array], tuple[Any, UpdateMetrics]]

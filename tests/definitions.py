@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
-from jaxq import heads, histograms
-from jaxq.types import Network, Transition
+from jaxq.rl import categorical as rl_categorical
+from jaxq.rl import heads
+from jaxq.types import Transition, feed_forward
 
 
 def softmax(x):
@@ -137,7 +138,7 @@ def categorical(size, low, high):
     def backup(reward, discount, output):
         return project([reward + discount * z for z in atoms], softmax(output), atoms)
 
-    return _histogram(histograms.categorical(size, low, high), atoms, backup)
+    return _histogram(rl_categorical.categorical(size, low, high), atoms, backup)
 
 
 def two_hot(size, low, high):
@@ -146,7 +147,7 @@ def two_hot(size, low, high):
     def backup(reward, discount, output):
         return project([reward + discount * softmax(output) @ atoms], [1.0], atoms)
 
-    return _histogram(histograms.two_hot(size, low, high), atoms, backup)
+    return _histogram(rl_categorical.two_hot(size, low, high), atoms, backup)
 
 
 def hl_gauss(size, low, high, sigma=0.75):
@@ -159,7 +160,7 @@ def hl_gauss(size, low, high, sigma=0.75):
         cumulative = scipy.stats.norm.cdf(edges, mean, sigma * width)
         return np.diff(cumulative) / (cumulative[-1] - cumulative[0])
 
-    return _histogram(histograms.hl_gauss(size, low, high, sigma), centres, backup)
+    return _histogram(rl_categorical.hl_gauss(size, low, high, sigma), centres, backup)
 
 
 ALL = {
@@ -181,7 +182,7 @@ STATES, ACTIONS = 4, 3
 
 def table_network(head, view=lambda row: row):
     """Outputs are a view of a row of a parameter table [S, A, K]."""
-    return Network(
+    return feed_forward(
         lambda key, observation: None,
         lambda key, params, observation: view(params[observation]),
         head,

@@ -8,8 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from mdps import ConstantReward, Corridor, Gauntlet
 
-from jaxq import algorithms, catalogue, environments, papers, plan, programs, types
-from jaxq.config import Config
+from jaxq import types
+from jaxq.agents import algorithms
+from jaxq.config import loop_lengths, presets
+from jaxq.config.config import Config
+from jaxq.envs import adapter, gymnax_facts
+from jaxq.training import compiled
 
 # The loop on CartPole, for a second or so.
 TINY = Config(
@@ -86,7 +90,7 @@ CHANGES = {
 def config(name, **changes):
     base = TABLE if name in TABULAR else DEEP
     fields = CHANGES.get(name, {}) | {"algorithm": name} | changes
-    return papers.compose(dataclasses.replace(base, **fields))
+    return presets.compose(dataclasses.replace(base, **fields))
 
 
 TABULAR = tuple(algorithm.__name__ for algorithm in algorithms.TABULAR)
@@ -99,19 +103,19 @@ ROLLOUTS = ("watkins_q_lambda", "peng_q_lambda", "pqn", "pqn_rnn")
 
 @functools.cache
 def gauntlet():
-    return environments.adapt(
-        Gauntlet(), table=catalogue.TableIndex(7 * 27, Gauntlet.row)
+    return adapter.adapt(
+        Gauntlet(), table=gymnax_facts.TableIndex(7 * 27, Gauntlet.row)
     )
 
 
 @functools.cache
 def corridor():
-    return environments.adapt(Corridor())
+    return adapter.adapt(Corridor())
 
 
 @functools.cache
 def constant():
-    return environments.adapt(ConstantReward())
+    return adapter.adapt(ConstantReward())
 
 
 class Trained:
@@ -119,18 +123,18 @@ class Trained:
 
     def __init__(self, config, env, seeds=(0,)):
         self.config, self.env = config, env
-        self.traced = programs.traced(config)
-        self.keys = programs.make_keys(np.uint32(seeds))
-        self.state = programs.start(self.traced, self.keys, env=env)
+        self.traced = compiled.traced(config)
+        self.keys = compiled.make_keys(np.uint32(seeds))
+        self.state = compiled.start(self.traced, self.keys, env=env)
 
     def chunk(self, state):
         # Donated: hand over a copy.
         state = jax.tree.map(jnp.array, state)
-        return programs.chunk(self.traced, self.keys, state, env=self.env)
+        return compiled.chunk(self.traced, self.keys, state, env=self.env)
 
     def train(self):
-        loop = plan.plan(self.config)
-        for _ in range(loop.num_points * loop.point_chunks):
+        lengths = loop_lengths.loop_lengths(self.config)
+        for _ in range(lengths.num_points * lengths.point_chunks):
             self.state = self.chunk(self.state)
         return self
 
@@ -138,7 +142,7 @@ class Trained:
         """Values of the last of some observations, from the start of an episode."""
         agent = algorithms.make(self.config, self.env.spec)
         state = lane(self.state, seed).agent
-        memory = agent.begin(jax.random.key(0))
+        memory = agent.initial_memory(jax.random.key(0))
         for observation in observations[:-1]:
             _, memory = agent.act(
                 jax.random.key(0), state, memory, observation, jnp.float32(0), False

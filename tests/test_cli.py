@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from jaxq import cli, progress
+from jaxq import cli
+from jaxq.runs import progress
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TINY = (

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxq import losses
+from jaxq.rl import losses
 from jaxq.types import LossFunction, Network
 
 

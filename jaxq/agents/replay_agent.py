@@ -1,0 +1,128 @@
+"""Agents: a network and a loss, with a way of acting and of using experience."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxq.agents import learner
+from jaxq.config.config import Config
+from jaxq.replay.stores import Store
+from jaxq.rl import exploration
+from jaxq.types import (
+    Agent,
+    Array,
+    Counter,
+    Key,
+    LearnerState,
+    LossFunction,
+    Network,
+    PyTree,
+    Step,
+    Transition,
+    UpdateMetrics,
+    counter,
+)
+
+
+class ReplayAgentState(NamedTuple):
+    """State of an agent that learns from a store of experience."""
+
+    learner: LearnerState
+    store: PyTree
+    updates: Counter  # gradient steps done
+
+
+def replay_agent(
+    network: Network, policy: Network, loss: LossFunction, store: Store, config: Config
+) -> Agent:
+    """An agent that learns from examples drawn from a store.
+
+    Args:
+        network: its parameters are learned.
+        policy: acts with the same parameters.
+        loss: of one example.
+        store: of experience.
+        config: exploration, optimizer and target refresh.
+    """
+    optimizer = learner.make_optimizer(config)
+
+    def init(key: Key, example: Step) -> ReplayAgentState:
+        example = example._replace(memory=policy.initial_memory(jax.random.key(0)))
+        return ReplayAgentState(
+            learner=learner.init_learner(key, network, optimizer, example.observation),
+            store=store.init(example),
+            updates=counter(),
+        )
+
+    def observe(key: Key, state: ReplayAgentState, rollout: Step) -> ReplayAgentState:
+        del key
+        return state._replace(store=store.add(state.store, rollout))
+
+    def update(
+        key: Key, state: ReplayAgentState, epsilon: Array
+    ) -> tuple[ReplayAgentState, UpdateMetrics]:
+        sample_key, loss_key = jax.random.split(key)
+        sample = store.sample(sample_key, state.store, state.updates.value)
+        example = sample.example
+        if isinstance(example, Transition):
+            example = example._replace(epsilon=jnp.full(sample.weight.shape, epsilon))
+        stepped, priority, metrics = learner.gradient_step(
+            loss_key,
+            state.learner,
+            example,
+            sample.weight,
+            state.updates.value,
+            config=config,
+            loss=loss,
+            optimizer=optimizer,
+            update_batch_stats=network.update_batch_stats,
+        )
+        kept = store.update_priorities(state.store, sample, priority)
+        updates = Counter(state.updates.value + 1)
+        return ReplayAgentState(stepped, kept, updates), metrics
+
+    return assemble(policy, config, init, observe, update)
+
+
+def assemble(
+    policy: Network, config: Config, init: Callable, observe: Callable, update: Callable
+) -> Agent:
+    """An agent whose memory, actions and values are those of its policy network.
+
+    Exploring, the network gets a key for its noise; evaluated, it gets none, and the
+    policy is greedy but for epsilon.
+    """
+
+    def values(
+        key: Key | None, state: PyTree, memory: PyTree, observation: Array
+    ) -> tuple[Array, PyTree]:
+        params = state.learner.params
+        output, memory = policy.step(key, params, memory, observation)
+        return policy.head.q_values(output), memory
+
+    def act(
+        key: Key,
+        state: PyTree,
+        memory: PyTree,
+        observation: Array,
+        epsilon: Array,
+        explore: bool,
+    ) -> tuple[Array, PyTree]:
+        network_key, action_key = jax.random.split(key)
+        q_values, memory = values(
+            network_key if explore else None, state, memory, observation
+        )
+        if explore and config.exploration == "boltzmann":
+            action = exploration.boltzmann(
+                action_key, q_values, config.temperature, epsilon
+            )
+        else:
+            action = exploration.epsilon_greedy(action_key, q_values, epsilon)
+        return action, memory
+
+    def q_values(state: PyTree, memory: PyTree, observation: Array) -> Array:
+        return values(None, state, memory, observation)[0]
+
+    return Agent(init, policy.initial_memory, act, observe, update, q_values)

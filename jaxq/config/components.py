@@ -1,0 +1,135 @@
+"""The fields of the parts that algorithms are composed of.
+
+Every part can be switched on by hand, for instance `--algorithm dqn --head quantile
+--prioritized`; the algorithms named in `jaxq.config.presets` switch on their own.
+"""
+
+import dataclasses
+from typing import Annotated, Literal
+
+from jaxq.config.fields import (
+    TRACED,
+    Count,
+    Positive,
+    Probability,
+    Range,
+)
+
+Value = Annotated[float, Range(-1e9, 1e9), TRACED]
+NotNegative = Annotated[float, Range(0), TRACED]
+
+
+@dataclasses.dataclass(frozen=True)
+class Components:
+    """What distinguishes one algorithm from another."""
+
+    # -- what the network says of a return ---------------------------------------------
+    head: Literal[
+        "scalar",
+        "categorical",
+        "hl_gauss",
+        "two_hot",
+        "quantile",
+        "implicit_quantile",
+        "fully_parameterized",
+    ] = "scalar"
+    """The expected return; its distribution on fixed atoms (C51); a histogram of the
+    expected return (HL-Gauss, two-hot); or quantiles at fixed, sampled (IQN) or
+    proposed (FQF) fractions."""
+    num_atoms: Annotated[int, Range(2, 10_000)] = 51
+    """categorical, hl_gauss, two_hot: atoms, or bins."""
+    v_min: Value = -10.0
+    """categorical, hl_gauss, two_hot: smallest return."""
+    v_max: Value = 10.0
+    """categorical, hl_gauss, two_hot: largest return."""
+    hl_gauss_sigma: Positive = 0.75
+    """hl_gauss: standard deviation of the target, in widths of a bin."""
+    num_quantiles: Count = 200
+    """quantile, fully_parameterized: fractions."""
+    quantile_samples: Count = 64
+    """implicit_quantile: fractions drawn for the estimate (N)."""
+    target_samples: Count = 64
+    """implicit_quantile: fractions drawn for the target (N')."""
+    policy_samples: Count = 32
+    """implicit_quantile: fractions drawn to choose an action (K)."""
+    num_cosines: Count = 64
+    """implicit_quantile, fully_parameterized: cosines that embed a fraction."""
+    fraction_learning_rate: Positive = 2.5e-9
+    """fully_parameterized: step size of RMSprop on the proposed fractions."""
+    fraction_entropy: NotNegative = 0.0
+    """fully_parameterized: weight of the entropy of the proposed fractions."""
+    value_rescaling: bool = False
+    """scalar, quantile: estimate h(return), h(x) = sign(x) (sqrt(|x| + 1) - 1) + x/1000
+    (R2D2)."""
+
+    # -- the target --------------------------------------------------------------------
+    next_value: Literal["max", "sarsa", "expected_sarsa"] = "max"
+    """Value of a successor: of its best action, of the action that was taken there, or
+    of the epsilon-greedy policy."""
+    munchausen: bool = False
+    """Add the scaled log-policy to the reward, and bootstrap softly."""
+    munchausen_alpha: Probability = 0.9
+    """munchausen: weight of the log-policy."""
+    entropy_temperature: Positive = 0.03
+    """munchausen: temperature of the policy, in units of the return."""
+    munchausen_clip: Annotated[float, Range(-1e9, 0), TRACED] = -1.0
+    """munchausen: smallest temperature times log-policy that is added."""
+    q_penalty: NotNegative | None = None
+    """Weight of the estimate itself, added to the squared TD error (DQN-Reg: 0.1);
+    None adds nothing."""
+
+    # -- the network -------------------------------------------------------------------
+    dueling: bool = False
+    """Separate streams for the value of a state and the advantages of its actions."""
+    stream_sizes: tuple[Count, ...] = ()
+    """Widths of the hidden layers of each output stream, after the torso."""
+    noisy: bool = False
+    """Factorised Gaussian noise on the weights of every dense layer; to act greedily
+    besides, set epsilon_schedule to none."""
+    noisy_sigma: Positive = 0.5
+    """noisy: initial standard deviation, times sqrt(fan_in)."""
+    normalization: Literal["none", "layer", "batch"] = "none"
+    """Normalise the inputs of every hidden activation."""
+    ensemble_size: Count = 1
+    """Networks that learn side by side; more than one acts by Thompson sampling, one
+    network an episode (Bootstrapped DQN)."""
+    prior_scale: NotNegative = 3.0
+    """ensemble: weight of the fixed random network that is added to each."""
+    mask_probability: Annotated[float, Range(0, 1, open_low=True), TRACED] = 1.0
+    """ensemble: probability that a network learns from a transition."""
+    recurrent: Literal["none", "lstm", "gru"] = "none"
+    """A recurrent cell after the torso."""
+    memory_size: Count = 64
+    """recurrent: width of the cell."""
+
+    # -- replay ------------------------------------------------------------------------
+    prioritized: bool = False
+    """Draw transitions in proportion to a power of their last priority."""
+    priority_exponent: Probability = 0.6
+    """prioritized: the power (omega, or alpha)."""
+    importance_exponent: Probability = 0.4
+    """prioritized: exponent of the importance weights at the start (beta)."""
+    importance_updates: Positive = 1e6
+    """prioritized: gradient steps over which that exponent rises to 1."""
+    priority_epsilon: Positive = 1e-6
+    """prioritized: added to every priority, so that none is zero."""
+    sequence_length: Annotated[int, Range(1, 10_000)] = 80
+    """recurrent, from replay: steps of a sequence that are learned from."""
+    burn_in: Annotated[int, Range(0, 10_000)] = 40
+    """recurrent, from replay: steps before them that only refresh the memory."""
+    sequence_max_weight: Probability = 0.9
+    """recurrent, prioritized: weight of a sequence's largest priority against their
+    mean (eta)."""
+
+    # -- learning from rollouts, without replay ----------------------------------------
+    rollout_length: Annotated[int, Range(0, 1_000_000)] = 0
+    """Steps of every environment between rounds of learning from just these steps; 0
+    learns from replay, with update_steps and num_updates."""
+    num_epochs: Count = 1
+    """rollouts: times every step is learned from."""
+    num_minibatches: Count = 1
+    """rollouts: gradient steps in an epoch, each on its share of the steps."""
+    trace_decay: Probability = 0.65
+    """Lambda of Q(lambda)."""
+    trace_cut: bool = False
+    """Q(lambda): end the trace before an action that is not greedy (Watkins)."""

@@ -1,0 +1,86 @@
+"""What is read from a ring: n-step transitions, and sequences."""
+
+from collections.abc import Callable
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from jaxq.replay import ring
+from jaxq.rl import returns
+from jaxq.types import Array, Sequence, Transition
+
+
+def transitions(
+    example: Array | jax.ShapeDtypeStruct, n: int, gamma: Array | float
+) -> ring.Reader:
+    """Reader of n-step transitions.
+
+    Args:
+        example: shape and dtype of an observation.
+        n: steps in a window; n rows must follow the first.
+        gamma: [] discount factor.
+    """
+
+    def read(
+        state: ring.ReplayState, row: Array, env: Array
+    ) -> tuple[Transition, Array]:
+        chex.assert_rank([row, env], 0)
+        get = _getter(state, env)
+        window = row + jnp.arange(n)
+        ended = get(state.ended, window)
+        folded, weight = returns.n_step_return_from_ring(
+            get(state.reward, window),
+            ended & ring.TERMINATED != 0,
+            ended & ring.TRUNCATED != 0,
+            gamma,
+        )
+        after = row + folded.length
+        transition = Transition(
+            observation=ring.unpack(get(state.observation, row), example),
+            action=get(state.action, row).astype(jnp.int32),
+            reward=folded.reward,
+            discount=folded.discount,
+            next_observation=ring.unpack(get(state.observation, after), example),
+            next_action=get(state.action, after).astype(jnp.int32),
+            memory=jax.tree.map(lambda stored: get(stored, row), state.memory),
+        )
+        return transition, weight
+
+    return read
+
+
+def sequences(example: Array | jax.ShapeDtypeStruct, length: int) -> ring.Reader:
+    """Reader of sequences of `length` rows, with the memory before the first."""
+
+    def read(state: ring.ReplayState, row: Array, env: Array) -> tuple[Sequence, Array]:
+        chex.assert_rank([row, env], 0)
+        get = _getter(state, env)
+        window = row + jnp.arange(length)
+        packed = get(state.observation, window)
+        ended = get(state.ended, window)
+        sequence = Sequence(
+            memory=jax.tree.map(lambda stored: get(stored, row), state.memory),
+            observation=jax.vmap(lambda leaf: ring.unpack(leaf, example))(packed),
+            action=get(state.action, window).astype(jnp.int32),
+            reward=get(state.reward, window),
+            terminated=ended & ring.TERMINATED != 0,
+            truncated=ended & ring.TRUNCATED != 0,
+        )
+        return sequence, jnp.ones(())
+
+    return read
+
+
+def _getter(state: ring.ReplayState, env: Array) -> Callable[[Array, Array], Array]:
+    """Function that reads rows, modulo the ring's, of one environment.
+
+    Its indices are unsigned for the reason that `replay.coordinates` gives.
+    """
+    rows, env = state.action.shape[0], env.astype(jnp.uint32)
+
+    def get(stored: Array, row: Array) -> Array:
+        place = row.astype(jnp.uint32) % rows
+        return stored.at[place, env].get(mode="promise_in_bounds")
+
+    return get

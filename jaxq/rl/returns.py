@@ -1,0 +1,126 @@
+"""Returns along one trajectory."""
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from jaxq.types import Array, Step, Transition
+
+
+class NStepReturn(NamedTuple):
+    """A window of n steps folded into one."""
+
+    reward: Array  # [] sum of gamma^j r_j over the k steps that count
+    discount: Array  # [] gamma^k (1 - terminated)
+    length: Array  # [] int32: k, from 1 to n
+
+
+def n_step_return(
+    reward: Array, terminated: Array, truncated: Array, gamma: Array | float
+) -> NStepReturn:
+    """Discounted sum of rewards up to the first end of an episode in the window.
+
+    R = sum_{j<k} gamma^j r_j  and  discount = gamma^k (1 - terminated_{k-1}), where
+    step k - 1 is the first that is terminated or truncated, or the last of the window.
+
+    Args:
+        reward: [n] rewards.
+        terminated, truncated: [n] flags of the steps.
+        gamma: [] discount factor.
+
+    Reference: Sutton (1988); Sutton and Barto (2018), equation 7.1. A truncated window
+    bootstraps, as in Pardo et al., arXiv:1712.00378.
+    """
+    chex.assert_rank([reward, terminated, truncated], 1)
+    chex.assert_equal_shape([reward, terminated, truncated])
+    ended = (terminated | truncated).astype(jnp.int32)
+    # A step counts while no earlier step of the window has ended an episode.
+    counts = jnp.cumsum(ended) - ended == 0
+    powers = jnp.cumprod(jnp.full(reward.shape, gamma))
+    weights = jnp.concatenate([jnp.ones(1), powers[:-1]])
+    length = jnp.sum(counts, dtype=jnp.int32)
+    last = jnp.arange(reward.size) == length - 1
+    bootstraps = jnp.where(terminated, 0.0, powers)
+    return NStepReturn(
+        reward=jnp.sum(jnp.where(counts, weights * reward, 0.0)),
+        discount=jnp.sum(jnp.where(last, bootstraps, 0.0)),
+        length=length,
+    )
+
+
+def n_step_return_from_ring(
+    reward: Array, terminated: Array, truncated: Array, gamma: Array | float
+) -> tuple[NStepReturn, Array]:
+    """`fold` where a truncated step's successor is unknown, and the window's weight.
+
+    The next stored observation belongs to another episode. So a window ends just before
+    a truncated step, and one that starts with it has weight 0, otherwise 1.
+    """
+    cut = jnp.concatenate([truncated[1:], jnp.zeros(1, bool)])
+    weight = 1.0 - truncated[0].astype(jnp.float32)
+    return n_step_return(reward, terminated, cut, gamma), weight
+
+
+def n_step(window: Step, gamma: Array | float) -> Transition:
+    """Fold a window of consecutive steps into the transition that starts it.
+
+    Args:
+        window: Step with a leading axis [n]; `next_observation` holds true successors.
+        gamma: [] discount factor.
+
+    Returns:
+        Transition from the first observation to the successor of the last step that
+        counts; see `fold`.
+    """
+    folded = n_step_return(window.reward, window.terminated, window.truncated, gamma)
+    first = jax.tree.map(lambda leaf: leaf[0], window)
+    return Transition(
+        observation=first.observation,
+        action=first.action,
+        reward=folded.reward,
+        discount=folded.discount,
+        next_observation=window.next_observation[folded.length - 1],
+        memory=first.memory,
+    )
+
+
+def lambda_returns(
+    reward: Array,
+    discount: Array,
+    truncated: Array,
+    next_value: Array,
+    lambda_: Array | float,
+) -> Array:
+    """Returns of Q(lambda) along a rollout.
+
+    G_t = r_t + d_t ((1 - l_t) v_t + l_t G_{t+1}),  d_t = gamma (1 - terminated_t),
+
+    where v_t is the value of the true successor of step t, and l_t is lambda, or 0
+    where the trace ends: at a truncation, whose successor is not the next step, and at
+    the last step of the rollout.
+
+    Args:
+        reward, discount, next_value: [T].
+        truncated: [T] bool.
+        lambda_: [] or [T]: weight of the return of step t + 1 against next_value[t].
+
+    Returns:
+        [T].
+
+    Reference: Peng and Williams (1996); Watkins (1989) with lambda 0 before actions
+    that are not greedy; Gallici et al., arXiv:2407.04811, section 4.
+    """
+    chex.assert_rank([reward, discount, truncated, next_value], 1)
+    chex.assert_equal_shape([reward, discount, truncated, next_value])
+    last = jnp.arange(reward.size) == reward.size - 1
+    weight = jnp.where(truncated | last, 0.0, lambda_)
+
+    def back(following: Array, step: tuple[Array, ...]) -> tuple[Array, Array]:
+        reward, discount, weight, value = step
+        total = reward + discount * ((1.0 - weight) * value + weight * following)
+        return total, total
+
+    steps = (reward, discount, weight, next_value)
+    return jax.lax.scan(back, jnp.zeros(()), steps, reverse=True)[1]

@@ -1,0 +1,129 @@
+"""Files of a run: written whole or not at all, where one process at a time writes."""
+
+import csv
+import datetime
+import io
+import json
+import os
+import pathlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import IO, Any, Self
+
+import numpy as np
+
+from jaxq.config.fields import Locked
+
+try:
+    import fcntl
+except ImportError:  # Windows, where nothing is locked
+    fcntl = None  # type: ignore[assignment]
+
+
+def write(path: pathlib.Path, save: Callable[[IO[bytes]], Any]) -> None:
+    """Write a file whole or not at all: to a temporary name, then renamed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            save(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(directory: pathlib.Path) -> None:
+    """Make a renaming last through a loss of power."""
+    if os.name == "nt":  # which opens no directories
+        return
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def clear(directory: pathlib.Path) -> None:
+    """Remove what writes that were killed have left; the directory must be held."""
+    for path in directory.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def copy(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Copy a file whole or not at all."""
+    content = source.read_bytes()
+    write(target, lambda file: file.write(content))
+
+
+def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
+    """Write a dictionary as JSON; a number that is not finite becomes null."""
+    text = json.dumps(plain(content), indent=2, allow_nan=False) + "\n"
+    write_text(path, text)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Write text as UTF-8."""
+    write(path, lambda file: file.write(text.encode()))
+
+
+def write_csv(path: pathlib.Path, rows: Iterable[Sequence[Any]]) -> None:
+    """Write rows, the first of them names, as comma-separated values."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def plain(value: Any) -> Any:
+    """Numbers, lists and dictionaries that JSON can hold; not finite becomes None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays as an npz file."""
+    write(path, lambda file: np.savez(file, **dict(arrays)))  # type: ignore[arg-type]
+
+
+class Lock:
+    """Holds a directory until it is released or the process dies, however it does.
+
+    Raises:
+        Locked: if another process holds it, with that one's number and start.
+    """
+
+    def __init__(self, directory: pathlib.Path, name: str = ".lock"):
+        self._file = (directory / name).open("a+")
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.seek(0)
+            holder = self._file.read().strip()
+            self._file.close()
+            raise Locked(
+                f"{directory} is in use by {holder or 'another process'}. Wait for it, "
+                "or stop it."
+            ) from None
+        self._file.truncate(0)
+        now = datetime.datetime.now().isoformat(sep=" ", timespec="seconds")
+        self._file.write(f"process {os.getpid()}, started {now}\n")
+        self._file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Let others have the directory."""
+        self._file.close()

@@ -1,0 +1,114 @@
+"""Learning curves as pictures."""
+
+import math
+import pathlib
+from collections.abc import Mapping
+
+import matplotlib.figure
+import numpy as np
+
+from jaxq.runs import files, results
+from jaxq.stats import intervals
+
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#555555"
+
+
+def draw_seeds(
+    axes: matplotlib.axes.Axes,
+    steps: np.ndarray,
+    scores: np.ndarray,
+    color: str = BLUE,
+    label: str = "IQM, 95 % interval",
+) -> None:
+    """A thin line for every seed, their IQM, and its bootstrap interval.
+
+    Args:
+        axes: where to draw.
+        steps: [P].
+        scores: [S, P]; nan where nothing was measured.
+        color, label: of the IQM.
+    """
+    known = np.isfinite(scores).all(axis=0)
+    steps, scores = steps[known], scores[:, known]
+    if not steps.size:
+        return
+    axes.plot(steps, scores.T, color=color, alpha=0.25, linewidth=0.7)
+    curve = intervals.bootstrap_iqm(scores)
+    axes.fill_between(
+        steps, curve.low, curve.high, color=color, alpha=0.25, linewidth=0
+    )
+    axes.plot(steps, curve.value, color=color, linewidth=2.2, label=label)
+
+
+def learning_curve(
+    path: pathlib.Path,
+    title: str,
+    curve: results.Curve,
+    levels: Mapping[str, float],
+    ylabel: str = "return of the greedy policy",
+) -> None:
+    """Draw the evaluation returns of all seeds.
+
+    Args:
+        path: of the PNG file.
+        title: the number of seeds is added to it.
+        curve: the measurements.
+        levels: name of a horizontal line -> its return; nan leaves it out.
+        ylabel: what the evaluated policy is.
+    """
+    figure = matplotlib.figure.Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.subplots()
+    draw_seeds(axes, curve.steps, curve.eval_return)
+    for (name, level), style in zip(levels.items(), ("--", ":", "-."), strict=False):
+        if math.isfinite(level):
+            axes.axhline(level, color=GREY, linestyle=style, linewidth=1, label=name)
+    num_seeds = curve.eval_return.shape[0]
+    diverged = int(curve.diverged[:, -1].sum())
+    note = f", {diverged} diverged" if diverged else ""
+    axes.set_title(f"{title} (n = {num_seeds} seeds{note})")
+    finish(axes, ylabel)
+    save(figure, path)
+
+
+def finish(axes: matplotlib.axes.Axes, ylabel: str) -> None:
+    """Labels, style and a legend."""
+    axes.set_xlabel("environment steps per seed")
+    axes.set_ylabel(ylabel)
+    style(axes)
+    legend_below(axes, 4)
+
+
+def legend_below(axes: matplotlib.axes.Axes, columns: int) -> None:
+    """A legend under the axis."""
+    axes.legend(
+        frameon=False,
+        fontsize=9,
+        ncols=columns,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.15),
+    )
+
+
+def style(axes: matplotlib.axes.Axes) -> None:
+    """A grid, two spines, and steps in thousands or millions."""
+    axes.xaxis.set_major_formatter(lambda value, _: _short(value))
+    frame(axes)
+    axes.margins(x=0.01)
+
+
+def frame(axes: matplotlib.axes.Axes) -> None:
+    """A grid and two spines."""
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:
+    """Write a figure as PNG."""
+    files.write(path, lambda file: figure.savefig(file, format="png", dpi=160))
+
+
+def _short(value: float) -> str:
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"

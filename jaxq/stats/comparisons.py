@@ -1,0 +1,167 @@
+"""Statistics that compare algorithms over tasks and seeds.
+
+Scores are [runs, tasks], normalised so that they can be averaged over tasks; a task's
+runs are independent of another's.
+
+Reference: Agarwal et al., arXiv:2108.13264 (IQM, optimality gap, stratified bootstrap,
+performance profiles, probability of improvement).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxq.stats import intervals
+
+
+def mean(scores: np.ndarray) -> np.ndarray:
+    """Mean over tasks of the mean over runs; [..., runs, tasks] -> [...]."""
+    return scores.mean(axis=(-2, -1))
+
+
+def median(scores: np.ndarray) -> np.ndarray:
+    """Median over tasks of the mean over runs; [..., runs, tasks] -> [...]."""
+    return np.median(scores.mean(axis=-2), axis=-1)
+
+
+def iqm(scores: np.ndarray) -> np.ndarray:
+    """Interquartile mean over runs and tasks together; [..., runs, tasks] -> [...]."""
+    flat = scores.reshape(*scores.shape[:-2], -1)
+    return intervals.iqm(flat, axis=flat.ndim - 1)
+
+
+def optimality_gap(scores: np.ndarray, target: float = 1.0) -> np.ndarray:
+    """Mean shortfall from a target score; [..., runs, tasks] -> [...]."""
+    return target - np.minimum(scores, target).mean(axis=(-2, -1))
+
+
+AGGREGATES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "IQM": iqm,
+    "median": median,
+    "mean": mean,
+    "optimality gap": optimality_gap,
+}
+
+
+class Estimate(NamedTuple):
+    """A number with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def resample(scores: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Runs of every task drawn with replacement, each task by itself."""
+    runs, tasks = scores.shape
+    drawn = generator.integers(runs, size=(runs, tasks))
+    return np.take_along_axis(scores, drawn, axis=0)
+
+
+def interval(
+    statistic: Callable[..., np.ndarray],
+    *groups: np.ndarray,
+    resamples: int = 2_000,
+    confidence: float = 0.95,
+) -> Estimate:
+    """A statistic of groups of scores with its stratified bootstrap interval.
+
+    Args:
+        statistic: of scores [runs, tasks], one for each group.
+        groups: [runs, tasks] each, resampled independently.
+        resamples: bootstrap samples; the draws are fixed.
+        confidence: mass of the percentile interval.
+    """
+    generator = np.random.default_rng(0)
+    samples = [
+        float(statistic(*(resample(scores, generator) for scores in groups)))
+        for _ in range(resamples)
+    ]
+    tail = 100 * (1 - confidence) / 2
+    low, high = np.percentile(samples, [tail, 100 - tail])
+    return Estimate(float(statistic(*groups)), float(low), float(high))
+
+
+def probability_of_improvement(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Mean over tasks of P(X > Y) + P(X = Y) / 2, the statistic of Mann and Whitney.
+
+    Args:
+        ours: X, [runs, tasks].
+        theirs: Y, [runs, tasks].
+    """
+    above = ours[:, None] > theirs[None]
+    same = ours[:, None] == theirs[None]
+    return (above + 0.5 * same).mean()
+
+
+def profile(scores: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Share of runs, over all tasks, above every level; [runs, tasks] -> [levels]."""
+    return (scores[None] > levels[:, None, None]).mean(axis=(1, 2))
+
+
+def profile_band(
+    scores: np.ndarray, levels: np.ndarray, resamples: int = 500
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pointwise 95 % stratified bootstrap band of a profile; [levels] each."""
+    generator = np.random.default_rng(0)
+    samples = [profile(resample(scores, generator), levels) for _ in range(resamples)]
+    low, high = np.percentile(samples, [2.5, 97.5], axis=0)
+    return low, high
+
+
+def welch(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Two-sided p of Welch's test for equal means; [runs] each, at least two.
+
+    Where neither has a spread it is 1 for the same mean and 0 for another.
+    """
+
+    def moments(scores: np.ndarray) -> tuple[float, float, int]:
+        if np.ptp(scores) == 0:  # the mean of equal numbers is rounded
+            return float(scores[0]), 0.0, scores.size
+        return scores.mean(), scores.std(ddof=1), scores.size
+
+    return welch_of(moments(ours), moments(theirs))
+
+
+def welch_of(ours: tuple[float, float, int], theirs: tuple[float, float, int]) -> float:
+    """`welch` from mean, standard deviation (of n - 1) and number of runs of each."""
+    from scipy import stats
+
+    if ours[1] == theirs[1] == 0:
+        return float(ours[0] == theirs[0])
+    return float(stats.ttest_ind_from_stats(*ours, *theirs, equal_var=False).pvalue)
+
+
+def permutation(ours: np.ndarray, theirs: np.ndarray, resamples: int = 10_000) -> float:
+    """Two-sided p of the permutation test for a difference of means; [runs] each.
+
+    Exact where all divisions can be enumerated within `resamples`; else drawn ones,
+    the observed one counted among them, with fixed draws.
+    """
+    from scipy import stats
+
+    def difference(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
+        return x.mean(axis=axis) - y.mean(axis=axis)
+
+    found = stats.permutation_test(
+        (ours, theirs), difference, n_resamples=resamples, vectorized=True,
+        alternative="two-sided", rng=np.random.default_rng(0),
+    )  # fmt: skip
+    return float(found.pvalue)
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """P values adjusted for how many there are.
+
+    The i-th smallest of m is multiplied by m - i + 1, at least what came before it, and
+    at most 1.
+
+    Reference: Holm (1979), A simple sequentially rejective multiple test procedure.
+    """
+    values = np.asarray(p_values, float)
+    order = np.argsort(values, kind="stable")
+    scaled = values[order] * np.arange(values.size, 0, -1)
+    adjusted = np.empty(values.size)
+    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
+    return adjusted

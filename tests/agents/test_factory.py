@@ -1,0 +1,194 @@
+"""Components that go together, and the reasons why others do not."""
+
+import dataclasses
+import itertools
+
+import family
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxq.agents import algorithms
+from jaxq.config import loop_lengths, presets
+from jaxq.config.config import Config, ConfigError
+from jaxq.runs import run
+
+HEADS = (
+    "scalar", "categorical", "hl_gauss", "two_hot", "quantile", "implicit_quantile",
+    "fully_parameterized",
+)  # fmt: skip
+PARTS = {
+    "double": {"double_q": True},
+    "dueling": {"dueling": True, "stream_sizes": (8,)},
+    "noisy": {"noisy": True, "epsilon_schedule": "none"},
+    "prioritized": {"prioritized": True},
+    "n_step": {"n_step": 3},
+    "layer norm": {"normalization": "layer"},
+    "boltzmann": {"exploration": "boltzmann"},
+    "penalty": {"q_penalty": 0.1},
+    "ladder": {"epsilon_schedule": "ladder", "epsilon_start": 0.4},
+}
+
+
+def trace(config, env):
+    """Shapes of an update, without compiling anything."""
+    agent = algorithms.make(config, env.spec)
+    length = loop_lengths.loop_lengths(config).rollout_length
+
+    def cycle(key):
+        state = agent.init(key, env.spec.example())
+        memory = jax.vmap(agent.initial_memory)(jax.random.split(key, config.num_envs))
+        step = env.spec.example()._replace(memory=jax.tree.map(lambda x: x[0], memory))
+        rollout = jax.tree.map(
+            lambda x: jnp.zeros((length, config.num_envs, *x.shape), x.dtype), step
+        )
+        state = agent.observe(key, state, rollout)
+        action, _ = agent.act(
+            key, state, step.memory, step.observation, jnp.float32(0), True
+        )
+        return agent.update(key, state, jnp.float32(0)), action
+
+    return jax.eval_shape(cycle, jax.random.key(0))
+
+
+def check_parts(head, parts):
+    fields = {key: value for part in parts for key, value in PARTS[part].items()}
+    config = dataclasses.replace(family.DEEP, head=head, **fields)
+    (_, metrics), action = trace(config, family.gauntlet())
+    assert metrics.loss.shape == () and action.dtype == jnp.int32, parts
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_every_part_goes_with_every_head_and_all_at_once(head):
+    for part in PARTS:
+        check_parts(head, (part,))
+    check_parts(head, tuple(PARTS))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", HEADS)
+def test_any_two_parts_go_with_any_head(head):
+    for pair in itertools.combinations(PARTS, 2):
+        check_parts(head, pair)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"algorithm": "rainbow", "head": "categorical", "recurrent": "gru"},
+        {"algorithm": "r2d2", "head": "quantile"},
+        {"algorithm": "pqn", "head": "hl_gauss"},
+        {"algorithm": "pqn", "normalization": "batch"},
+        {"algorithm": "pqn_rnn", "dueling": True, "noisy": True},
+        {"algorithm": "munchausen_iqn", "prioritized": True, "dueling": True},
+        {"algorithm": "dqn", "normalization": "batch", "double_q": True},
+        {"algorithm": "expected_sarsa", "network": "mlp"},
+        {"algorithm": "dqn", "next_value": "expected_sarsa", "head": "quantile"},
+        {"algorithm": "dqn", "next_value": "sarsa", "rollout_length": 2},
+        {"algorithm": "bootstrapped_dqn", "prioritized": True, "n_step": 3},
+        {"algorithm": "tabular_q", "head": "quantile", "prioritized": True},
+        {"algorithm": "bootstrapped_dqn", "network": "table"},
+    ],
+    ids=str,
+)
+def test_parts_that_go_together(fields):
+    config = presets.compose(dataclasses.replace(family.DEEP, **fields))
+    if fields["algorithm"] == "expected_sarsa":
+        config = dataclasses.replace(config, algorithm="dqn", network="mlp")
+    (_, metrics), _ = trace(config, family.gauntlet())
+    assert metrics.grad_norm.shape == ()
+
+
+LADDER = {"epsilon_schedule": "ladder", "epsilon_start": 0.4}
+REFUSED = [
+    ({"munchausen": True, "head": "categorical"}, "head = 'categorical'"),
+    ({"munchausen": True, "n_step": 3}, "n_step = 3 .* log-policy of every step"),
+    ({"munchausen": True, "double_q": True}, "double_q = True .* no greedy action"),
+    ({"next_value": "sarsa"}, "Set rollout_length = 1"),
+    ({"next_value": "expected_sarsa", "head": "hl_gauss"}, "cannot be averaged"),
+    ({"network": "table", "noisy": True}, "a table has no layers"),
+    ({"network": "table", "head": "implicit_quantile"}, "cannot take a fraction"),
+    ({"value_rescaling": True, "head": "two_hot"}, "a scale of its own"),
+    ({"ensemble_size": 3, "head": "quantile"}, "members of an ensemble"),
+    ({"ensemble_size": 3, "noisy": True}, "explores by its members"),
+    ({"recurrent": "lstm", "head": "implicit_quantile"}, "with a memory"),
+    ({"recurrent": "lstm", "normalization": "batch"}, "batch statistics"),
+    ({"recurrent": "lstm", "rollout_length": 4}, "only pqn_rnn learns a memory"),
+    ({"rollout_length": 4, "prioritized": True}, "used up, not drawn"),
+    ({"rollout_length": 4, "num_minibatches": 2}, "only pqn and Q"),
+    ({"algorithm": "pqn", "double_q": True}, "no target network"),
+    ({"algorithm": "pqn", "prioritized": True}, "regresses to the returns"),
+    ({"algorithm": "pqn", "n_step": 3}, "see trace_decay"),
+    ({"algorithm": "pqn", "head": "implicit_quantile"}, "one number"),
+    ({"algorithm": "pqn", "num_minibatches": 7}, "must divide"),
+    ({"rollout_length": 4, "n_step": 5}, "n_step = 5 .* rollout_length = 4"),
+    ({"epsilon_schedule": "ladder"}, "every action would be random"),
+    (LADDER | {"num_envs": 1}, "num_envs = 1. Raise num_envs"),
+    (LADDER | {"next_value": "expected_sarsa"}, "epsilon_schedule = 'ladder' does not"),
+    (
+        {"next_value": "expected_sarsa", "exploration": "boltzmann"},
+        "one epsilon-greedy policy",
+    ),
+    ({"algorithm": "c51", "head": "quantile"}, "head is 'categorical'. Use algorithm"),
+    ({"v_min": 1.0, "v_max": 1.0}, "v_min = 1.0 must be below"),
+    ({"recurrent": "lstm", "buffer_size": 500}, "burn_in = 40 and sequence_length"),
+]
+
+
+@pytest.mark.parametrize(("fields", "reason"), REFUSED, ids=lambda x: str(x)[:60])
+def test_parts_without_a_meaning_together_are_refused(fields, reason):
+    config = Config(**{"environment": "Catch-bsuite", "num_envs": 8} | fields)
+    with pytest.raises(ConfigError, match=reason):
+        run.check(config)
+
+
+MODEL = {
+    "n_step": 5, "prioritized": True, "num_minibatches": 4, "munchausen": True,
+    "next_value": "expected_sarsa", "ensemble_size": 3,
+}  # fmt: skip
+TWIN = {
+    "head": "quantile", "value_rescaling": True, "double_q": True, "munchausen": True,
+    "next_value": "sarsa", "ensemble_size": 3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [("dyna_q", *item) for item in MODEL.items()]
+    + [("double_q_learning", *item) for item in TWIN.items()],
+)
+def test_a_tabular_algorithm_refuses_the_parts_it_would_ignore(name, field, value):
+    config = Config(environment="CliffWalking", algorithm=name, num_envs=4)
+    run.check(config)
+    with pytest.raises(ConfigError, match=f"{field} = {value!r} does not go with"):
+        run.check(dataclasses.replace(config, **{field: value}))
+
+
+def test_actions_that_do_not_exist_need_a_table():
+    with pytest.raises(ConfigError, match="some actions do not exist"):
+        run.check(Config(environment="MaximizationBias"))
+    run.check(Config(environment="MaximizationBias", algorithm="double_q_learning"))
+
+
+def test_components_fill_what_is_left_at_its_default():
+    rainbow = presets.compose(Config(algorithm="rainbow"))
+    assert (rainbow.head, rainbow.n_step, rainbow.noisy) == ("categorical", 3, True)
+    assert presets.compose(Config(algorithm="rainbow", n_step=5)).n_step == 5
+    assert presets.compose(rainbow) == rainbow
+    assert Config(algorithm="rainbow").n_step == 1  # nothing is changed in place
+
+
+def test_presets_are_complete_and_can_be_changed():
+    for name in algorithms.ALGORITHMS:
+        config = presets.preset(name, num_seeds=3)
+        assert config.num_seeds == 3 and config.algorithm == name
+    assert presets.preset("rainbow").target_period == 2_000
+    assert presets.preset("prioritized_dqn").target_period == 7_500
+    pqn = loop_lengths.loop_lengths(presets.preset("pqn"))
+    updates = pqn.num_points * pqn.point_chunks * pqn.chunk_iterations * pqn.num_updates
+    # A run is rounded up to whole chunks.
+    assert presets.preset("pqn").learning_rate_updates == pytest.approx(updates, 1e-2)
+    with pytest.raises(ConfigError, match="n_step = 1: rainbow is what sets"):
+        presets.preset("rainbow", n_step=1)
+    with pytest.raises(ConfigError, match="choose one of tabular_q"):
+        presets.preset("rain")

@@ -1,0 +1,113 @@
+"""The directions of descent, against their papers."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxq.agents import learner
+from jaxq.config.config import Config
+
+
+def plain_directions(config, gradients):
+    """Directions of every optimizer, from the papers' equations."""
+    eps, m, v = config.optimizer_eps, 0.0, 0.0
+    for t, g in enumerate(gradients, start=1):
+        if config.optimizer == "sgd":
+            yield g
+        elif config.optimizer == "adam":
+            m = config.adam_b1 * m + (1 - config.adam_b1) * g
+            v = config.adam_b2 * v + (1 - config.adam_b2) * g**2
+            unbiased = m / (1 - config.adam_b1**t), v / (1 - config.adam_b2**t)
+            yield unbiased[0] / (np.sqrt(unbiased[1]) + eps)
+        elif config.optimizer == "radam":
+            b1, b2 = config.adam_b1, config.adam_b2
+            m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+            mean, most = m / (1 - b1**t), 2 / (1 - b2) - 1
+            length = most - 2 * t * b2**t / (1 - b2**t)
+            if length < 5:  # the variance of the adaptive part is not tractable yet
+                yield mean
+                continue
+            up = (length - 4) * (length - 2) * most
+            down = (most - 4) * (most - 2) * length
+            root = np.sqrt(v / (1 - b2**t))
+            yield np.sqrt(up / down) * mean / (root + eps)
+        else:
+            m = config.rmsprop_decay * m + (1 - config.rmsprop_decay) * g
+            v = config.rmsprop_decay * v + (1 - config.rmsprop_decay) * g**2
+            spread = v - m**2 if config.rmsprop_centered else v
+            if config.rmsprop_eps_in_root:
+                yield g / np.sqrt(spread + eps)
+            else:
+                yield g / (np.sqrt(spread) + eps)
+
+
+RMSPROP = [("rmsprop", a, b) for a in (False, True) for b in (False, True)]
+
+
+@pytest.mark.parametrize(
+    "optimizer, centered, in_root",
+    [(name, False, False) for name in ("sgd", "adam", "radam")] + RMSPROP,
+)
+def test_directions_equal_the_papers_equations(optimizer, centered, in_root, rng):
+    config = Config(
+        optimizer=optimizer, rmsprop_centered=centered, rmsprop_eps_in_root=in_root,
+        optimizer_eps=0.01, adam_b1=0.8, adam_b2=0.9,
+    )  # fmt: skip
+    own = learner.make_optimizer(config)
+    gradients = rng.normal(size=(12, 40)) * 10.0 ** rng.uniform(-2, 1, 40)
+    state = own.init(jnp.zeros(40))
+    update = jax.jit(own.update)
+    for gradient, expected in zip(
+        gradients, plain_directions(config, gradients), strict=True
+    ):
+        direction, state = update(jnp.float32(gradient), state)
+        np.testing.assert_allclose(direction, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_radam_is_optaxs():
+    config = Config(optimizer="radam", adam_b1=0.8, adam_b2=0.95)
+    own = learner.make_optimizer(config)
+    other = optax.radam(1.0, 0.8, 0.95, config.optimizer_eps)
+    params = {"a": jnp.ones(3), "b": jnp.zeros((2, 2))}
+    state, other_state = own.init(params), other.init(params)
+    for t in range(8):
+        gradient = jax.tree.map(lambda leaf, t=t: leaf + jnp.sin(t + 1.0), params)
+        direction, state = own.update(gradient, state, params)
+        step, other_state = other.update(gradient, other_state, params)
+        for left, right in zip(*map(jax.tree.leaves, (direction, step)), strict=True):
+            np.testing.assert_allclose(left, -right, rtol=1e-6)
+
+
+def test_centred_rmsprop_survives_a_steady_gradient():
+    scale = learner.scale_by_centered_rms(0.95, 1e-8, eps_in_sqrt=False)
+    state = scale.init(jnp.zeros(1000))
+    gradient = jnp.linspace(0.1, 3.0, 1000)
+    for _ in range(300):
+        direction, state = scale.update(gradient, state)
+    assert np.isfinite(direction).all()
+
+
+def test_parameters_without_a_gradient_stay():
+    for optimizer in ("sgd", "adam", "radam", "rmsprop"):
+        for centered in (False, True):
+            config = Config(optimizer=optimizer, rmsprop_centered=centered)
+            own = learner.make_optimizer(config)
+            state = own.init(jnp.ones(3))
+            for _ in range(8):
+                direction, state = own.update(jnp.zeros(3), state, jnp.ones(3))
+                assert not direction.any()
+
+
+def test_step_size_schedules():
+    for kind, expected in (("constant", 1.0), ("linear", 0.75), ("inverse", 0.8)):
+        config = Config(
+            learning_rate=2.0, learning_rate_schedule=kind, learning_rate_updates=100.0
+        )
+        size = learner.step_size(config, jnp.int32(25))
+        np.testing.assert_allclose(size, 2.0 * expected, rtol=1e-6)
+    linear = dataclasses.replace(config, learning_rate_schedule="linear")
+    assert learner.step_size(linear, jnp.int32(1000)) == 0

@@ -1,0 +1,251 @@
+import dataclasses
+import subprocess
+import sys
+import time
+
+import jax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxq.config import config, loop_lengths, validate
+from jaxq.config.config import Config, ConfigError
+
+NAN, INF = float("nan"), float("inf")
+
+BAD = [
+    ("learning_rate", 0.0, r"outside \(0, inf\)"),
+    ("learning_rate", -1.0, r"outside \(0, inf\)"),
+    ("learning_rate", NAN, "must be finite"),
+    ("learning_rate", INF, "must be finite"),
+    ("learning_rate", "fast", "must be of type float"),
+    ("learning_rate_updates", 0.0, "outside"),
+    ("learning_rate_schedule", "cosine", "choose one of constant, linear, inverse"),
+    ("discount", -0.1, r"outside \[0, 1\]"),
+    ("discount", 1.01, r"outside \[0, 1\]"),
+    ("discount", True, "must be of type float"),
+    ("learning_rate", 1e39, "does not fit float32"),
+    ("optimizer_eps", 1e-50, "does not fit float32"),
+    ("epsilon_start", 1.5, r"outside \[0, 1\]"),
+    ("epsilon_end", -0.5, r"outside \[0, 1\]"),
+    ("epsilon_steps", 0.0, "outside"),
+    ("epsilon_schedule", "stepwise", "choose one of linear, exponential, episodic"),
+    ("eval_epsilon", 2.0, r"outside \[0, 1\]"),
+    ("num_seeds", 0, r"outside \[1"),
+    ("num_seeds", 2.5, "must be of type int"),
+    ("first_seed", -1, r"outside \[0"),
+    ("first_seed", 2**32, r"outside \[0"),
+    ("first_seed", 2**32 - 3, "leaves no room for num_seeds = 10"),
+    ("seed_block", -2, "outside"),
+    ("total_steps", 0, "outside"),
+    ("total_steps", -5, "outside"),
+    ("total_steps", 3_000_000_000, "outside"),
+    ("total_steps", 2**31 - 1, "a step counter holds"),
+    ("total_steps", 10_000, "not more than the warm-up"),
+    ("num_envs", 0, "outside"),
+    ("buffer_size", 0, "outside"),
+    ("buffer_size", 64, "batch_size = 128 exceeds buffer_size = 64"),
+    ("buffer_size", 2**31 - 1, "an index can address"),
+    ("batch_size", 0, "outside"),
+    ("batch_size", 20_000, "exceeds buffer_size"),
+    ("warmup_steps", 0, "outside"),
+    ("warmup_steps", 600_000, "not more than the warm-up"),
+    ("update_steps", 0, "outside"),
+    ("num_updates", -1, "outside"),
+    ("n_step", 0, "outside"),
+    ("n_step", 1000, "outside"),
+    ("optimizer", "lion", "choose one of adam, radam, rmsprop, sgd"),
+    ("adam_b1", 1.0, "outside"),
+    ("optimizer_eps", 0.0, "outside"),
+    ("max_grad_norm", 0.0, "outside"),
+    ("loss", "cubed", "choose one of squared, huber"),
+    ("huber_delta", -1.0, "outside"),
+    ("loss_reduction", "max", "choose one of mean, sum"),
+    ("target_period", 0, "outside"),
+    ("target_tau", 0.0, r"outside \(0, 1\]"),
+    ("target_tau", 1.5, r"outside \(0, 1\]"),
+    ("network", "transformer", "choose one of auto, mlp, minatar, table"),
+    ("hidden_sizes", (64, 0), "outside"),
+    ("hidden_sizes", 64, "must be a tuple"),
+    ("channels", 0, "outside"),
+    ("eval_points", 0, "outside"),
+    ("eval_episodes", 0, "outside"),
+    ("eval_max_steps", 0, "outside"),
+    ("chunk_iterations", -1, "outside"),
+    ("sticky_actions", 1.2, r"outside \[0, 1\]"),
+    ("time_limit", 0, "outside"),
+    ("time_limit", 1, "every step would be truncated"),
+    ("timeout_is_terminal", "yes", "must be of type bool"),
+    ("environment", 5, "must be of type str"),
+    ("algorithm", None, "must be of type str"),
+]
+
+
+def test_the_defaults_are_valid():
+    validate.validate(Config())
+
+
+@pytest.mark.parametrize(("field", "value", "message"), BAD)
+def test_a_bad_value_is_refused_with_its_name_and_the_way_out(field, value, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        validate.validate(dataclasses.replace(Config(), **{field: value}))
+    assert field in str(error.value)
+
+
+def test_more_gradient_steps_than_a_counter_holds_are_refused():
+    with pytest.raises(ConfigError, match=r"num_updates = 8 makes 2\d+ gradient steps"):
+        validate.validate(
+            Config(total_steps=300_000_000, update_steps=1, num_updates=8)
+        )
+
+
+def test_integers_where_floats_belong_compile_to_the_same_program():
+    from jaxq.training import compiled
+
+    one, other = (
+        compiled.traced(Config(discount=value, learning_rate=value))
+        for value in (1, 1.0)
+    )
+    assert one.discount.dtype == other.discount.dtype == "float32"
+
+
+def test_there_are_enough_bad_values():
+    assert len(BAD) >= 60
+
+
+def test_fields_that_exclude_each_other():
+    with pytest.raises(ConfigError, match=r"epsilon_end = 0\.5 is above"):
+        validate.validate(Config(epsilon_start=0.1, epsilon_end=0.5))
+    with pytest.raises(ConfigError, match="Set buffer_size to 80"):
+        validate.validate(
+            Config(num_envs=20, n_step=3, buffer_size=20, batch_size=8, update_steps=20)
+        )
+    validate.validate(Config(time_limit=1, timeout_is_terminal=True))
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.integers(1, 64), st.integers(1, 64), st.integers(1, 8), st.integers(1, 5000),
+    st.integers(1, 10), st.integers(0, 300), st.integers(1, 30),
+)  # fmt: skip
+def test_a_plan_keeps_the_replay_ratio(envs, steps, updates, warmup, n, chunk, points):
+    settings = Config(
+        num_envs=envs, update_steps=steps, num_updates=updates, warmup_steps=warmup,
+        n_step=n, chunk_iterations=chunk, eval_points=points, total_steps=20_000,
+    )  # fmt: skip
+    lengths = loop_lengths.loop_lengths(settings)
+    iteration = lengths.rollout_length * envs
+    assert lengths.num_updates * steps == updates * iteration
+    assert lengths.buffer_rows % lengths.rollout_length == 0
+    assert lengths.buffer_rows * envs >= settings.buffer_size
+    assert lengths.warmup_steps >= warmup
+    assert lengths.warmup_rollouts * lengths.rollout_length > n
+    assert (
+        lengths.point_steps
+        == lengths.chunk_iterations * lengths.point_chunks * iteration
+    )
+    assert (
+        lengths.total_steps
+        == lengths.warmup_steps + lengths.num_points * lengths.point_steps
+    )
+    assert lengths.total_steps >= 20_000
+    if chunk:
+        assert lengths.chunk_iterations <= chunk
+    assert lengths.num_points <= points
+
+
+def test_a_learning_rate_that_ends_before_the_run_is_noted():
+    config = Config(learning_rate_schedule="linear", learning_rate_updates=49_000.0)
+    assert loop_lengths.notes(config) == loop_lengths.notes(Config()) == []
+    (note,) = loop_lengths.notes(
+        dataclasses.replace(config, learning_rate_updates=20_000.0)
+    )
+    assert "reaches 0 after 20,000 of 49,000 updates" in note
+    assert "--learning-rate-updates 49000 " in note
+
+
+def test_cleanrl_settings_give_cleanrl_counts():
+    lengths = loop_lengths.loop_lengths(Config())
+    assert (lengths.rollout_length, lengths.num_updates) == (10, 1)
+    assert lengths.total_steps == 500_000 and lengths.num_points == 100
+    assert lengths.num_points * lengths.point_steps // 10 == 49_000
+
+
+def test_traced_and_static_fields_are_all_fields():
+    traced, static = set(config.traced_fields()), set(config.static_fields())
+    assert not traced & static
+    assert traced | static == {field.name for field in dataclasses.fields(Config)}
+    assert {"learning_rate", "discount", "target_period", "epsilon_end"} <= traced
+    assert {"batch_size", "num_envs", "optimizer"} <= static
+    from jaxq.training import loop
+
+    assert len(jax.tree.leaves(Config(max_grad_norm=1.0, q_penalty=0.1))) == len(traced)
+    assert loop  # registers the pytree
+
+
+def test_nothing_heavy_is_imported_before_it_is_needed():
+    code = (
+        "import sys; from jaxq import Config, cli; from jaxq.config import validate;"
+        "validate.validate(Config());"
+        "assert not {'jax', 'gymnax', 'numpy', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+def experiment(*args):
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, *args], capture_output=True, text=True, timeout=60
+    )
+    return done, time.monotonic() - began
+
+
+@pytest.mark.parametrize("script", ["experiments/dqn.py", "experiments/tabular.py"])
+def test_help_explains_every_field_quickly(script):
+    done, seconds = experiment(script, "--help")
+    assert done.returncode == 0 and seconds < 2
+    for field in dataclasses.fields(Config):
+        assert f"--{field.name.replace('_', '-')}" in done.stdout
+    assert "--preset NAME" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--learning-rate", "-1"), "learning_rate = -1.0 is outside (0, inf)"),
+        (("--preset", "nope"), "preset = 'nope': choose one of cartpole, cleanrl"),
+        (("--seeds", "3"), "--num-seeds"),
+        (("--discount", "nan"), "discount = nan must be finite"),
+        (("--num-seeds", "10000000"), "seeds fit. Use --num-seeds"),
+        (("--cpu-cores", "-1"), "cpu_cores = -1"),
+        (("--checkpoint-seconds", "nan"), "checkpoint_seconds = nan is no time"),
+        (("--resume", "/nowhere"), "resume = '/nowhere' is no directory of a run"),
+        (("--environment", "CartPole-v7"), "Did you mean CartPole-v1"),
+        (("--algorithm", "sarsa9"), "Did you mean sarsa"),
+        (("--algorithm", "rainbow", "--no-noisy"), "noisy = False: rainbow is what"),
+        (("--algorithm=n_step_q", "--n-step=1"), "n_step = 1: n_step_q is what"),
+    ],
+)
+def test_bad_input_on_the_command_line(args, message, tmp_path):
+    done, seconds = experiment("experiments/dqn.py", "--output", str(tmp_path), *args)
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+    if args[0] not in ("--environment", "--algorithm", "--num-seeds"):
+        assert seconds < 2
+
+
+def test_64_bits_are_refused(monkeypatch):
+    monkeypatch.setenv("JAX_ENABLE_X64", "1")
+    done, _ = experiment("experiments/dqn.py")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "JAX_ENABLE_X64 is set, but jaxq computes in 32 bits" in done.stderr
+
+
+def test_an_unwritable_output_is_refused_before_compiling():
+    done, _ = experiment(
+        "experiments/dqn.py", "--output", "/dev/null/x", "--total-steps", "20000"
+    )
+    assert done.returncode == 7 and "Traceback" not in done.stderr
+    assert "/dev/null/x" in done.stderr

@@ -1,0 +1,169 @@
+"""Heads, losses and returns against DeepMind's rlax, where it is installed."""
+
+import definitions
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from definitions import table_network
+
+from jaxq.rl import categorical, heads, losses, returns
+from jaxq.rl.heads import QuantileTarget
+
+rlax = pytest.importorskip("rlax")
+pytestmark = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+CASES = 20
+
+
+def floats(rng, *shape):
+    return rng.normal(size=shape).astype(np.float32)
+
+
+def cases(rng, outputs):
+    """(params, target_params, transition), from Python."""
+    batch = definitions.transitions(rng, CASES)
+    for i in range(CASES):
+        tables = floats(rng, 2, definitions.STATES, definitions.ACTIONS, outputs)
+        yield *tables, definitions.example(batch, i)
+
+
+def evaluate(head, **options):
+    loss = jax.jit(losses.td_loss(table_network(head), **options))
+    return lambda *inputs: loss(jax.random.key(0), *inputs)
+
+
+def policy_of(name):
+    return {"next_policy": losses.BOOTSTRAP_POLICIES[name]}
+
+
+def expected_sarsa(q, t, step):
+    there = t[step.next_observation]
+    policy = rlax.epsilon_greedy().probs(there, step.epsilon)
+    return rlax.expected_sarsa(
+        q[step.observation], step.action, step.reward, step.discount, there, policy
+    )
+
+
+ERRORS = {
+    "q_learning": (
+        {},
+        lambda q, t, s: rlax.q_learning(
+            q[s.observation], s.action, s.reward, s.discount, t[s.next_observation]
+        ),
+    ),
+    "double_q_learning": (
+        {"double": True},
+        lambda q, t, s: rlax.double_q_learning(
+            q[s.observation], s.action, s.reward, s.discount,
+            t[s.next_observation], q[s.next_observation],
+        ),
+    ),
+    "sarsa": (
+        policy_of("sarsa"),
+        lambda q, t, s: rlax.sarsa(
+            q[s.observation], s.action, s.reward, s.discount,
+            t[s.next_observation], s.next_action,
+        ),
+    ),
+    "expected_sarsa": (policy_of("expected_sarsa"), expected_sarsa),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_scalar_errors(name, rng):
+    options, error = ERRORS[name]
+    loss, oracle = evaluate(heads.scalar(), **options), jax.jit(error)
+    for params, target_params, step in cases(rng, 1):
+        value, info = loss(params, target_params, step)
+        expected = oracle(params[..., 0], target_params[..., 0], step)
+        np.testing.assert_allclose(info.priority, abs(expected), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(value, expected**2 / 2, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("double", "low"), [(False, -2.0), (True, 0.0)])
+def test_categorical_losses(double, low, rng):
+    atoms = jnp.linspace(low, 2.0, 7)
+    loss = evaluate(categorical.categorical(7, low, 2.0), double=double)
+
+    @jax.jit
+    def oracle(params, target_params, s):
+        there = target_params[s.next_observation]
+        here = (atoms, params[s.observation], s.action, s.reward, s.discount)
+        if double:
+            selector = jax.nn.softmax(params[s.next_observation]) @ atoms
+            return rlax.categorical_double_q_learning(*here, atoms, there, selector)
+        return rlax.categorical_q_learning(*here, atoms, there)
+
+    for params, target_params, step in cases(rng, 7):
+        value, _ = loss(params, target_params, step)
+        expected = oracle(params, target_params, step)
+        np.testing.assert_allclose(value, expected, rtol=1e-4)
+
+
+def test_the_projection(rng):
+    atoms = jnp.linspace(-1.0, 3.0, 9)
+    backup = jax.jit(categorical.categorical(9, -1.0, 3.0).backup)
+    project = jax.jit(rlax.categorical_l2_project)
+    for _ in range(CASES):
+        logits, reward = floats(rng, 9), 2 * floats(rng)
+        expected = project(reward + 0.9 * atoms, jax.nn.softmax(logits), atoms)
+        np.testing.assert_allclose(backup(reward, 0.9, logits), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("delta", "double"), [(0.3, False), (1.0, True)])
+def test_quantile_losses(delta, double, rng):
+    """rlax leaves Huber's loss as it is; the paper's equation 10 divides by delta."""
+    fraction = (jnp.arange(6) + 0.5) / 6
+    loss = evaluate(heads.quantile(6, delta), double=double)
+
+    @jax.jit
+    def oracle(params, target_params, s):
+        chosen = params if double else target_params
+        return rlax.quantile_q_learning(
+            params[s.observation].T, fraction, s.action, s.reward, s.discount,
+            chosen[s.next_observation].T, target_params[s.next_observation].T, delta,
+        )  # fmt: skip
+
+    for params, target_params, step in cases(rng, 6):
+        value, _ = loss(params, target_params, step)
+        expected = oracle(params, target_params, step) / delta
+        np.testing.assert_allclose(value, expected, rtol=1e-4)
+
+
+def test_the_quantile_loss_at_any_fractions(rng):
+    mine = jax.jit(heads.quantile_loss)
+    oracle = jax.jit(lambda *inputs: rlax.quantile_regression_loss(*inputs, 0.4))
+    for _ in range(CASES):
+        value, samples = floats(rng, 5), floats(rng, 8)
+        fraction = np.sort(rng.random(5)).astype(np.float32)
+        target = QuantileTarget(samples, jnp.full(8, 1 / 8))
+        found, _ = mine(value, fraction, target, 0.4)
+        expected = oracle(value, fraction, samples) / 0.4
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_rescaling():
+    """rlax's square roots cancel near zero in float32."""
+    sizes = np.geomspace(0.1, 1e5, 100)
+    x = jnp.asarray(np.concatenate([-sizes, sizes]), jnp.float32)
+    rescale, unrescale = jax.jit(heads.rescale), jax.jit(heads.unrescale)
+    expected = jax.jit(rlax.signed_hyperbolic)(x, 1e-3)
+    np.testing.assert_allclose(rescale(x), expected, rtol=1e-5)
+    with jax.enable_x64(True):
+        y = jnp.asarray(np.concatenate([-sizes, [0.0], sizes]), jnp.float64)
+        expected = jax.jit(rlax.signed_parabolic)(y, 1e-3)
+        np.testing.assert_allclose(unrescale(y), expected, rtol=1e-9)
+        expected = jax.jit(rlax.signed_hyperbolic)(y, 1e-3)
+        np.testing.assert_allclose(rescale(y), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("trace", [0.0, 0.7, 1.0, "each"])
+def test_lambda_returns_without_truncation(trace, rng):
+    mine, oracle = jax.jit(returns.lambda_returns), jax.jit(rlax.lambda_returns)
+    for _ in range(CASES):
+        reward, value = floats(rng, 15), floats(rng, 15)
+        discount = jnp.asarray(0.9 * (rng.random(15) > 0.2), jnp.float32)
+        weight = jnp.asarray(rng.random(15) if trace == "each" else trace, jnp.float32)
+        found = mine(reward, discount, jnp.zeros(15, bool), value, weight)
+        expected = oracle(reward, discount, value, weight)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

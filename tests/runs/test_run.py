@@ -1,0 +1,680 @@
+"""The edge: independence of seeds, invariance to chunks and blocks, one compilation."""
+
+import dataclasses
+import json
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import equations, same
+from family import TINY, lane
+from mdps import Corridor
+
+from jaxq import types
+from jaxq.config import config as config_config
+from jaxq.config import loop_lengths
+from jaxq.config.config import Config, ConfigError
+from jaxq.envs import adapter, make
+from jaxq.runs import files, results, run
+from jaxq.training import (
+    blocks,
+    loop,
+    population,
+)
+from jaxq.training import (
+    compiled as training_compiled,
+)
+from jaxq.training import (
+    metrics as training_metrics,
+)
+
+
+def make_keys(config):
+    return training_compiled.make_keys(
+        blocks.layout(config, jax.devices()[:1])[0].seeds
+    )
+
+
+def trained(config, chunks=2, seeds=None):
+    """State after some chunks; leading axis the seeds of one block."""
+    env = make.from_config(config)
+    keys = (
+        make_keys(config)
+        if seeds is None
+        else training_compiled.make_keys(np.uint32(seeds))
+    )
+    state = training_compiled.start(training_compiled.traced(config), keys, env=env)
+    for _ in range(chunks):
+        state = training_compiled.chunk(
+            training_compiled.traced(config), keys, state, env=env
+        )
+    return jax.device_get(state)
+
+
+@pytest.fixture(scope="module")
+def four():
+    return trained(TINY)
+
+
+def test_seeds_differ_in_every_leaf_that_is_random(four):
+    names = jax.tree_util.tree_flatten_with_path(four.agent.learner.params)[0]
+    for path, leaf in names:
+        for i in range(4):
+            for j in range(i):
+                assert np.any(leaf[i] != leaf[j]), path
+    ring = four.agent.store
+    assert len({ring.observation[i].tobytes() for i in range(4)}) == 4
+    assert len({ring.action[i].tobytes() for i in range(4)}) == 4
+
+
+@pytest.mark.parametrize("neighbours", [[2, 2, 2, 2], [7, 2, 0, 9], [2, 3, 4, 5]])
+def test_a_seed_is_the_same_beside_any_neighbours(four, neighbours):
+    other = trained(TINY, seeds=neighbours)
+    assert same(lane(other, neighbours.index(2)), lane(four, 2))
+
+
+def test_a_seed_alone_equals_itself_among_seven_others():
+    alone = run.run(dataclasses.replace(TINY, num_seeds=1, first_seed=5))
+    among = run.run(dataclasses.replace(TINY, num_seeds=8))
+    index = 5
+    first = jax.tree.map(lambda leaf: leaf[0], alone.params)
+    assert same(first, jax.tree.map(lambda leaf: leaf[index], among.params))
+    assert same(alone.eval_returns[0], among.eval_returns[index])
+    for name, values in alone.curve._asdict().items():
+        if name != "steps":
+            assert same(values[0], getattr(among.curve, name)[index]), name
+
+
+def test_devices_change_nothing():
+    assert len(jax.devices()) == 2
+    config = dataclasses.replace(TINY, num_seeds=8)
+    one = run.run(config, devices=jax.devices()[:1])
+    two = run.run(config, devices=jax.devices())
+    assert same(one.params, two.params) and same(one.eval_returns, two.eval_returns)
+
+
+def test_two_workers_of_a_device_compile_once_and_change_nothing(monkeypatch):
+    config = dataclasses.replace(TINY, num_seeds=8, hidden_sizes=(7, 5))
+    traced = []
+    chunk = loop.chunk
+    monkeypatch.setattr(
+        loop, "chunk", lambda *arguments: traced.append(1) or chunk(*arguments)
+    )
+    device = jax.devices()[0]
+    two = run.run(config, devices=[device, device])
+    assert traced == [1]
+    one = run.run(config, devices=[device])
+    assert traced == [1]
+    assert same(one.params, two.params) and same(one.eval_returns, two.eval_returns)
+
+
+class Spied:
+    """A compiled function, and the threads that lowered and called it."""
+
+    def __init__(self, function, fails=False):
+        self._function, self._fails = function, fails
+        self.lowered, self.called = [], []
+
+    def lower(self, *args, **kwargs):
+        self.lowered.append(threading.current_thread())
+        if self._fails:
+            raise RuntimeError("no program")
+        return self._function.lower(*args, **kwargs)
+
+    def __call__(self, *args, **kwargs):
+        self.called.append(threading.current_thread())
+        return self._function(*args, **kwargs)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_training_is_compiled_while_the_start_is(monkeypatch, caplog, fails):
+    hidden = (7 + fails,)  # nothing of it is compiled yet
+    config = dataclasses.replace(TINY, hidden_sizes=hidden, eval_points=2)
+    spied = Spied(training_compiled.chunk, fails)
+    monkeypatch.setattr(training_compiled, "chunk", spied)
+    jax.config.update("jax_log_compiles", True)  # of all threads
+    try:
+        result = run.run(config, devices=jax.devices()[:1] * 2)
+    finally:
+        jax.config.update("jax_log_compiles", False)
+    assert len(spied.lowered) == 1 and spied.called
+    spied.lowered[0].join()
+    assert spied.lowered[0] not in (threading.main_thread(), *spied.called)
+    compiled = [
+        line for line in caplog.messages if line.startswith("Compiling jit(chunk)")
+    ]
+    assert len(compiled) == 1
+    assert np.isfinite(result.eval_returns).all()
+
+
+def test_a_cpu_has_a_worker_for_each_core(monkeypatch):
+    device = jax.devices()[0]
+    monkeypatch.setattr(jax, "local_devices", lambda: [device])
+    assert blocks.workers(3) == [device] * 3
+    assert blocks.workers() == [device] * blocks.available_cores()
+    monkeypatch.undo()
+    assert blocks.workers(3) == jax.devices()  # as many as were asked for
+
+
+def test_a_worker_that_is_free_takes_the_next_block():
+    config = dataclasses.replace(TINY, num_seeds=4, seed_block=1)
+    env, device = make.from_config(config), jax.devices()[0]
+    everyone = population.Population(config, env, blocks.layout(config, [device] * 2))
+    first, others = threading.Event(), threading.Event()
+    done = []
+
+    def call(config, index, **more):
+        if index == 0:
+            first.set()
+            assert others.wait(60)
+        assert first.wait(60)
+        done.append(index)
+        if index == 3:
+            others.set()
+        return index
+
+    everyone._once._done.add((call, device))
+    assert everyone._each(call, lambda index: (index,)) == [0, 1, 2, 3]
+    assert done == [1, 2, 3, 0]
+
+
+@pytest.mark.parametrize("length", [25, 250])
+def test_chunk_length_changes_nothing(four, length):
+    assert loop_lengths.loop_lengths(TINY).chunk_iterations == 125
+    config = dataclasses.replace(TINY, chunk_iterations=length, eval_points=1)
+    assert loop_lengths.loop_lengths(config).chunk_iterations == length
+    assert same(trained(config, chunks=250 // length), four)
+
+
+def test_a_host_round_trip_changes_nothing(four):
+    state = trained(TINY, chunks=1)
+    state = jax.tree.map(lambda leaf: np.array(leaf), state)
+    env = make.from_config(TINY)
+    state = training_compiled.chunk(
+        training_compiled.traced(TINY), make_keys(TINY), state, env=env
+    )
+    assert same(jax.device_get(state), four)
+
+
+def test_no_key_is_consumed_twice():
+    env = make.from_config(TINY)
+    with jax.debug_key_reuse(True):
+        state = jax.jit(lambda key: loop.start(TINY, env, key))(jax.random.key(0))
+        chunk = jax.jit(lambda key, state: loop.chunk(TINY, env, key, state))
+        state = chunk(jax.random.key(0), state)
+    assert int(state.agent.updates.value) == 125
+
+
+def test_one_compilation_serves_every_value_of_every_traced_field():
+    env = make.from_config(TINY)
+    base = dataclasses.replace(TINY, max_grad_norm=1.0, q_penalty=0.1)
+    keys = make_keys(TINY)
+    state = training_compiled.start(training_compiled.traced(base), keys, env=env)
+    size = None
+    for name in config_config.traced_fields():
+        value = getattr(base, name)
+        changed = dataclasses.replace(
+            base, **{name: value + 1 if isinstance(value, int) else value / 2}
+        )
+        state = training_compiled.chunk(
+            training_compiled.traced(changed), keys, state, env=env
+        )
+        size = size or training_compiled.chunk._cache_size()
+        assert training_compiled.chunk._cache_size() == size, name
+    assert len(config_config.traced_fields()) >= 30
+
+
+@pytest.fixture(scope="module", params=[4, 1], ids=["four", "alone"])
+def resumed(request):
+    width = request.param
+    return resumed_chunk(
+        dataclasses.replace(
+            TINY, buffer_size=400_000, num_seeds=width, seed_block=width
+        )
+    )
+
+
+def resumed_chunk(config):
+    """The chunk as it is traced and compiled for a state that comes from the host."""
+    env, keys = make.from_config(config), make_keys(config)
+    state = jax.device_get(
+        training_compiled.start(training_compiled.traced(config), keys, env=env)
+    )
+    return state, training_compiled.chunk.trace(
+        training_compiled.traced(config), keys, state, env=env
+    )
+
+
+def test_a_resumed_chunk_neither_selects_nor_scatters_over_the_buffer(resumed):
+    state, trace = resumed
+    limit = state.agent.store.action[0].size  # of one seed
+    found = set()
+    for equation in equations(trace.jaxpr.jaxpr):
+        sizes = [v.aval.size for v in equation.invars if hasattr(v.aval, "size")]
+        if max(sizes, default=0) < limit:
+            continue
+        name = equation.primitive.name
+        found.add(name)
+        assert name not in ("select_n", "copy", "concatenate", "where"), equation
+        if name.startswith("scatter"):
+            # One slice at one place: every seed writes the same rows.
+            assert equation.invars[1].aval.ndim == 1, equation
+    assert "gather" in found  # the walk reaches the replay
+
+
+def test_counters_have_no_seed_axis(resumed):
+    state, _ = resumed
+    counters = [
+        leaf
+        for leaf in jax.tree.leaves(
+            state, is_leaf=lambda x: isinstance(x, types.Counter)
+        )
+        if isinstance(leaf, types.Counter)
+    ]
+    assert len(counters) == 3
+    assert all(counter.value.shape == () for counter in counters)
+
+
+def test_a_resumed_chunk_updates_the_buffer_in_place(resumed):
+    state, trace = resumed
+    memory = trace.lower().compile().memory_analysis()
+    ring = [leaf.nbytes for leaf in jax.tree.leaves(state.agent.store)]
+    assert memory.alias_size_in_bytes >= sum(ring)
+    # Less than the smallest array of the ring: none of them is copied.
+    assert memory.temp_size_in_bytes < sorted(ring)[1]
+
+
+def test_a_resumed_chunk_updates_the_masses_in_place():
+    config = dataclasses.replace(TINY, buffer_size=400_000, prioritized=True)
+    state, trace = resumed_chunk(config)
+    memory = trace.lower().compile().memory_analysis()
+    assert memory.temp_size_in_bytes < state.agent.store.tree[0].nbytes
+
+
+def test_a_lone_member_has_no_seed_axis():
+    """XLA would compute the gradient of an axis of one transposed: twice the time."""
+    config = dataclasses.replace(TINY, num_seeds=1, seed_block=1)
+    _, trace = resumed_chunk(config)
+    products = [
+        equation
+        for equation in equations(trace.jaxpr.jaxpr)
+        if equation.primitive.name == "dot_general"
+    ]
+    assert products
+    for product in products:
+        _, batched = product.params["dimension_numbers"]
+        assert batched == ((), ()), product
+
+
+def test_sampled_indices_are_fenced(resumed):
+    _, trace = resumed
+    fenced = [
+        {variable.aval.dtype.name for variable in equation.invars}
+        for equation in equations(trace.jaxpr.jaxpr)
+        if equation.primitive.name == "optimization_barrier"
+    ]
+    # Once in the loop of each platform: the places, and what was read from them.
+    assert fenced.count({"int32"}) == 2
+    assert fenced.count({"int32", "float32"}) == 2
+
+
+def test_a_convolution_is_patches_and_a_product_and_adam_is_not_selected_over():
+    """What cost most on a GPU: grouped convolutions, and passes over the parameters."""
+    config = dataclasses.replace(
+        TINY, environment="Breakout-MinAtar", buffer_size=2_000, batch_size=8
+    )
+    env, keys = make.from_config(config), make_keys(config)
+    config = training_compiled.traced(config)
+    state = jax.eval_shape(
+        lambda keys: training_compiled.start(config, keys, env=env), keys
+    )
+    trace = training_compiled.chunk.trace(config, keys, state, env=env)
+    names = {equation.primitive.name for equation in equations(trace.jaxpr.jaxpr)}
+    assert "conv_general_dilated" not in names and "dot_general" in names
+    kernel = (4, 1024, 128)  # of four seeds
+    passes = [
+        equation.primitive.name
+        for equation in equations(trace.jaxpr.jaxpr)
+        if any(getattr(out.aval, "shape", ()) == kernel for out in equation.outvars)
+    ]
+    # A frozen seed keeps its parameters; nothing else is chosen.
+    assert passes.count("select_n") == 2  # once in the loop of each platform
+
+
+@pytest.mark.parametrize("num_envs", [1, 7, 16])
+def test_update_and_refresh_counts_are_exact(num_envs):
+    config = dataclasses.replace(
+        TINY, num_envs=num_envs, update_steps=10, num_updates=3, total_steps=3000,
+        eval_points=1, chunk_iterations=0, target_period=9, num_seeds=1, seed_block=1,
+    )  # fmt: skip
+    lengths = loop_lengths.loop_lengths(config)
+    learning_steps = lengths.total_steps - lengths.warmup_steps
+    assert learning_steps * 3 % 10 == 0
+    state = trained(config, chunks=lengths.point_chunks * lengths.num_points)
+    updates = int(state.agent.updates.value)
+    assert updates == learning_steps * 3 // 10
+    assert int(state.steps.value) * num_envs == lengths.total_steps
+    # Refreshes: rewinding to the last multiple of the period gives the target params.
+    assert same(state.agent.learner.target_params, state.agent.learner.params) == (
+        updates % 9 == 0
+    )
+
+
+def test_a_diverged_seed_is_frozen_and_the_others_untouched(four):
+    """Seed 1 is poisoned after a chunk; the others must not notice."""
+    state = trained(TINY, chunks=1)
+    params = jax.tree.map(np.array, state.agent.learner.params)
+    for leaf in jax.tree.leaves(params):
+        leaf[1] = np.nan
+    poisoned = state._replace(
+        agent=state.agent._replace(learner=state.agent.learner._replace(params=params))
+    )
+    env = make.from_config(TINY)
+    after = training_compiled.chunk(
+        training_compiled.traced(TINY), make_keys(TINY), poisoned, env=env
+    )
+    after = jax.device_get(after)
+    assert after.agent.learner.diverged_at.tolist() == [-1, 125, -1, -1]
+    for i in (0, 2, 3):
+        assert same(lane(after, i), lane(four, i))
+
+
+def test_divergence_is_reported_and_counted(tmp_path):
+    config = dataclasses.replace(
+        TINY, optimizer="sgd", learning_rate=1e8, hidden_sizes=(16, 16)
+    )
+    result = run.run(config, output=tmp_path)
+    assert run.all_diverged(result)
+    assert "diverged and frozen: seeds 0, 1, 2, 3" in run.report(result)
+    assert len(result.summary["final_eval_return"]["per_seed"]) == 4
+    for leaf in jax.tree.leaves(result.params):
+        assert np.isfinite(leaf).all()
+    assert json.loads((result.directory / "manifest.json").read_text())["status"] == (
+        "diverged"
+    )
+    summary = json.loads((result.directory / "summary.json").read_text())
+    assert summary["diverged_seeds"] == [0, 1, 2, 3]
+
+
+def test_what_a_run_leaves(tmp_path):
+    result = run.run(TINY, output=tmp_path)
+    again = run.run(TINY, output=tmp_path)
+    assert again.directory != result.directory
+    assert same(again.eval_returns, result.eval_returns)
+    names = {path.name for path in result.directory.iterdir()}
+    assert names == {
+        "config.json", "manifest.json", "metrics.csv", "metrics.npz", "summary.json",
+        "params.npz", "curve.png", ".lock", "checkpoint-0000000250.jaxq",
+    }  # fmt: skip
+    assert result.directory.parent == tmp_path / "dqn" / "CartPole-v1"
+    metrics = np.load(result.directory / "metrics.npz", allow_pickle=False)
+    np.testing.assert_array_equal(metrics["eval_return"], result.curve.eval_return)
+    assert metrics["eval_returns"].shape == (4, 3, 3)
+    rows = (result.directory / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 1 + 4 * 3 and rows[0].startswith("seed,step,epsilon,train_")
+    saved = json.loads((result.directory / "config.json").read_text())
+    assert saved.pop("schema") == results.SCHEMA
+    saved = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
+    assert Config(**saved) == TINY
+    manifest = json.loads((result.directory / "manifest.json").read_text())
+    assert manifest["status"] == "finished" and manifest["versions"]["jax"]
+    assert manifest["seed_block"] == 4
+    params = np.load(result.directory / "params.npz", allow_pickle=False)
+    assert len(params.files) == len(jax.tree.leaves(result.params))
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(KeyboardInterrupt, "interrupted"), (RuntimeError, "failed")]
+)
+@pytest.mark.parametrize("disk_full", [False, True])
+def test_an_aborted_run_keeps_what_it_measured(
+    tmp_path, monkeypatch, error, status, disk_full
+):
+    """The error comes in the second chunk, after the state was donated."""
+    advance, calls = population.Population.advance, []
+
+    def aborted(self, iterations=None):
+        calls.append(1)
+        advance(self, iterations)
+        self.intact = False
+        if len(calls) == 2:
+            for leaf in jax.tree.leaves(self.states):
+                leaf.delete()
+            raise error("the cause")
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(population.Population, "advance", aborted)
+    if disk_full:
+        monkeypatch.setattr(files, "write_arrays", full)
+    with pytest.raises(error, match="the cause"):
+        run.run(TINY, output=tmp_path)
+    (directory,) = (tmp_path / "dqn" / "CartPole-v1").iterdir()
+    manifest = json.loads((directory / "manifest.json").read_text())
+    assert manifest["status"] == status
+    if not disk_full:
+        assert np.load(directory / "metrics.npz")["eval_return"].shape[1] == 2
+        assert (directory / "curve.png").exists()
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a.json"
+    files.write_json(path, {"value": 1})
+
+    def fails(file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        files.write(path, fails)
+    assert json.loads(path.read_text()) == {"value": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_layout_fills_devices_with_equal_blocks():
+    devices = jax.devices()
+    for seeds, block, widths in (
+        (10, 0, 5),
+        (1, 0, 1),
+        (3, 0, 2),
+        (40, 0, 10),
+        (5, 4, 4),
+    ):
+        config = dataclasses.replace(
+            TINY, num_seeds=seeds, seed_block=block, first_seed=3
+        )
+        found = blocks.layout(config, devices)
+        assert {block.seeds.size for block in found} == {widths}
+        assert [block.device for block in found[:2]] == devices[: len(found)]
+        assert [block.worker for block in found] == [i % 2 for i in range(len(found))]
+        lanes = np.concatenate([block.seeds for block in found])
+        assert lanes[:seeds].tolist() == list(range(3, 3 + seeds))
+        assert set(lanes[seeds:]) <= {3 + seeds - 1}
+
+
+@pytest.mark.parametrize(
+    ("share", "width"), [(0.0, 10), (0.1, 10), (0.2, 5), (0.4, 2), (2.0, 1)]
+)
+def test_a_block_on_a_cpu_stays_in_its_cache(share, width):
+    config = dataclasses.replace(TINY, num_seeds=20, seed_block=0)
+    each = int(share * blocks.MAX_CPU_BYTES)
+    found = blocks.layout(config, jax.devices(), each)
+    assert {block.seeds.size for block in found} == {width}
+    assert len(found) * width >= 20
+
+
+def test_an_environment_of_ones_own(tmp_path):
+    env = adapter.adapt(Corridor())
+    config = dataclasses.replace(TINY, eval_points=1)
+    result = run.run(config, env, output=tmp_path)
+    assert result.curve.eval_return.shape == (4, 2)
+    assert result.directory.parent == tmp_path / "dqn" / "Corridor"
+    manifest = json.loads((result.directory / "manifest.json").read_text())
+    assert manifest["environment"] == "Corridor"
+    with pytest.raises(ConfigError, match=r"sticky_actions = 0\.5 has no effect"):
+        run.run(dataclasses.replace(config, sticky_actions=0.5), env)
+
+
+def test_text_of_the_user_stays_text(tmp_path):
+    name = "../../=cmd|'/c calc'!A1\n,\"x\"" + 300 * "y"
+    env = adapter.adapt(Corridor())
+    env = env._replace(spec=env.spec._replace(name=name))
+    config = dataclasses.replace(TINY, environment="corridor", environment_args=())
+    output = tmp_path / "a" / "runs"
+    result = run.run(config, env, output=output)
+    assert result.directory.is_relative_to(output)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    rows = (result.directory / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 1 + 4 * 3 and "cmd" not in "".join(rows)
+    manifest = json.loads((result.directory / "manifest.json").read_text())
+    assert manifest["environment"] == name
+
+
+def test_epsilon_follows_the_configuration():
+    steps, episodes = jnp.int32(150), jnp.int32(40)
+    for kind, expected in (
+        ("linear", 1 - 0.95 * 0.5),
+        ("exponential", 0.05 + 0.95 * np.exp(-0.5)),
+        ("episodic", 1 - 40 * 0.001),
+    ):
+        config = dataclasses.replace(TINY, epsilon_schedule=kind)
+        found = loop.epsilon_schedule(config)(steps, episodes)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_an_episodic_epsilon_falls_from_where_learning_starts():
+    config = dataclasses.replace(
+        TINY, epsilon_schedule="episodic", epsilon_decrement=0.1, warmup_steps=200
+    )
+    env = make.from_config(config)
+    state = training_compiled.start(
+        training_compiled.traced(config), make_keys(config), env=env
+    )
+    assert np.all(state.agent.store.ended.any(axis=(1, 2)))  # episodes of the warm-up
+    schedule = loop.epsilon_schedule(config)
+    assert np.all(schedule(state.steps.value, state.episodes.finished) == 1.0)
+
+
+def test_epsilon_counts_the_steps_of_all_environments():
+    """Greedy from the start, or random throughout: the returns tell which."""
+    seen = []
+
+    def act(key, state, memory, observation, epsilon, explore):
+        seen.append((epsilon.shape, explore))
+        return jnp.where(epsilon > 0.75, 1, 0).astype(jnp.int32), memory
+
+    env = adapter.adapt(Corridor())
+    agent = types.Agent(lambda *_: None, lambda key: (), act, None, None, None)
+    state = loop.init(jax.random.key(0), agent, env, 2)
+    schedule = loop.epsilon_schedule(
+        dataclasses.replace(
+            TINY, epsilon_start=1.0, epsilon_end=0.0, epsilon_steps=80.0
+        )
+    )
+    _, rollout = loop.collect(jax.random.key(1), agent, env, state, schedule, 20)
+    assert seen[0] == ((), True)
+    # epsilon = 1 - 2 t / 80 > 0.75 for t < 10, with two steps counted a row.
+    np.testing.assert_array_equal(rollout.action[:, 0], np.arange(20) < 10)
+
+
+def test_mean_returns_count_every_finished_episode_once():
+    """The running mean against the episodes of the same rollout, one by one."""
+    rng = np.random.default_rng(0)
+    reward = rng.normal(size=(50, 3)).astype(np.float32)
+    done = rng.random((50, 3)) < 0.2
+    episodes = training_metrics.Episodes(
+        jnp.zeros(3), jnp.zeros(3, jnp.int32), jnp.int32(0)
+    )
+    tally = training_metrics.empty()
+    no = jnp.zeros(3, bool)
+    finished = []
+    total, length = np.zeros(3), np.zeros(3)
+    for t in range(50):
+        said = types.Step(no, no, jnp.asarray(reward[t]), jnp.asarray(done[t]), no, no)
+        episodes, tally = training_metrics.count(episodes, tally, said)
+        total, length = total + reward[t], length + 1
+        finished += [(total[e], length[e]) for e in range(3) if done[t, e]]
+        total, length = np.where(done[t], 0, total), np.where(done[t], 0, length)
+    assert int(tally.episodes) == int(episodes.finished) == len(finished)
+    means = np.mean(finished, axis=0)
+    np.testing.assert_allclose(tally.episode_return, means[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(tally.episode_length, means[1], rtol=1e-4)
+
+
+@pytest.mark.parametrize("update_steps", [1, 2])  # two updates an iteration, and one
+def test_the_metrics_of_updates_are_their_means(update_steps):
+    """Over five iterations, and of each by itself."""
+    config = dataclasses.replace(TINY, update_steps=update_steps, chunk_iterations=1)
+    lengths = loop_lengths.loop_lengths(config)
+    env, keys = make.from_config(config), make_keys(config)
+    setting = training_compiled.traced(config)
+
+    def five(reset_metrics):
+        state = training_compiled.start(setting, keys, env=env)
+        found = []
+        for _ in range(5):
+            if reset_metrics:
+                state = state._replace(tally=jax.tree.map(jnp.zeros_like, state.tally))
+            state = training_compiled.chunk(setting, keys, state, env=env)
+            found.append(jax.device_get(state.tally))
+        return found
+
+    each, together = five(True), five(False)[-1]
+    assert all(tally.updates[0] == lengths.num_updates for tally in each)
+    assert together.updates[0] == 5 * lengths.num_updates == 10 // update_steps
+    for name in types.UpdateMetrics._fields:
+        values = np.stack([getattr(tally.update, name) for tally in each])
+        assert len(np.unique(values)) == values.size
+        np.testing.assert_allclose(
+            getattr(together.update, name), values.mean(axis=0), rtol=1e-5
+        )
+
+
+def test_the_training_return_is_that_of_seeds_in_which_an_episode_ended():
+    """Without the others, whose nan would be the largest number."""
+    config = dataclasses.replace(TINY, num_seeds=10)
+    curve = results.Curve(*[np.zeros((10, 2)) for _ in results.Curve._fields])
+    returns = np.arange(10.0, 101.0, 10.0)
+    returns[8:] = np.nan
+    curve = curve._replace(
+        steps=np.array([0, 1]), diverged=np.zeros((10, 2), bool),
+        train_return=np.stack([returns, returns], axis=1),
+    )  # fmt: skip
+    arrays = results.Arrays(curve, np.zeros((10, 2, 1)), {})
+    assert results.summarize(config, arrays, {}, {})["final_train_return"]["iqm"] == 45
+    curve.train_return[:] = np.nan
+    none = results.summarize(config, arrays, {}, {})["final_train_return"]["iqm"]
+    assert np.isnan(none)
+
+
+def test_the_last_line_of_progress_tells_the_last_point(capsys):
+    config = dataclasses.replace(TINY, eval_points=2, total_steps=2_000)
+    result = run.run(config, show_progress=True, plot=False)
+    (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("100%")]
+    final = result.summary["final_eval_return"]
+    assert f"return IQM {final['iqm']:.4g} [" in line
+
+
+def test_slips_in_python_are_told_in_words(tmp_path):
+    for environment in (Corridor(), Corridor, "CartPole-v1"):
+        with pytest.raises(ConfigError, match=r"pass environments\.adapt\(it\)"):
+            run.run(TINY, environment)
+    for wrong in (Corridor, object()):
+        with pytest.raises(ConfigError, match="must be an object with default_params"):
+            adapter.adapt(wrong)
+    with pytest.raises(ConfigError, match="no directory"):
+        run.run(TINY, resume=str(tmp_path / "none"))
+    with pytest.raises(ConfigError, match=r"choose one of .* Did you mean dqn"):
+        run.run(dataclasses.replace(TINY, algorithm="DQN"))
+
+
+def test_evaluation_that_was_cut_off_is_told(tmp_path):
+    config = dataclasses.replace(TINY, eval_max_steps=3)
+    result = run.run(config, output=str(tmp_path), plot=False)  # a word will do
+    assert result.directory.is_relative_to(tmp_path)
+    assert "100% of the last evaluation's episodes were cut off" in run.report(result)
+    curve = result.curve._replace(eval_unfinished=result.curve.eval_unfinished * 0)
+    assert "cut off" not in run.report(result._replace(curve=curve))

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+import scipy.stats
+
+from jaxq.stats import intervals
+
+
+def test_iqm_equals_rliable():
+    # rliable 1.2.0 on the same scores: default_rng(0).normal(0, 1, (10, 5)).
+    scores = np.random.default_rng(0).normal(0, 1, (10, 5)).reshape(-1)
+    np.testing.assert_allclose(intervals.iqm(scores), 0.0826, atol=1e-4)
+
+
+def test_iqm_drops_a_quarter_at_each_end():
+    scores = np.array([[-100.0], [1.0], [2.0], [1000.0]])
+    assert intervals.iqm(scores)[0] == 1.5
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 10, 30, 101])
+def test_iqm_is_the_trimmed_mean(count):
+    scores = np.random.default_rng(count).normal(size=(3, count, 2))
+    np.testing.assert_allclose(
+        intervals.iqm(scores, axis=1),
+        scipy.stats.trim_mean(scores, 0.25, axis=1),
+        rtol=1e-12,
+    )
+
+
+def test_bootstrap_covers_as_often_as_it_says():
+    generator = np.random.default_rng(0)
+    scores = generator.normal(size=(30, 300))  # 300 experiments of 30 seeds
+    interval = intervals.bootstrap_iqm(scores, resamples=500)
+    covered = np.mean((interval.low <= 0) & (interval.high >= 0))
+    assert 0.88 <= covered <= 0.98
+    assert np.all(interval.low <= interval.value)
+    assert np.all(interval.value <= interval.high)
+
+
+def test_bootstrap_is_the_same_every_time_and_for_every_point():
+    scores = np.random.default_rng(1).normal(size=(10, 1)) * np.ones((10, 4))
+    first, second = (intervals.bootstrap_iqm(scores) for _ in range(2))
+    np.testing.assert_array_equal(first.low, second.low)
+    assert np.ptp(first.low) == 0
+
+
+def test_one_seed_has_an_interval_of_its_own_value():
+    interval = intervals.bootstrap_iqm(np.array([[3.0, 4.0]]))
+    np.testing.assert_array_equal(interval.low, [3, 4])
+    np.testing.assert_array_equal(interval.high, [3, 4])
+
+
+def test_no_seed_is_refused():
+    with pytest.raises(ValueError, match="at least one seed"):
+        intervals.bootstrap_iqm(np.zeros((0, 3)))
+
+
+def test_area_under_a_straight_line():
+    steps = np.array([0, 10, 40])
+    np.testing.assert_allclose(
+        intervals.area_under_curve(steps, np.array([steps / 40.0])), [0.5]
+    )
+    np.testing.assert_array_equal(
+        intervals.area_under_curve(steps[:1], np.array([[3.0], [4.0]])), [3, 4]
+    )

@@ -1,0 +1,129 @@
+"""Generated configurations: each is refused in words, or its loop can be traced."""
+
+import dataclasses
+import json
+import random
+import typing
+
+import jax
+import pytest
+
+from jaxq.agents import algorithms
+from jaxq.config.config import (
+    Config,
+    ConfigError,
+    annotation,
+    from_json,
+)
+from jaxq.config.fields import Range
+from jaxq.training import checks, compiled, loop
+
+ENVIRONMENTS = (
+    "CartPole-v1", "Catch-bsuite", "MountainCar-v0", "FrozenLake-misc",
+    "Breakout-MinAtar", "DeepSea-bsuite", "MemoryChain-bsuite", "Pendulum-v1", "Chess",
+)  # fmt: skip
+SMALL = Config(
+    num_seeds=1,
+    total_steps=3_000,
+    buffer_size=600,
+    batch_size=8,
+    warmup_steps=100,
+    hidden_sizes=(8,),
+    channels=2,
+    dense_size=8,
+    memory_size=4,
+    sequence_length=5,
+    burn_in=2,
+    num_quantiles=4,
+    num_atoms=5,
+    eval_points=3,
+    eval_episodes=2,
+    eval_max_steps=9,
+)
+BATCHES, BATCH = 10, 50
+
+
+def value(chance, name):
+    """A value of a field: usually inside its range, sometimes far outside."""
+    kind, metadata, optional = annotation(name)
+    default = getattr(SMALL, name)
+    bounds = next((m for m in metadata if isinstance(m, Range)), None)
+    if optional and chance.random() < 0.3:
+        return None
+    if typing.get_origin(kind) is typing.Literal:
+        choices = typing.get_args(kind)
+        return chance.choice([*choices, *choices, "other"])
+    if kind is bool:
+        return chance.random() < 0.5
+    if isinstance(default, tuple):
+        if kind is str:
+            return chance.choice([(), ("size=5",), ("nothing=1",), ("=",)])
+        return tuple(chance.choice([0, 1, 3, 8]) for _ in range(chance.randrange(3)))
+    if kind is int:
+        return chance.choice([0, 1, 2, 3, 4, 5, 8, 16, 64, 600, 2**31 - 1, -1])
+    if kind is float:
+        odd = [bounds.low if bounds else -1.0, 1e6, float("nan"), -2.0]
+        return chance.choice([*odd, 0.0, 0.1, 0.5, 0.9, 1.0, 3.0])
+    return default
+
+
+def generate(number):
+    chance = random.Random(number)
+    fields = [field.name for field in dataclasses.fields(Config)]
+    some = chance.sample(fields, chance.randrange(1, 7))
+    changes = {name: value(chance, name) for name in some}
+    algorithm = chance.choice([*algorithms.ALGORITHMS, "dqn"])
+    changes["algorithm"] = algorithm
+    changes["environment"] = chance.choice(ENVIRONMENTS)
+    if chance.random() < 0.9:  # of which all but one or two are well-formed
+        shaping = {"num_envs", "n_step", "head", "recurrent", "noisy"}
+        for name in sorted(set(some) - shaping):
+            if chance.random() < 0.4:
+                changes.pop(name, None)
+    if algorithm in {f.__name__ for f in algorithms.TABULAR}:
+        changes.setdefault("network", "table")
+        changes["environment"] = chance.choice(["FrozenLake-misc", "DeepSea-bsuite"])
+    return dataclasses.replace(SMALL, **changes)
+
+
+def outcome(config):
+    """Whether it is accepted; its loop has then been traced."""
+    try:
+        env = checks.check(config)
+    except ConfigError as error:
+        assert len(str(error)) > 20 and "\n" not in str(error)
+        return False
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    traced = compiled.traced(config)
+    state = jax.eval_shape(lambda key: loop.start(traced, env, key), key)
+    after = jax.eval_shape(
+        lambda key, state: loop.iteration(traced, env, key, state)[0], key, state
+    )
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), state) == jax.tree.map(
+        lambda x: (x.shape, x.dtype), after
+    )
+    assert from_json(json.loads(json.dumps(dataclasses.asdict(config)))) == config
+    return True
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [0, *(pytest.param(i, marks=pytest.mark.slow) for i in range(1, BATCHES))],
+)
+def test_a_generated_configuration_is_refused_in_words_or_traced(batch):
+    numbers = range(batch * BATCH, (batch + 1) * BATCH)
+    accepted = []
+    for number in numbers:
+        config = generate(number)
+        try:
+            accepted.append(outcome(config))
+        except Exception as error:
+            defaults = dataclasses.asdict(SMALL)
+            changed = {
+                k: v for k, v in dataclasses.asdict(config).items() if v != defaults[k]
+            }
+            raise AssertionError(f"number {number}: {changed}") from error
+        if number % 10 == 9:
+            jax.clear_caches()
+    print(f"{sum(accepted)} of {len(accepted)} accepted")
+    assert 5 < sum(accepted) < BATCH - 5
