@@ -47,7 +47,7 @@ def test_programs_are_kept_and_a_chunk_is_traced(tmp_path):
 )
 def test_where_programs_are_kept(words, changes, directory, tmp_path):
     code = (
-        f"from jaxq import cli, flags; cli.set_up_jax(flags.{words}); import jax; "
+        f"from jaxq import cli; from jaxq.config import flags; cli.set_up_jax(flags.{words}); import jax; "
         "print(jax.config.jax_compilation_cache_dir)"
     )
     done = subprocess.run(
@@ -59,7 +59,7 @@ def test_where_programs_are_kept(words, changes, directory, tmp_path):
 
 def test_deterministic_is_told_to_xla_before_jax_starts():
     code = (
-        "from jaxq import cli, flags; "
+        "from jaxq import cli; from jaxq.config import flags; "
         "cli.set_up_jax(flags.Options(deterministic=True)); "
         "import os; print(os.environ['XLA_FLAGS'])"
     )
@@ -84,8 +84,8 @@ def test_deterministic_is_told_to_xla_before_jax_starts():
 )
 def test_threads_of_xla(words, threads):
     code = (
-        "from jaxq import cli; from jaxq.flags import Options; "
-        f"from jaxq.config import Config; cli.set_up_jax({words}); "
+        "from jaxq import cli; from jaxq.config.flags import Options; "
+        f"from jaxq import Config; cli.set_up_jax({words}); "
         "import os; print(os.environ.get('NPROC'))"
     )
     kept = {k: v for k, v in os.environ.items() if k != "NPROC"}
