@@ -24,24 +24,24 @@ TESTS = ROOT / "results" / "tables" / "tests.json"
 def make() -> str:
     """Every algorithm: where it is from, what it is made of, how long, how tested."""
     from jaxq.agents import algorithms
-    from jaxq.config import presets
+    from jaxq.config import algorithm_table, tabular_algorithms
 
     tested = json.loads(TESTS.read_text())["passed"] if TESTS.exists() else {}
     lines = [
         "| name | from | composition | own lines | tests passed |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for name, paper in presets.PAPERS.items():
+    for name, paper in algorithm_table.ALGORITHMS.items():
         algorithm = algorithms.ALGORITHMS[name]
         parts = [
             f"`{field}`" if value is True else f"`{field}={value}`"
             for field, value in paper.components.items()
-            if field not in presets.TABLE
+            if field not in tabular_algorithms.TABLE
         ]
         if "network" in paper.components:
             parts.insert(0, "table")
         lines.append(
-            f"| `{name}` | {paper.reference} | {', '.join(parts) or 'the trunk'} | "
+            f"| `{name}` | {paper.paper} | {', '.join(parts) or 'the trunk'} | "
             f"{own_lines(algorithm)} | {tested.get(name, 'not run')} |"
         )
     return "\n".join(lines)

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from jaxq import cli
-from jaxq.config import flags, presets
+from jaxq.config import flags
 from jaxq.config.config import Config
+from jaxq.config.deep_algorithms import DEEP
 from jaxq.config.fields import check_name
 
 if TYPE_CHECKING:
@@ -117,10 +118,9 @@ def settings(algorithm: str, environment: str) -> Config:
     fields = ENVIRONMENTS[environment] | OWN.get(algorithm, {})
     if algorithm in ROLLOUT_RATES:
         fields = fields | {"learning_rate": ROLLOUT_RATES[algorithm][environment]}
-    config = dataclasses.replace(
+    return dataclasses.replace(
         BASE, algorithm=algorithm, environment=environment, **fields
     )
-    return presets.compose(config)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,19 +162,17 @@ def main() -> None:
     for environment in arguments.environments:
         check_name("environment", environment, ENVIRONMENTS)
     cli.set_up_jax(flags.Options())
-    from jaxq.agents import algorithms
     from jaxq.runs import files, run
 
-    deep = tuple(algorithm.__name__ for algorithm in algorithms.DEEP)
     for algorithm in arguments.algorithms:
-        check_name("algorithm", algorithm, deep)
+        check_name("algorithm", algorithm, DEEP)
     tables = arguments.output / "classic"
     figures = arguments.output / "figures"
     for directory in (tables, figures):
         directory.mkdir(parents=True, exist_ok=True)
     for environment in arguments.environments:
-        paths = {name: tables / f"{environment}_{name}.json" for name in deep}
-        for algorithm in arguments.algorithms or deep:
+        paths = {name: tables / f"{environment}_{name}.json" for name in DEEP}
+        for algorithm in arguments.algorithms or DEEP:
             if not paths[algorithm].exists():
                 config = settings(algorithm, environment)
                 result = run.run(

@@ -1,7 +1,7 @@
 """Deep Q-learning on vectorised gymnax environments, many seeds in one program."""
 
-from jaxq import cli
-from jaxq.config import presets
+from jaxq import cli, preset
+from jaxq.config import algorithm_table
 from jaxq.config.config import Config
 
 PRESETS = {
@@ -23,7 +23,7 @@ PRESETS = {
         eval_points=50,
     ),
     "cleanrl": Config(),
-} | {name: presets.preset(name) for name in presets.PAPERS}
+} | {name: preset(name) for name in algorithm_table.ALGORITHMS}
 
 if __name__ == "__main__":
     cli.main(PRESETS, __doc__)

@@ -15,7 +15,7 @@ import classic
 import tyro
 
 from jaxq import cli
-from jaxq.config import flags, presets
+from jaxq.config import flags
 from jaxq.config.config import Config
 from jaxq.config.fields import check_name
 
@@ -107,7 +107,7 @@ def main() -> None:
         path = arguments.output / f"{case}.json"
         if path.exists():
             continue
-        config = presets.compose(CASES[case])
+        config = CASES[case]
         result = run.run(config, output=arguments.runs, show_progress=True)
         final = result.curve.eval_return[:, -1]
         # The best return of both problems is close to 1.

@@ -16,6 +16,7 @@ import scaling
 import side_by_side
 import throughput
 
+from jaxq.config.algorithm_table import ALGORITHMS
 from jaxq.stats import comparisons
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -190,8 +191,6 @@ def hard() -> str:
 
 def classic() -> str:
     """Every deep algorithm on three environments: the table and the curves."""
-    from jaxq.config import presets
-
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for path in sorted((ROOT / "results" / "classic").glob("*.json")):
         row = load("classic", path.name)
@@ -212,7 +211,7 @@ def classic() -> str:
         longer = steps > 1.05 * rows["dqn", environment]["steps_per_seed"]
         return interval(row["final"]) + (f" in {steps:,}" if longer else "")
 
-    for name in presets.PAPERS:
+    for name in ALGORITHMS:
         cells = [cell(name, environment) for environment in environments]
         if any(cells):
             lines.append(f"| `{name}` | " + " | ".join(cells) + " |")

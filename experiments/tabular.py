@@ -59,13 +59,12 @@ def exact_values(config: Config) -> "ExtraMetrics":
     import numpy as np
 
     from jaxq.agents import factory
-    from jaxq.config import presets
     from jaxq.config.config import ConfigError
     from jaxq.envs import gymnax_mdps, mdp
     from jaxq.networks import ensemble
     from jaxq.runs import run
 
-    config = presets.compose(config)
+    config = config
     if config.network != "table" or config.ensemble_size > 1:
         raise ConfigError(
             f"algorithm = {config.algorithm!r} with network = {config.network!r} and "

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from jaxq import cli
-from jaxq.config import flags, presets
+from jaxq.config import flags
 from jaxq.config.config import Config
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def play(
     from jaxq.training import compiled, loop
     from jaxq.types import seed_axes
 
-    config = presets.compose(dataclasses.replace(config, environment=environment))
+    config = dataclasses.replace(config, environment=environment)
     env = make.from_config(config)
     traced = compiled.traced(config)
 

@@ -93,8 +93,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tyro
 
-from jaxq import cli
-from jaxq.config import flags, presets
+from jaxq import cli, preset
+from jaxq.config import flags
 from jaxq.config.config import Config
 from jaxq.config.fields import check_name
 
@@ -124,17 +124,17 @@ WORKLOADS = {
         buffer_size=100_000, warmup_steps=5_000, target_period=1_000,
     ),
     # The settings of purejaxql.
-    "w3_cartpole": presets.preset(
+    "w3_cartpole": preset(
         "pqn", environment="CartPole-v1", hidden_sizes=(256, 256), num_envs=32,
         rollout_length=64, num_minibatches=16, num_epochs=4, total_steps=10**9,
         eval_points=1,
     ),
-    "w3_breakout": presets.preset(
+    "w3_breakout": preset(
         "pqn", environment="Breakout-MinAtar", num_envs=128, rollout_length=32,
         num_minibatches=32, num_epochs=2, total_steps=10**9, eval_points=1,
     ),
     # The settings of Rejax's own PQN.
-    "w3_rejax": presets.preset(
+    "w3_rejax": preset(
         "pqn", environment="CartPole-v1", hidden_sizes=(64, 64), num_envs=16,
         rollout_length=128, num_minibatches=16, num_epochs=5, total_steps=10**9,
         eval_points=1,
@@ -186,7 +186,7 @@ def population_of(config: Config, cores: int = 0) -> "Population":
     from jaxq.training import blocks, memory, population
 
     env = make.from_config(config)
-    each = memory.need(presets.compose(config), env)
+    each = memory.need(config, env)
     layout = blocks.layout(config, blocks.workers(cores), each.update)
     return population.Population(config, env, layout)
 
@@ -227,7 +227,7 @@ def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
     config = dataclasses.replace(config, **changes)  # type: ignore[arg-type]
     lengths = loop_lengths.loop_lengths(config)
     env = make.from_config(config)
-    need = memory.need(presets.compose(config), env)
+    need = memory.need(config, env)
     everyone = population_of(config, arguments.cpu_cores)
     started = time.monotonic()
     everyone.advance()

@@ -10,7 +10,7 @@ from mdps import ConstantReward, Corridor, Gauntlet
 
 from jaxq import types
 from jaxq.agents import algorithms
-from jaxq.config import loop_lengths, presets
+from jaxq.config import algorithm_table, loop_lengths
 from jaxq.config.config import Config
 from jaxq.envs import adapter, gymnax_facts
 from jaxq.training import compiled
@@ -90,10 +90,10 @@ CHANGES = {
 def config(name, **changes):
     base = TABLE if name in TABULAR else DEEP
     fields = CHANGES.get(name, {}) | {"algorithm": name} | changes
-    return presets.compose(dataclasses.replace(base, **fields))
+    return dataclasses.replace(base, **fields)
 
 
-TABULAR = tuple(algorithm.__name__ for algorithm in algorithms.TABULAR)
+TABULAR = tuple(algorithm_table.TABULAR)
 NAMES = tuple(algorithms.ALGORITHMS)
 # Their targets are not those of the greedy policy when the behaviour is random.
 OF_BEHAVIOUR = ("sarsa", "expected_sarsa", "n_step_q", "n_step_dqn", "rainbow")

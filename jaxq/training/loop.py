@@ -19,7 +19,6 @@ from jaxq.config.config import (
     traced_fields,
 )
 from jaxq.config.loop_lengths import loop_lengths
-from jaxq.config.presets import compose
 from jaxq.envs.adapter import Environment, EnvState
 from jaxq.rl import exploration
 from jaxq.training import metrics
@@ -52,7 +51,6 @@ class RunState(NamedTuple):
 
 def epsilon_schedule(config: Config) -> Schedule:
     """The schedule a configuration names."""
-    config = compose(config)
     if config.epsilon_schedule == "none":
         return lambda steps, episodes: jnp.zeros(())
     if config.epsilon_schedule == "ladder":

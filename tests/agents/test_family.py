@@ -12,7 +12,7 @@ from family import NAMES, OF_BEHAVIOUR, ROLLOUTS, Trained, lane
 from mdps import CORRIDOR, PROBES, seen
 
 from jaxq.agents import algorithms
-from jaxq.config import loop_lengths, presets
+from jaxq.config import algorithm_table, loop_lengths
 from jaxq.training import compiled
 
 # Slow to move: a step carries the mass of two-hot targets to the next atom only, and
@@ -25,12 +25,12 @@ MORE = {
 
 
 def test_every_name_has_a_paper_a_docstring_and_its_own_function():
-    assert set(NAMES) == set(presets.PAPERS)
+    assert set(NAMES) == set(algorithm_table.ALGORITHMS)
     for name, algorithm in algorithms.ALGORITHMS.items():
         assert (
             algorithm.__name__ == name and algorithm.__doc__.endswith("\n    ")
         ) or (algorithm.__doc__.count("\n") == 0)
-        assert presets.PAPERS[name].reference
+        assert algorithm_table.ALGORITHMS[name].paper
 
 
 def history(name, observation):
