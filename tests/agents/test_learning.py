@@ -51,7 +51,7 @@ def test_what_is_measured_is_the_value_that_the_agent_acts_on():
         assert found["q_error"] == pytest.approx([0.0], abs=1e-5)
         assert found["exact_return"] == pytest.approx([best], abs=1e-6)
     ensemble = dataclasses.replace(catch, algorithm="bootstrapped_dqn")
-    with pytest.raises(ConfigError, match="ensemble_size = 10 learns no single table"):
+    with pytest.raises(ConfigError, match="ensemble_size = 10 does not learn a single table"):
         tabular.exact_values(ensemble)
 
 
