@@ -16,10 +16,9 @@ def main_job() -> str:
     manifest = load("main", "manifest.json")
     return (
         "![DQN on CartPole-v1](results/main/curve.png)\n\n"
-        f"Final greedy return, IQM over {summary['num_seeds']} seeds with 95 % "
-        f"interval: {final}, after "
-        f"{summary['steps_per_seed']:,} steps each, in {summary['seconds']:.0f} s "
-        f"({hardware(manifest)})."
+        f"Final greedy return after {summary['steps_per_seed']:,} steps per seed: "
+        f"{final}, the IQM over {summary['num_seeds']} seeds with its 95 % confidence "
+        f"interval, in {summary['seconds']:.0f} s ({hardware(manifest)})."
     )
 
 
@@ -38,7 +37,7 @@ def cleanrl() -> str:
     """Final returns beside those published by CleanRL."""
     lines = [
         "| algorithm | environment | final training return, 10 seeds | "
-        "CleanRL, 3 seeds | inside its band | Welch's p | made with |",
+        "CleanRL, 3 seeds | within its band | Welch's p | made with |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     pictures = []
@@ -56,12 +55,12 @@ def cleanrl() -> str:
         pictures.append(f"![{target}](results/figures/{target}.png)")
     cartpole = load("tables", "cleanrl_dqn_cartpole.json")
     crossing = (
-        f"DQN on CartPole-v1 crosses {cartpole['level']} at "
+        f"DQN on CartPole-v1 reaches {cartpole['level']} after "
         f"{cartpole['steps_at_level'] or float('nan'):,} steps (published: "
-        f"{cartpole['published_steps_at_level']:,}). Returns are "
-        f"running means over {cartpole['smoothing_steps']:,} steps; how the published "
-        "curves were smoothed is not recorded. PQN's final returns are "
-        "those of the last hundred episodes, as published."
+        f"{cartpole['published_steps_at_level']:,}). Returns are running means over "
+        f"{cartpole['smoothing_steps']:,} steps; the smoothing of the published curves "
+        "is not documented. As in the publication, PQN's final return is the mean of "
+        "the last hundred episodes."
     )
     return "\n".join([*lines, "", crossing, "", *pictures])
 
@@ -69,7 +68,7 @@ def cleanrl() -> str:
 def tabular() -> str:
     """Learned tables compared with Q*."""
     lines = [
-        "| environment | return of the greedy policy | of Q* | its length | "
+        "| environment | greedy return | return of Q* | greedy episode length | "
         "max \\|Q - Q*\\|, first and final | seconds |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
@@ -96,10 +95,10 @@ def textbook() -> str:
     rows = cliff_table(table["cliff"], published["cliff_interim"]["mean_and_se"])
     exact = published["cliff_exact"]
     end = (
-        "The end: episodes 1,001 to 1,500. Exact: epsilon-greedy around Q* "
-        f"{exact['eps0.1_around_Qstar_uniform_ties_expected_return']:.1f}; the best "
-        "policy that is epsilon-soft "
-        f"{exact['best_eps0.1_soft_policy_return']:.1f}."
+        "The end is episodes 1,001 to 1,500. The exact return of the epsilon-greedy "
+        "policy with respect to Q* is "
+        f"{exact['eps0.1_around_Qstar_uniform_ties_expected_return']:.1f}, that of the "
+        f"best epsilon-soft policy {exact['best_eps0.1_soft_policy_return']:.1f}."
     )
     return "\n".join([picture, "", bias, "", *rows, "", end])
 
@@ -107,12 +106,12 @@ def textbook() -> str:
 def bias_sentence(bias: dict[str, Any], made: str) -> str:
     """Share of left actions of both methods, and the deviation from simulations."""
     return (
-        f"Left actions at episode 300, {bias['runs']:,} runs: Q-learning "
+        f"Left actions in episode 300 over {bias['runs']:,} runs: Q-learning "
         f"{100 * bias['q']['left'][-1]:.1f} %, Double Q-learning "
-        f"{100 * bias['double_q']['left'][-1]:.1f} % (floor 5 %); at every tenth "
-        "episode within "
+        f"{100 * bias['double_q']['left'][-1]:.1f} % (the minimum is 5 %). At every "
+        "tenth episode both are within "
         f"{max(bias[k]['largest_score_every_tenth'] for k in ('q', 'double_q')):.1f} "
-        "standard errors of an independent simulation, in "
+        "standard errors of an independent simulation. The runs took "
         f"{bias['q']['seconds']:.0f} s and {bias['double_q']['seconds']:.0f} s "
         f"({made})."
     )
@@ -121,8 +120,9 @@ def bias_sentence(bias: dict[str, Any], made: str) -> str:
 def cliff_table(walk: dict[str, Any], simulated: dict[str, Any]) -> list[str]:
     """Lines of the cliff-walking table."""
     lines = [
-        "| cliff walking | first 100 episodes, step size 0.5 | simulated elsewhere | "
-        "largest \\|z\\| over ten step sizes | end, step size 0.5 |",
+        "| cliff walking | first 100 episodes, step size 0.5 "
+        "| independent simulation "
+        "| largest \\|z\\| over ten step sizes | end, step size 0.5 |",
         "| --- | --- | --- | --- | --- |",
     ]
     names = {"q": "Q-learning", "sarsa": "SARSA", "expsarsa": "Expected SARSA"}
@@ -201,10 +201,10 @@ def sweep() -> str:
         "![Sensitivity](results/sweep/sensitivity-learning_rate.png)\n\n"
         f"{len(rows)} learning rates x {summary['num_seeds']} seeds, "
         f"{summary['programs']} compiled program. The best, "
-        f"{best['fields']['learning_rate']:.3g}, had an IQM of {best['iqm']:.1f} "
-        f"[{best['low']:.1f}, {best['high']:.1f}] on the seeds that chose it, and "
+        f"{best['fields']['learning_rate']:.3g}, has an IQM of {best['iqm']:.1f} "
+        f"[{best['low']:.1f}, {best['high']:.1f}] on the selection seeds and "
         f"{interval(confirmed['final_eval_return'])} on "
-        f"{confirmed['num_seeds']} fresh ones ({hardware(manifest)})."
+        f"{confirmed['num_seeds']} held-out seeds ({hardware(manifest)})."
     )
 
 

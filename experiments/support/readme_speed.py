@@ -22,7 +22,7 @@ def speed() -> str:
     lines = measurements("h100", "workload", "seeds")
     table = [
         "| workload | seeds | environment steps/s | updates/s | spread | device memory "
-        "| to the first chunk |",
+        "| time to first chunk |",
         "| --- |" + " --- |" * 6,
     ]
     for line in lines:
@@ -44,17 +44,17 @@ def beside_rejax() -> str:
     lines.sort(key=lambda line: (order[line["workload"]], line["seeds"]))
     table = [
         "| workload | seeds | jaxq, steps/s | Rejax, steps/s | ratio of medians "
-        "| spread | to the first chunk | commit |",
+        "| spread | time to first chunk | commit |",
         "| --- |" + " --- |" * 7,
     ]
     for line in lines:
         table.append(f"{side_by_side.row(line)} {commit(line['about']['jaxq'])} |")
     ours = made_with(line["about"]["jaxq"] for line in lines)
     theirs = lines[0]["about"]["rejax"]["versions"]
-    turns = sorted({len(line["steps_per_second"]["jaxq"]) for line in lines})
+    alternations = sorted({len(line["steps_per_second"]["jaxq"]) for line in lines})
     made = (
-        f"Medians of {' or '.join(map(str, turns))} alternations; the spread is the "
-        f"range over the median. {ours}; Rejax {theirs['rejax']} "
+        f"Medians over {' or '.join(map(str, alternations))} alternations; the spread "
+        f"is the range divided by the median. {ours}; Rejax {theirs['rejax']} "
         f"with jax {theirs['jax']}, gymnax {theirs['gymnax']}."
     )
     return "\n".join([*table, "", made])
