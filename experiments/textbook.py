@@ -36,11 +36,7 @@ BOOK = Config(
     epsilon_end=0.1,
     eval_points=1,
 )
-METHODS = {
-    "q": "tabular_q",
-    "sarsa": "sarsa",
-    "expsarsa": "expected_sarsa",
-}
+METHODS = {"q": "tabular_q", "sarsa": "sarsa", "expsarsa": "expected_sarsa"}
 STEP_SIZES = tuple(i / 10 for i in range(1, 11))
 
 

@@ -85,13 +85,11 @@ speed of a large copy, if that is longer. Both speeds are measured.
 import dataclasses
 import json
 import pathlib
-import resource
 import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import tyro
 
 from jaxq import Config, cli, preset
@@ -211,6 +209,8 @@ def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
     config = workload(name, seeds)
     options = flags.Options(compilation_cache=False, cpu_cores=arguments.cpu_cores)
     cli.set_up_jax(options, config)
+    from support import measurements
+
     config = override(config, arguments)
     members = population_of(config, arguments.cpu_cores)
     setup_time = time.monotonic()
@@ -222,7 +222,7 @@ def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
         "seeds": seeds,
         "width": members.width,
         "buffer_size": config.buffer_size,
-        **statistics(config, members, seconds),
+        **measurements.summarize(config, members, steps_per_chunk(config), seconds),
         "seconds_to_start": setup_time - start_time,
         "seconds_to_first_chunk": first_chunk_time - start_time,
         "seconds_per_chunk": seconds,
@@ -249,43 +249,6 @@ def chunk_seconds(members: "Population", repeats: int) -> list[float]:
         members.advance()
         seconds.append(time.monotonic() - start_time)
     return seconds
-
-
-def statistics(
-    config: Config, members: "Population", seconds: list[float]
-) -> dict[str, Any]:
-    """Rates, memory and provenance of a population after its timed chunks."""
-    from support import update_floor
-
-    from jaxq.config import loop_lengths
-    from jaxq.envs import make
-    from jaxq.runs import manifest
-    from jaxq.training import memory
-
-    env = make.from_config(config)
-    lengths = loop_lengths.loop_lengths(config)
-    experience = memory.need(presets.compose(config), env).experience
-    steps = steps_per_chunk(config)
-    updates_per_seed = lengths.chunk_iterations * lengths.num_updates
-    devices = members.devices
-    # Read before the floor is measured, which allocates large arrays.
-    peak_host = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    peak_device = (devices[0].memory_stats() or {}).get("peak_bytes_in_use")
-    floor = update_floor.update_seconds(config, env, devices[0])
-    seeds_per_device = config.num_seeds / len(set(devices))
-    median = float(np.median(seconds))
-    return {
-        "steps_per_second": steps / median,
-        "steps_per_second_range": [steps / max(seconds), steps / min(seconds)],
-        "updates_per_second": updates_per_seed * config.num_seeds / median,
-        "share_of_floor": floor * seeds_per_device * updates_per_seed / median,
-        "bytes_per_transition": None
-        if config.rollout_length
-        else experience / (lengths.buffer_rows * config.num_envs),
-        "peak_host_bytes": peak_host,
-        "peak_device_bytes": peak_device,
-        "manifest": manifest.manifest(env.spec.name, devices, members.width),
-    }
 
 
 def main() -> None:
