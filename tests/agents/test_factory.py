@@ -1,4 +1,4 @@
-"""Components that go together, and the reasons why others do not."""
+"""Combinations of components: compatible ones train, others raise with a reason."""
 
 import dataclasses
 import itertools
@@ -32,7 +32,7 @@ PARTS = {
 
 
 def trace(config, env):
-    """Shapes of an update, without compiling anything."""
+    """Abstract results of an update, without compiling anything."""
     agent = algorithms.make(config, env.spec)
     length = loop_lengths.loop_lengths(config).rollout_length
 
@@ -60,7 +60,7 @@ def check_parts(head, parts):
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_every_part_goes_with_every_head_and_all_at_once(head):
+def test_every_component_works_with_every_head_alone_and_combined(head):
     for part in PARTS:
         check_parts(head, (part,))
     check_parts(head, tuple(PARTS))
@@ -68,7 +68,7 @@ def test_every_part_goes_with_every_head_and_all_at_once(head):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("head", HEADS)
-def test_any_two_parts_go_with_any_head(head):
+def test_every_pair_of_components_works_with_every_head(head):
     for pair in itertools.combinations(PARTS, 2):
         check_parts(head, pair)
 
@@ -92,7 +92,7 @@ def test_any_two_parts_go_with_any_head(head):
     ],
     ids=str,
 )
-def test_parts_that_go_together(fields):
+def test_compatible_components_train(fields):
     config = dataclasses.replace(family.DEEP, **fields)
     if fields["algorithm"] == "expected_sarsa":
         config = dataclasses.replace(config, algorithm="dqn", network="mlp")
@@ -140,17 +140,17 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("fields", "reason"), REFUSED, ids=lambda x: str(x)[:60])
-def test_parts_without_a_meaning_together_are_refused(fields, reason):
+def test_incompatible_components_raise_with_the_reason(fields, reason):
     config = Config(**{"environment": "Catch-bsuite", "num_envs": 8} | fields)
     with pytest.raises(ConfigError, match=reason):
         checks.check(config)
 
 
-MODEL = {
+DYNA_REJECTS = {
     "n_step": 5, "prioritized": True, "num_minibatches": 4, "munchausen": True,
     "next_value": "expected_sarsa", "ensemble_size": 3,
 }  # fmt: skip
-TWIN = {
+DOUBLE_REJECTS = {
     "head": "quantile", "value_rescaling": True, "double_q": True, "munchausen": True,
     "next_value": "sarsa", "ensemble_size": 3,
 }  # fmt: skip
@@ -158,23 +158,23 @@ TWIN = {
 
 @pytest.mark.parametrize(
     ("name", "field", "value"),
-    [("dyna_q", *item) for item in MODEL.items()]
-    + [("double_q_learning", *item) for item in TWIN.items()],
+    [("dyna_q", *item) for item in DYNA_REJECTS.items()]
+    + [("double_q_learning", *item) for item in DOUBLE_REJECTS.items()],
 )
-def test_a_tabular_algorithm_refuses_the_parts_it_would_ignore(name, field, value):
+def test_a_tabular_algorithm_rejects_components_it_would_ignore(name, field, value):
     config = Config(environment="CliffWalking", algorithm=name, num_envs=4)
     checks.check(config)
     with pytest.raises(ConfigError, match=f"{field} = {value!r} is incompatible with"):
         checks.check(dataclasses.replace(config, **{field: value}))
 
 
-def test_actions_that_do_not_exist_need_a_table():
+def test_an_environment_with_missing_actions_needs_a_table():
     with pytest.raises(ConfigError, match="some actions do not exist"):
         checks.check(Config(environment="MaximizationBias"))
     checks.check(Config(environment="MaximizationBias", algorithm="double_q_learning"))
 
 
-def test_presets_are_complete_and_can_be_changed():
+def test_every_algorithm_has_a_preset_that_can_be_changed():
     for name in algorithms.ALGORITHMS:
         config = preset(name, num_seeds=3)
         assert config.num_seeds == 3 and config.algorithm == name
@@ -182,7 +182,7 @@ def test_presets_are_complete_and_can_be_changed():
     assert preset("prioritized_dqn").target_period == 7_500
     pqn = loop_lengths.loop_lengths(preset("pqn"))
     updates = pqn.num_points * pqn.point_chunks * pqn.chunk_iterations * pqn.num_updates
-    # A run is rounded up to whole chunks.
+    # The length of a run is rounded up to whole chunks.
     assert preset("pqn").learning_rate_updates == pytest.approx(updates, 1e-2)
     assert preset("rainbow", n_step=1).n_step == 1
     with pytest.raises(ConfigError, match="choose one of tabular_q"):
