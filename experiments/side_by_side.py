@@ -128,7 +128,7 @@ def serve(name: str, seeds: int) -> None:
     cli.set_up_jax(flags.Options(compilation_cache=False), config)
     everyone = throughput.population_of(config)
     steps = throughput.steps_per_chunk(config)
-    everyone.advance()
+    everyone.train()
     from jaxq.runs import manifest
 
     about = manifest.manifest(config.environment, everyone.devices, everyone.width)
@@ -136,7 +136,7 @@ def serve(name: str, seeds: int) -> None:
     print("{}", flush=True)
     for _ in sys.stdin:
         before = time.monotonic()
-        everyone.advance()
+        everyone.train()
         seconds = time.monotonic() - before
         print(json.dumps({"steps": steps, "seconds": seconds}), flush=True)
 

@@ -182,13 +182,15 @@ def workload(name: str, seeds: int) -> Config:
 
 def population_of(config: Config, cores: int = 0) -> "Population":
     """All seeds of a configuration, on all devices."""
+    from jaxq.config import loop_lengths
     from jaxq.envs import make
     from jaxq.training import blocks, memory, population
 
     env = make.from_config(config)
-    each = memory.need(presets.compose(config), env)
+    lengths = loop_lengths.loop_lengths(config)
+    each = memory.estimate(presets.compose(config), env, lengths)
     layout = blocks.layout(config, blocks.workers(cores), each.update)
-    return population.Population(config, env, layout)
+    return population.Population(config, env, lengths, layout)
 
 
 def steps_per_chunk(config: Config) -> int:
@@ -227,15 +229,15 @@ def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
     config = dataclasses.replace(config, **changes)  # type: ignore[arg-type]
     lengths = loop_lengths.loop_lengths(config)
     env = make.from_config(config)
-    need = memory.need(presets.compose(config), env)
+    need = memory.estimate(presets.compose(config), env, lengths)
     everyone = population_of(config, arguments.cpu_cores)
     started = time.monotonic()
-    everyone.advance()
+    everyone.train()
     first = time.monotonic()
     seconds = []
     for _ in range(arguments.repeats):
         before = time.monotonic()
-        everyone.advance()
+        everyone.train()
         seconds.append(time.monotonic() - before)
     steps = steps_per_chunk(config)
     updates = lengths.chunk_iterations * lengths.num_updates * seeds
@@ -279,7 +281,9 @@ def update_floor(config: Config, env: Any, used: list[Any]) -> float:
     state = jax.eval_shape(agent.init, keys[0], env.spec.example())
     traced = jax.jit(agent.update).trace(keys[1], state, jnp.float32(0.1))
     flops = product_flops(traced.jaxpr.jaxpr)
-    traffic = 7 * memory.size(state.learner.params)  # of Adam: reads 4, writes 3
+    traffic = 7 * memory.bytes_per_seed(
+        state.learner.params
+    )  # of Adam: reads 4, writes 3
     with jax.default_device(used[0]):
         seconds = flops / matrix_speed()
         if used[0].platform == "cpu":  # its caches hold the parameters
