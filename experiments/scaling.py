@@ -64,6 +64,7 @@ def members(arguments: Arguments) -> dict[str, Any]:
     """Steps a second of plain seeds and of members of a sweep, in turns."""
     import numpy as np
 
+    from jaxq.config import loop_lengths
     from jaxq.runs import manifest
     from jaxq.sweeps import packing
     from jaxq.training import blocks, compiled, population
@@ -90,8 +91,15 @@ def members(arguments: Arguments) -> dict[str, Any]:
             for i in range(len(packed.lanes))
         ]
         before = compiled.chunk._cache_size()  # type: ignore[attr-defined]
-        trained = population.Population(program.config, program.env, found, None, count)
-        trained.advance(4)
+        trained = population.Population(
+            program.config,
+            program.env,
+            loop_lengths.loop_lengths(program.config),
+            found,
+            None,
+            count,
+        )
+        trained.train(4)
         cells[name] = {
             "width": packed.width,
             "mixed": packed.mixed,
@@ -102,7 +110,7 @@ def members(arguments: Arguments) -> dict[str, Any]:
     for _ in range(arguments.repeats):
         for cell in cells.values():
             began = time.monotonic()
-            cell["population"].advance(arguments.iterations)
+            cell["population"].train(arguments.iterations)
             cell["seconds"].append(time.monotonic() - began)
     steps = count * arguments.iterations * throughput.steps_per_iteration(base)
     rows = []
@@ -126,6 +134,7 @@ def forced(arguments: Arguments) -> dict[str, Any]:
     cli.set_up_jax(flags.Options(compilation_cache=False, platform="cpu"))
     import jax
 
+    from jaxq.config import loop_lengths
     from jaxq.envs import make
     from jaxq.training import blocks, population
 
@@ -137,13 +146,15 @@ def forced(arguments: Arguments) -> dict[str, Any]:
     began = time.monotonic()
     env = make.from_config(config)
     found = blocks.layout(config, jax.devices())
-    trained = population.Population(config, env, found)
-    trained.advance(4)
+    trained = population.Population(
+        config, env, loop_lengths.loop_lengths(config), found
+    )
+    trained.train(4)
     first = time.monotonic() - began
     seconds = []
     for _ in range(arguments.repeats):
         began = time.monotonic()
-        trained.advance(16 * arguments.iterations)
+        trained.train(16 * arguments.iterations)
         seconds.append(time.monotonic() - began)
     steps = 16 * arguments.iterations * throughput.steps_per_iteration(config)
     rates = [steps * config.num_seeds / taken for taken in seconds]

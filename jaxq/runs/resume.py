@@ -82,7 +82,7 @@ def pack(points: Sequence[Measurement]) -> dict[str, np.ndarray]:
 def unpack(arrays: Mapping[str, np.ndarray], extra: Sequence[str]) -> list[Measurement]:
     """The inverse of `pack`; extra: what was measured besides."""
     zeros = evaluate.Evaluation(0, 0, 0)  # type: ignore[arg-type]
-    one = Measurement(metrics.empty(), zeros, 0, 0, dict.fromkeys(extra, 0))  # type: ignore[arg-type]
+    one = Measurement(metrics.zeros(), zeros, 0, 0, dict.fromkeys(extra, 0))  # type: ignore[arg-type]
     names = [f"points/{name}" for name in pytree_arrays.flatten(one)]
     missing = [name for name in names if name not in arrays]
     if missing:

@@ -95,7 +95,8 @@ def run(
     output = None if output is None else pathlib.Path(output)
     resume = None if resume is None else pathlib.Path(resume)
     env = check(config, environment)
-    each = memory.need(config, env)
+    lengths = loop_lengths.loop_lengths(config)
+    each = memory.estimate(config, env, lengths)
     blocks = layout(config, devices or workers(), each.update)
     record = manifest.manifest(env.spec.name, used_devices(blocks), 0)
     directory, saved = resume, None
@@ -109,15 +110,15 @@ def run(
             saved = runs_resume.load(resume, config, record, force_resume)
             runs_resume.check_extras(saved, extras.measure is not None)
             config = saved.config
+            lengths = loop_lengths.loop_lengths(config)
             blocks = layout(config, devices or workers(), each.update, saved.width)
-        takes = memory.check(config, each, blocks)
+        takes = memory.check(config, lengths, each, blocks)
         if output and not resume:
             directory = results.make_directory(output, config, env.spec.name)
             held.enter_context(files.Lock(directory))
             held.enter_context(_note_the_way(directory))
         used, width = used_devices(blocks), int(blocks[0].seeds.size)
         record["seed_block"] = width
-        lengths = loop_lengths.loop_lengths(config)
         title = f"{config.algorithm} on {env.spec.name}"
         keep = RunWriter(
             config, record, width, title, directory, saved, checkpoint_seconds, plot
@@ -140,7 +141,7 @@ def run(
         population = None
         try:
             arrays = saved.arrays if saved else None
-            population = Population(config, env, blocks, arrays)
+            population = Population(config, env, lengths, blocks, arrays)
             if saved:
                 bar.say(f"goes on at {population.steps:,} steps")
                 keep.save(None)
@@ -229,7 +230,7 @@ def _train(
             if tracing and profile:
                 around.enter_context(jax.profiler.trace(profile))
             began = time.monotonic()
-            population.advance(size if paced else None)
+            population.train(size if paced else None)
             seconds = time.monotonic() - began
         if tracing:
             bar.say(f"trace: {profile}")

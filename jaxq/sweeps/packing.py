@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxq.config import loop_lengths
 from jaxq.config.config import (
     Config,
     static_fields,
@@ -108,7 +109,7 @@ def _program(
         settings=tuple(settings),
         changes={k: np.array(v) for k, v in fields.items() if len(set(v)) > 1},
         parameters={k: np.array(v, np.float32) for k, v in values.items()},
-        need=memory.need(own[0], env),
+        need=memory.estimate(own[0], env, loop_lengths.loop_lengths(own[0])),
     )
 
 
@@ -184,7 +185,7 @@ def _fit(program: Program, devices: Sequence[jax.Device]) -> int:
     free = memory.available(list(devices))
     if free is None:
         return MAX_INT32
-    fit = int(memory.SHARE * free / len(devices) / program.need.total)
+    fit = int(memory.USABLE_SHARE * free / len(devices) / program.need.total)
     if not fit:
         raise ConfigError(
             f"a member takes {memory.readable(program.need.total)}, but "

@@ -21,11 +21,8 @@ from jaxq.runs.progress import Progress
 from jaxq.runs.signals import Stopper
 from jaxq.sweeps import hosts, packing, storage, sweep
 from jaxq.sweeps.sweep import Job, Sweep
-from jaxq.training.population import (
-    CompileOnce,
-    Measurement,
-    Population,
-)
+from jaxq.training.block_pool import CompileOnce
+from jaxq.training.population import Measurement, Population
 
 
 def run(
@@ -215,7 +212,7 @@ class BlockTrainer:
 
         def population(arrays: dict[str, np.ndarray] | None) -> Population:
             env = self._program.env
-            return Population(config, env, [block], arrays, members, once)
+            return Population(config, env, self._loop, [block], arrays, members, once)
 
         try:
             self._population = population(arrays)
@@ -237,10 +234,10 @@ class BlockTrainer:
             return False
         if self._population.devices[0].platform == "cpu":
             # The program takes any number; a single run has the same one.
-            self._population.advance(lengths.chunk_iterations * lengths.point_chunks)
+            self._population.train(lengths.chunk_iterations * lengths.point_chunks)
         else:
             for _ in range(lengths.point_chunks):
-                self._population.advance()
+                self._population.train()
         self._measure()
         now = time.monotonic()
         if self._part and now - self._saved >= max(PART_SECONDS, 20 * self._took):

@@ -107,7 +107,7 @@ def collect(
         said = said._replace(memory=state.memory)
         fresh = jax.vmap(agent.initial_memory)(begin_keys)
         memory = restart(said.terminated | said.truncated, fresh, memory)
-        episodes, tally = metrics.count(state.episodes, state.tally, said)
+        episodes, tally = metrics.record_step(state.episodes, state.tally, said)
         clock = Counter(state.steps.value + 1)
         return RunState(state.agent, env_state, memory, episodes, tally, clock), said
 
@@ -136,7 +136,7 @@ def init(key: Key, agent: Agent, env: Environment, num_envs: int) -> RunState:
             length=jnp.zeros(num_envs, jnp.int32),
             finished=jnp.zeros((), jnp.int32),
         ),
-        tally=metrics.empty(),
+        tally=metrics.zeros(),
         steps=counter(),
     )
 

@@ -361,12 +361,12 @@ def test_a_state_comes_back_with_its_keys_and_counters():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"x": None}, "it has no x"),
+        ({"x": None}, "array x is missing"),
         (
             {"x": np.zeros(3, np.float32)},
-            r"its x is float32\[3\] in place of float32\[2",
+            r"array x is float32\[3\], expected float32\[2",
         ),
-        ({"x": np.zeros(2, np.int32)}, r"its x is int32\[2\] in place of float32\[2"),
+        ({"x": np.zeros(2, np.int32)}, r"array x is int32\[2\], expected float32\[2"),
     ],
 )
 def test_a_state_of_another_shape_is_refused(change, message):
@@ -405,7 +405,7 @@ def test_half_precision_is_kept_to_the_bit(tmp_path):
         assert back[name].dtype == leaf.dtype and back[name].shape == leaf.shape
         assert back[name].tobytes() == np.asarray(leaf).tobytes()
     single = jax.tree.map(jnp.float32, tree)
-    with pytest.raises(CheckpointError, match="its p/brain is uint16"):
+    with pytest.raises(CheckpointError, match="array p/brain is uint16"):
         pytree_arrays.unflatten(
             {"brain": single["brain"]}, pytree_arrays.flatten(tree, "p/"), "p/"
         )

@@ -68,7 +68,7 @@ def digest(directory):
 
 def stop_after(monkeypatch, calls):
     """Stop as a signal would, after some calls of the compiled program."""
-    advance, done = population.Population.advance, []
+    advance, done = population.Population.train, []
 
     def stopping(self, iterations=None):
         advance(self, iterations)
@@ -76,7 +76,7 @@ def stop_after(monkeypatch, calls):
         if len(done) == calls:
             signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(population.Population, "advance", stopping)
+    monkeypatch.setattr(population.Population, "train", stopping)
 
 
 SLOW = [
@@ -263,7 +263,7 @@ def test_the_first_call_is_left_at_once_and_leaves_nothing_to_go_on_from(
 ):
     monkeypatch.setattr(
         population.Population,
-        "advance",
+        "train",
         lambda self, iterations=None: (
             setattr(self, "intact", False) or signal.raise_signal(signal.SIGINT)
         ),
@@ -336,7 +336,7 @@ def test_a_second_signal_stops_at_once(monkeypatch):
 
 
 def test_a_second_signal_ends_a_run_but_not_the_interpreter(tmp_path, monkeypatch):
-    advance, calls = population.Population.advance, []
+    advance, calls = population.Population.train, []
 
     def stopping(self, iterations=None):
         advance(self, iterations)
@@ -345,7 +345,7 @@ def test_a_second_signal_ends_a_run_but_not_the_interpreter(tmp_path, monkeypatc
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(population.Population, "advance", stopping)
+    monkeypatch.setattr(population.Population, "train", stopping)
     with pytest.raises(KeyboardInterrupt):
         run.run(config(), output=tmp_path, plot=False)
     assert len(calls) == 3 and not list(tmp_path.rglob("*.jaxq"))
@@ -413,7 +413,9 @@ def test_the_copy_that_was_read_is_not_kept(finished):
     env = make.from_config(config())
     layout = blocks.layout(config(), jax.devices()[:1])
     assert any(name.startswith("block1/") for name in arrays)
-    population.Population(config(), env, layout, arrays)
+    population.Population(
+        config(), env, loop_lengths.loop_lengths(config()), layout, arrays
+    )
     assert not any(name.startswith("block") for name in arrays)
 
 

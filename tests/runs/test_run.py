@@ -158,28 +158,6 @@ def test_a_cpu_has_a_worker_for_each_core(monkeypatch):
     assert blocks.workers(3) == jax.devices()  # as many as were asked for
 
 
-def test_a_worker_that_is_free_takes_the_next_block():
-    config = dataclasses.replace(TINY, num_seeds=4, seed_block=1)
-    env, device = make.from_config(config), jax.devices()[0]
-    everyone = population.Population(config, env, blocks.layout(config, [device] * 2))
-    first, others = threading.Event(), threading.Event()
-    done = []
-
-    def call(config, index, **more):
-        if index == 0:
-            first.set()
-            assert others.wait(60)
-        assert first.wait(60)
-        done.append(index)
-        if index == 3:
-            others.set()
-        return index
-
-    everyone._once._done.add((call, device))
-    assert everyone._each(call, lambda index: (index,)) == [0, 1, 2, 3]
-    assert done == [1, 2, 3, 0]
-
-
 @pytest.mark.parametrize("length", [25, 250])
 def test_chunk_length_changes_nothing(four, length):
     assert loop_lengths.loop_lengths(TINY).chunk_iterations == 125
@@ -433,7 +411,7 @@ def test_an_aborted_run_keeps_what_it_measured(
     tmp_path, monkeypatch, error, status, disk_full
 ):
     """The error comes in the second chunk, after the state was donated."""
-    advance, calls = population.Population.advance, []
+    advance, calls = population.Population.train, []
 
     def aborted(self, iterations=None):
         calls.append(1)
@@ -447,7 +425,7 @@ def test_an_aborted_run_keeps_what_it_measured(
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(population.Population, "advance", aborted)
+    monkeypatch.setattr(population.Population, "train", aborted)
     if disk_full:
         monkeypatch.setattr(files, "write_arrays", full)
     with pytest.raises(error, match="the cause"):
@@ -588,13 +566,13 @@ def test_mean_returns_count_every_finished_episode_once():
     episodes = training_metrics.Episodes(
         jnp.zeros(3), jnp.zeros(3, jnp.int32), jnp.int32(0)
     )
-    tally = training_metrics.empty()
+    tally = training_metrics.zeros()
     no = jnp.zeros(3, bool)
     finished = []
     total, length = np.zeros(3), np.zeros(3)
     for t in range(50):
         said = types.Step(no, no, jnp.asarray(reward[t]), jnp.asarray(done[t]), no, no)
-        episodes, tally = training_metrics.count(episodes, tally, said)
+        episodes, tally = training_metrics.record_step(episodes, tally, said)
         total, length = total + reward[t], length + 1
         finished += [(total[e], length[e]) for e in range(3) if done[t, e]]
         total, length = np.where(done[t], 0, total), np.where(done[t], 0, length)

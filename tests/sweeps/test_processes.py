@@ -260,14 +260,14 @@ config = dataclasses.replace(
     buffer_size=10_000, eval_points=20, chunk_iterations=2_000,
 )
 seen = []
-advance = population.Population.advance
+advance = population.Population.train
 def watched(self, iterations=None):
     began, before = time.monotonic(), self.steps
     advance(self, iterations)
     pages = int(open("/proc/self/statm").read().split()[1])
     seen.append((self.steps, (self.steps - before) / (time.monotonic() - began),
                  4096 * pages, programs.chunk._cache_size()))
-population.Population.advance = watched
+population.Population.train = watched
 run.run(config, output=pathlib.Path(sys.argv[1]), plot=False)
 print(json.dumps(seen))
 """

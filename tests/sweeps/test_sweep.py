@@ -18,7 +18,7 @@ from jaxq.config.config import ConfigError, traced_fields
 from jaxq.runs import manifest, resume, run, signals
 from jaxq.runs.progress import Progress
 from jaxq.sweeps import hosts, packing, report, search_space, storage, sweep, workers
-from jaxq.training import compiled, memory, population
+from jaxq.training import block_pool, compiled, memory
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BASE = dataclasses.replace(SMALL, seed_block=0, chunk_iterations=0)
@@ -251,7 +251,9 @@ def test_what_is_only_merged_need_not_fit_in_memory(tmp_path, monkeypatch):
     assert storage.load(tmp_path, devices, False).packings[0].width == 4
     with pytest.raises(ConfigError, match="but 1 bytes are free"):
         storage.load(tmp_path, devices)
-    monkeypatch.setattr(memory, "available", lambda devices: 3 * need / memory.SHARE)
+    monkeypatch.setattr(
+        memory, "available", lambda devices: 3 * need / memory.USABLE_SHARE
+    )
     need = tried.programs[0].need.total
     with pytest.raises(ConfigError, match=r"fit in memory: [23] do\. Use a smaller"):
         storage.load(tmp_path, devices)
@@ -451,7 +453,7 @@ def test_a_long_block_goes_on_from_its_last_checkpoint(tmp_path, monkeypatch):
 
     # A damaged one is as good as none, and so is one whose states are others.
     job = tried.jobs[0]
-    elsewhere = workers.BlockTrainer(tried, job, devices[0], population.CompileOnce())
+    elsewhere = workers.BlockTrainer(tried, job, devices[0], block_pool.CompileOnce())
     arrays = elsewhere._population.arrays() | resume.pack(elsewhere.points)
     arrays.pop(next(iter(arrays)))
     for spoil in (
