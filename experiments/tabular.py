@@ -62,7 +62,7 @@ def exact_values(config: Config) -> "ExtraMetrics":
     from jaxq.config import presets
     from jaxq.config.config import ConfigError
     from jaxq.envs import gymnax_mdps, mdp
-    from jaxq.networks import ensemble
+    from jaxq.rl import double_q
     from jaxq.runs import run
 
     config = presets.compose(config)
@@ -73,7 +73,7 @@ def exact_values(config: Config) -> "ExtraMetrics":
             "with Q*. Use experiments/dqn.py."
         )
     twin = config.algorithm == "double_q_learning"
-    head = ensemble.double_table() if twin else factory.make_head(config)
+    head = double_q.double_table() if twin else factory.make_head(config)
     q_values = jax.jit(jax.vmap(jax.vmap(head.q_values)))
     model = gymnax_mdps.from_config(config)
     optimum = mdp.value_iteration(model, config.discount)

@@ -3,8 +3,7 @@
 from jaxq.agents import compatibility, factory, replay_agent, rollout_agent
 from jaxq.config.config import Config
 from jaxq.config.presets import compose
-from jaxq.networks import ensemble
-from jaxq.rl import losses, recurrent_losses
+from jaxq.rl import bootstrapped, losses, munchausen, recurrent_losses
 from jaxq.types import Agent, EnvSpec
 
 
@@ -26,23 +25,23 @@ def dqn(config: Config, spec: EnvSpec) -> Agent:
             config.sequence_max_weight,
         )
     elif config.ensemble_size > 1:
-        loss = ensemble.ensemble_loss(nets.online, factory.make_head(config))
+        loss = bootstrapped.ensemble_loss(nets.online, factory.make_head(config))
     elif config.munchausen:
-        loss = losses.munchausen_loss(
+        loss = munchausen.munchausen_loss(
             nets.online,
             config.munchausen_alpha,
             config.entropy_temperature,
             config.munchausen_clip,
-            target=nets.target,
-            policy=nets.selector,
+            evaluator=nets.target,
+            selector=nets.selector,
         )
     else:
         loss = losses.td_loss(
             nets.online,
             config.double_q,
-            target=nets.target,
-            policy=nets.selector,
-            next_policy=losses.BOOTSTRAP_POLICIES[config.next_value],
+            evaluator=nets.target,
+            selector=nets.selector,
+            bootstrap_policy=losses.BOOTSTRAP_POLICIES[config.next_value],
         )
     loss = factory.with_penalty(loss, config)
     store = factory.make_store(config, spec)

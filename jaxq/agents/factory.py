@@ -9,7 +9,7 @@ from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.networks import ensemble, from_flax, layers, quantile
 from jaxq.replay import stores
-from jaxq.rl import categorical, heads, losses
+from jaxq.rl import categorical, double_q, heads, losses
 from jaxq.types import EnvSpec, Head, LossFunction, Network
 
 
@@ -120,7 +120,7 @@ def make_networks(config: Config, spec: EnvSpec) -> Networks:
 def make_twin(config: Config, spec: EnvSpec) -> Network:
     """Two tables in one, for Double Q-learning."""
     compatibility.check(config, spec, make_head(config).averages)
-    return _table(config, spec, ensemble.double_table(config.loss, config.huber_delta))
+    return _table(config, spec, double_q.double_table(config.loss, config.huber_delta))
 
 
 def _table(config: Config, spec: EnvSpec, head: Head) -> Network:
@@ -182,4 +182,4 @@ def with_penalty(loss: LossFunction, config: Config) -> LossFunction:
     """The loss, with DQN-Reg's penalty where the configuration gives it a weight."""
     if config.q_penalty is None:
         return loss
-    return losses.penalised(loss, config.q_penalty)
+    return losses.penalized(loss, config.q_penalty)

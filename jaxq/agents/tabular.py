@@ -4,9 +4,8 @@ from jaxq.agents import compatibility, factory, replay_agent, rollout_agent
 from jaxq.agents.deep import dqn
 from jaxq.config.config import Config
 from jaxq.config.presets import compose
-from jaxq.networks import ensemble
 from jaxq.replay import dyna
-from jaxq.rl import losses
+from jaxq.rl import double_q, losses
 from jaxq.types import Agent, EnvSpec
 
 
@@ -48,7 +47,7 @@ def double_q_learning(config: Config, spec: EnvSpec) -> Agent:
     name = "double_q_learning"
     config = compatibility.check_table(name, compose(config, name))
     network = factory.make_twin(compatibility.check_twin(config), spec)
-    loss = factory.with_penalty(ensemble.double_q_loss(network), config)
+    loss = factory.with_penalty(double_q.double_q_loss(network), config)
     store = factory.make_store(config, spec)
     return replay_agent.replay_agent(network, network, loss, store, config)
 
