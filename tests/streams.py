@@ -11,9 +11,13 @@ from jaxq.types import EnvSpec, Step
 NUM_ACTIONS = 3
 SPEC = EnvSpec("log", jax.ShapeDtypeStruct((), jnp.float32), NUM_ACTIONS)
 EXAMPLE = Step(
-    jnp.float32(0), jnp.int32(0), jnp.float32(0), jnp.bool_(0), jnp.bool_(0),
     jnp.float32(0),
-)  # fmt: skip
+    jnp.int32(0),
+    jnp.float32(0),
+    jnp.bool_(0),
+    jnp.bool_(0),
+    jnp.float32(0),
+)
 
 
 def make_stream(rng, time, envs, p_terminated=0.1, p_truncated=0.1, memory=False):

@@ -67,9 +67,10 @@ def test_munchausen_loss_equals_its_definition(name, rng, strict):
         evaluator, selector = (table_network(plain.head, view) for view in views)
         others = {"evaluator": evaluator, "selector": selector}
     loss = munchausen.munchausen_loss(
-        table_network(plain.head), *map(jnp.float32, (alpha, temperature, clip)),
+        table_network(plain.head),
+        *map(jnp.float32, (alpha, temperature, clip)),
         **others,
-    )  # fmt: skip
+    )
     params, target_params = definitions.tables(rng, plain.head.num_outputs)
     batch = definitions.transitions(rng, BATCH)
     with_gradients = jax.value_and_grad(loss, argnums=(1, 2), has_aux=True)
@@ -107,9 +108,12 @@ def single(table, discount=0.9, action=0, **changes):
     """Loss and gradient of a transition from row 0 to row 1 of a table [2, A]."""
     step = definitions.transitions(np.random.default_rng(0), 1)
     step = definitions.example(step, 0)._replace(
-        observation=0, next_observation=1, action=action,
-        reward=np.float32(0), discount=np.float32(discount),
-    )  # fmt: skip
+        observation=0,
+        next_observation=1,
+        action=action,
+        reward=np.float32(0),
+        discount=np.float32(discount),
+    )
     loss = munchausen.munchausen_loss(table_network(heads.scalar()), **changes)
     params = jnp.asarray(table, jnp.float32)[..., None]
     with_gradient = jax.jit(jax.value_and_grad(loss, argnums=1, has_aux=True))

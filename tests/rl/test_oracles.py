@@ -54,19 +54,27 @@ ERRORS = {
     "double_q_learning": (
         {"double": True},
         lambda q, t, s: rlax.double_q_learning(
-            q[s.observation], s.action, s.reward, s.discount,
-            t[s.next_observation], q[s.next_observation],
+            q[s.observation],
+            s.action,
+            s.reward,
+            s.discount,
+            t[s.next_observation],
+            q[s.next_observation],
         ),
     ),
     "sarsa": (
         policy_of("sarsa"),
         lambda q, t, s: rlax.sarsa(
-            q[s.observation], s.action, s.reward, s.discount,
-            t[s.next_observation], s.next_action,
+            q[s.observation],
+            s.action,
+            s.reward,
+            s.discount,
+            t[s.next_observation],
+            s.next_action,
         ),
     ),
     "expected_sarsa": (policy_of("expected_sarsa"), expected_sarsa),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ERRORS)
@@ -122,9 +130,15 @@ def test_quantile_losses_agree(delta, double, rng):
     def oracle(params, target_params, s):
         select = params if double else target_params
         return rlax.quantile_q_learning(
-            params[s.observation].T, fraction, s.action, s.reward, s.discount,
-            select[s.next_observation].T, target_params[s.next_observation].T, delta,
-        )  # fmt: skip
+            params[s.observation].T,
+            fraction,
+            s.action,
+            s.reward,
+            s.discount,
+            select[s.next_observation].T,
+            target_params[s.next_observation].T,
+            delta,
+        )
 
     for params, target_params, step in cases(rng, 6):
         value, _ = loss(params, target_params, step)

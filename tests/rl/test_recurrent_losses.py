@@ -81,9 +81,7 @@ def test_unroll_resets_the_memory_after_each_episode(rng, strict):
         np.testing.assert_allclose(memory, expected[1], rtol=1e-4, atol=1e-5)
 
 
-def plain_targets(
-    params, target_params, sequence, burn_in, n, gamma, double, next_policy="max"
-):
+def plain_targets(params, target_params, sequence, burn_in, n, gamma, double, policy):
     """The target of each step after the burn-in, or None for a step without one."""
     outputs = []
     for tree in (params, target_params):
@@ -107,12 +105,12 @@ def plain_targets(
             if successor - t == n or sequence.truncated[successor]:
                 break
         q_values = select[successor - burn_in]
-        policy = {
+        probabilities = {
             "max": np.eye(ACTIONS)[np.argmax(q_values)],
             "sarsa": np.eye(ACTIONS)[sequence.action[successor]],
             "epsilon": definitions.epsilon_greedy(q_values, EPSILON),
-        }[next_policy]
-        targets.append(total + power * policy @ evaluate[successor - burn_in])
+        }[policy]
+        targets.append(total + power * probabilities @ evaluate[successor - burn_in])
     return targets
 
 
@@ -148,13 +146,28 @@ def assert_trees_close(actual, expected, **tolerance):
         np.testing.assert_allclose(leaf, expected[name], **tolerance)
 
 
+BOOTSTRAP_POLICIES = {
+    "max": losses.greedy,
+    "sarsa": losses.sarsa,
+    "epsilon": lambda transition, q_values: exploration.epsilon_greedy_policy(
+        q_values, EPSILON
+    ),
+}
+CASES = [
+    (0, 1, "max"),
+    (4, 3, "max"),
+    (3, 5, "max"),
+    (3, 2, "sarsa"),
+    (3, 2, "epsilon"),
+]
+
+
 @pytest.mark.parametrize("double", [False, True])
-@pytest.mark.parametrize(("burn_in", "n"), [(0, 1), (4, 3), (3, 5)])
-def test_td_loss_equals_its_definition(burn_in, n, double, rng, strict):
+@pytest.mark.parametrize(("burn_in", "n", "policy"), CASES)
+def test_td_loss_equals_its_definition(burn_in, n, policy, double, rng, strict):
     gamma, eta = 0.9, 0.7
-    loss = recurrent_losses.td_loss(
-        NETWORK, burn_in, n, jnp.float32(gamma), double, jnp.float32(eta)
-    )
+    settings = burn_in, n, jnp.float32(gamma), double, jnp.float32(eta)
+    loss = recurrent_losses.td_loss(NETWORK, *settings, BOOTSTRAP_POLICIES[policy])
     compiled = jax.jit(jax.value_and_grad(loss, argnums=(1, 2), has_aux=True))
     terminations, truncations = set(), set()
     for seed in range(20):
@@ -164,7 +177,7 @@ def test_td_loss_equals_its_definition(burn_in, n, double, rng, strict):
             jax.random.key(seed), params, target_params, sequence
         )
         targets = plain_targets(
-            params, target_params, sequence, burn_in, n, gamma, double
+            params, target_params, sequence, burn_in, n, gamma, double, policy
         )
         _, memory = plain_unroll(params, sequence.memory, sequence, 0, burn_in)
         rest = memory, targets, sequence, burn_in
@@ -182,40 +195,6 @@ def test_td_loss_equals_its_definition(burn_in, n, double, rng, strict):
         terminations.add(bool(sequence.terminated[burn_in:-n].any()))
         truncations.add(None in targets)
     assert len(terminations) == len(truncations) == 2
-
-
-BOOTSTRAP_POLICIES = {
-    "sarsa": losses.sarsa,
-    "epsilon": lambda transition, q_values: exploration.epsilon_greedy_policy(
-        q_values, EPSILON
-    ),
-}
-
-
-@pytest.mark.parametrize("double", [False, True])
-@pytest.mark.parametrize("name", BOOTSTRAP_POLICIES)
-def test_td_loss_bootstraps_from_any_policy(name, double, rng, strict):
-    burn_in, n, gamma = 3, 2, 0.9
-    loss = jax.jit(
-        recurrent_losses.td_loss(
-            NETWORK,
-            burn_in,
-            n,
-            gamma,
-            double,
-            bootstrap_policy=BOOTSTRAP_POLICIES[name],
-        )
-    )
-    for seed in range(20):
-        params, target_params = random_params(rng), random_params(rng)
-        sequence = random_sequence(rng)
-        value, _ = loss(jax.random.key(seed), params, target_params, sequence)
-        targets = plain_targets(
-            params, target_params, sequence, burn_in, n, gamma, double, name
-        )
-        _, memory = plain_unroll(params, sequence.memory, sequence, 0, burn_in)
-        expected, _, _ = plain_loss(params, memory, targets, sequence, burn_in)
-        np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_burn_in_refreshes_the_memory_without_being_learned_from(rng):
