@@ -63,7 +63,6 @@ def exact_values(config: Config) -> "ExtraMetrics":
 
     from jaxq.agents import factory
     from jaxq.envs import gymnax_mdps, mdp
-    from jaxq.networks import ensemble
     from jaxq.runs import run
 
     config = config
@@ -74,7 +73,7 @@ def exact_values(config: Config) -> "ExtraMetrics":
             "compare with Q*. Use experiments/dqn.py."
         )
     double = config.algorithm == "double_q_learning"
-    head = ensemble.double_table() if double else factory.make_head(config)
+    head = double_q.double_table() if double else factory.make_head(config)
     q_values = jax.jit(jax.vmap(jax.vmap(head.q_values)))
     model = gymnax_mdps.from_config(config)
     optimum = mdp.value_iteration(model, config.discount)

@@ -8,7 +8,7 @@ from flax import linen as nn
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.networks import ensemble, from_flax, layers, quantile
-from jaxq.rl import categorical, heads
+from jaxq.rl import categorical, double_q, heads
 from jaxq.types import EnvSpec, Head, Network
 
 
@@ -202,7 +202,7 @@ def _with_members(
 
 def make_double_table(config: Config, spec: EnvSpec) -> Network:
     """Two tables in one, for Double Q-learning."""
-    head = ensemble.double_table(config.loss, config.huber_delta)
+    head = double_q.double_table(config.loss, config.huber_delta)
     return from_flax.table(spec, head, config.initial_value)
 
 

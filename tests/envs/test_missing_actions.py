@@ -8,7 +8,14 @@ import pytest
 from definitions import table_network
 
 from jaxq.networks import ensemble
-from jaxq.rl import exploration, heads, losses
+from jaxq.rl import (
+    bootstrapped,
+    double_q,
+    exploration,
+    heads,
+    losses,
+    munchausen,
+)
 
 EXISTING = np.array([0, 2])
 BATCH = 16
@@ -18,17 +25,17 @@ RESCALED = table_network(heads.scalar(rescaled=True))
 
 def td(name, network=SCALAR, **options):
     return losses.td_loss(
-        network, next_policy=losses.BOOTSTRAP_POLICIES[name], **options
+        network, bootstrap_policy=losses.BOOTSTRAP_POLICIES[name], **options
     )
 
 
 LOSSES = {
-    "max": losses.penalised(td("max"), 0.1),
+    "max": losses.penalized(td("max"), 0.1),
     "sarsa": td("sarsa"),
     "expected_sarsa": td("expected_sarsa"),
-    "rescaled_double": losses.penalised(td("max", RESCALED, double=True), 0.1),
-    "munchausen": losses.munchausen_loss(SCALAR, temperature=0.3),
-    "twin": ensemble.double_q_loss(table_network(ensemble.double_table())),
+    "rescaled_double": losses.penalized(td("max", RESCALED, double=True), 0.1),
+    "munchausen": munchausen.munchausen_loss(SCALAR, temperature=0.3),
+    "twin": double_q.double_q_loss(table_network(double_q.double_table())),
 }
 
 
@@ -98,7 +105,7 @@ def test_a_missing_action_changes_no_ensemble(rng):
     """Not even one without priors: 0 times minus infinity is not a number."""
     head = heads.scalar()
     network = ensemble.ensemble(table_network(head), 3, 0.0, 0.5)
-    loss = ensemble.ensemble_loss(network, head)
+    loss = bootstrapped.ensemble_loss(network, head)
     shape = (3, definitions.STATES, definitions.ACTIONS, 1)
     tables = [
         {name: rng.normal(size=shape).astype(np.float32) for name in names}
