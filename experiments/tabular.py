@@ -82,11 +82,14 @@ def exact_values(config: Config) -> "ExtraMetrics":
     def measure(params: Any) -> dict[str, np.ndarray]:
         tables = np.asarray(q_values(params["table"]))
         errors = np.abs(tables - optimum)[:, met].max(axis=(1, 2))
-        plays = [mdp.play(model, mdp.greedy_policy(table)) for table in tables]
+        plays = [
+            mdp.expected_return_and_length(model, mdp.greedy_policy(table))
+            for table in tables
+        ]
         returns, lengths = np.transpose(plays)
         return {"q_error": errors, "exact_return": returns, "exact_length": lengths}
 
-    best = mdp.play(model, mdp.greedy_policy(optimum.round(9)))[0]
+    best = mdp.expected_return_and_length(model, mdp.greedy_policy(optimum.round(9)))[0]
     return run.ExtraMetrics(measure, {"policy of Q*": best})
 
 
