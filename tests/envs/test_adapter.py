@@ -11,7 +11,7 @@ from rollouts import random_rollout
 
 from jaxq.config import config
 from jaxq.config.config import ConfigError
-from jaxq.envs import adapter, contract
+from jaxq.envs import adapter, contract, make
 from jaxq.runs import run
 from jaxq.xla import prng
 
@@ -210,3 +210,26 @@ def test_environments_may_keep_keys_and_draw_poisson_numbers(env, tmp_path):
     more = run.run(longer, adapted, resume=whole.directory, plot=False)
     straight = run.run(more.config, adapted)
     np.testing.assert_array_equal(more.eval_returns, straight.eval_returns)
+
+
+def test_bound_parameters_act_like_constant_ones():
+    env = make.make("CartPole-v1", ("gravity=9.0", "max_steps_in_episode=5"))
+    assert env.parameters == (("gravity", 9.0),) and env.bind is not None
+
+    def step(values):
+        bound = env.bind(values)
+        state = bound.reset(jax.random.key(0))
+        return bound.step(jax.random.key(1), state, jnp.int32(0))[1]
+
+    other = make.make("CartPole-v1", ("gravity=20.0",))
+    state = other.reset(jax.random.key(0))
+    expected = other.step(jax.random.key(1), state, jnp.int32(0))[1]
+    result = jax.jit(step)({"gravity": jnp.float32(20.0)})
+    np.testing.assert_allclose(
+        result.next_observation, expected.next_observation, rtol=1e-6
+    )
+
+
+def test_an_environment_without_changed_floats_has_no_bind():
+    assert make.make("CartPole-v1").bind is None
+    assert make.make("CartPole-v1", ("max_steps_in_episode=5",)).bind is None
