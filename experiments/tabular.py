@@ -63,9 +63,9 @@ def exact_values(config: Config) -> "ExtraMetrics":
 
     from jaxq.agents import factory
     from jaxq.envs import gymnax_mdps, mdp
+    from jaxq.rl import double_q
     from jaxq.runs import run
 
-    config = config
     if config.network != "table" or config.ensemble_size > 1:
         raise ConfigError(
             f"algorithm = {config.algorithm!r} with network = {config.network!r} and "
@@ -78,15 +78,16 @@ def exact_values(config: Config) -> "ExtraMetrics":
     model = gymnax_mdps.from_config(config)
     optimum = mdp.value_iteration(model, config.discount)
     reachable = mdp.reachable(model)
+    play = mdp.expected_return_and_length
 
     def measure(params: Any) -> dict[str, np.ndarray]:
         tables = np.asarray(q_values(params["table"]))
         errors = np.abs(tables - optimum)[:, reachable].max(axis=(1, 2))
         policies = [mdp.greedy_policy(table) for table in tables]
-        returns, lengths = np.transpose([mdp.play(model, pi) for pi in policies])
+        returns, lengths = np.transpose([play(model, pi) for pi in policies])
         return {"q_error": errors, "exact_return": returns, "exact_length": lengths}
 
-    best_return, _ = mdp.play(model, mdp.greedy_policy(optimum.round(9)))
+    best_return, _ = play(model, mdp.greedy_policy(optimum.round(9)))
     return run.ExtraMetrics(measure, {"policy of Q*": best_return})
 
 
