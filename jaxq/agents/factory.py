@@ -7,7 +7,15 @@ from flax import linen as nn
 from jaxq.agents import compatibility
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
-from jaxq.networks import ensemble, from_flax, layers, quantile
+from jaxq.networks import (
+    ensemble,
+    from_flax,
+    initializers,
+    layers,
+    quantile,
+    tables,
+    torsos,
+)
 from jaxq.replay import stores
 from jaxq.rl import categorical, heads, losses
 from jaxq.types import EnvSpec, Head, LossFunction, Network
@@ -49,13 +57,13 @@ def make_torso(config: Config, spec: EnvSpec, style: layers.LayerConfig) -> nn.M
     """
     grid = from_flax.is_minatar(spec)
     if config.network == "mlp" or (config.network == "auto" and not grid):
-        return layers.MLP(config.hidden_sizes, style)
+        return torsos.MLP(config.hidden_sizes, style)
     if not grid:
         raise ConfigError(
             f"network = 'minatar' needs a 10 x 10 grid of channels, but {spec.name} "
             f"observes {spec.observation.shape}. Use network = 'mlp'."
         )
-    return layers.MinAtarTorso(config.channels, config.dense_size, style)
+    return torsos.MinAtarTorso(config.channels, config.dense_size, style)
 
 
 def make_networks(config: Config, spec: EnvSpec) -> Networks:
@@ -67,7 +75,7 @@ def make_networks(config: Config, spec: EnvSpec) -> Networks:
     head = make_head(config)
     compatibility.check(config, spec, head.averages)
     if config.network == "table":
-        prior = from_flax.table(spec, head, initial_spread=1.0)
+        prior = tables.table(spec, head, initial_spread=1.0)
         return _same(_perhaps_ensemble(_table(config, spec, head), config, prior))
     style = layers.LayerConfig(
         config.weight_init,
@@ -82,7 +90,7 @@ def make_networks(config: Config, spec: EnvSpec) -> Networks:
     )
     if config.recurrent != "none":
         kind = {"lstm": nn.OptimizedLSTMCell, "gru": nn.GRUCell}[config.recurrent]
-        cell = kind(config.memory_size, recurrent_kernel_init=layers.orthogonal)
+        cell = kind(config.memory_size, recurrent_kernel_init=initializers.orthogonal())
         module = layers.RecurrentQNetwork(torso, cell, values)
         return _same(from_flax.recurrent(module, spec, head, config.memory_size))
     if config.head == "implicit_quantile":
@@ -125,7 +133,7 @@ def make_twin(config: Config, spec: EnvSpec) -> Network:
 
 def _table(config: Config, spec: EnvSpec, head: Head) -> Network:
     try:
-        return from_flax.table(spec, head, config.initial_value)
+        return tables.table(spec, head, config.initial_value)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 

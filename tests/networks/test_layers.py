@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 from flax import linen as nn
 
+from jaxq.networks import torsos
 from jaxq.networks import layers
 from jaxq.networks.layers import (
     ActionValues,
@@ -37,26 +38,6 @@ def randomised(module, x, rng):
 
 def affine(params, x):
     return x @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"]
-
-
-def test_patches_equal_the_windows(rng):
-    x = rng.normal(size=(10, 9, 4)).astype(np.float32)
-    found = np.asarray(layers.patches(jnp.asarray(x), 3))
-    assert found.shape == (8, 7, 36)
-    for i in range(8):
-        for j in range(7):
-            window = x[i : i + 3, j : j + 3].reshape(-1)
-            np.testing.assert_array_equal(found[i, j], window)
-
-
-def test_patches_and_a_matrix_equal_a_convolution(rng):
-    x = rng.normal(size=(10, 10, 4)).astype(np.float32)
-    kernel = rng.normal(size=(3, 3, 4, 16)).astype(np.float32)
-    expected = jax.lax.conv_general_dilated(
-        x[None], kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )[0]
-    found = layers.patches(jnp.asarray(x), 3) @ kernel.reshape(36, 16)
-    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 # -- initial weights -------------------------------------------------------------------
@@ -154,7 +135,7 @@ def test_without_a_key_there_is_no_noise(rng):
 
 
 def test_layers_of_a_network_have_noise_of_their_own():
-    torso = layers.MLP((4, 4), NOISY)
+    torso = torsos.MLP((4, 4), NOISY)
     # Two layers that add 100, and one of them noise; what comes out is that noise.
     layer = {
         "Dense_0": {"kernel": np.eye(4), "bias": np.full(4, 100.0)},
@@ -173,7 +154,7 @@ def test_layers_of_a_network_have_noise_of_their_own():
 
 
 def test_the_convolution_of_minatar_has_no_noise():
-    torso = layers.MinAtarTorso(4, 8, NOISY)
+    torso = torsos.MinAtarTorso(4, 8, NOISY)
     params = jax.eval_shape(torso.init, jax.random.key(0), jnp.zeros((10, 10, 2)))
     params = params["params"]
     assert set(params["Hidden_0"]["Dense_0"]) == {"Dense_0"}

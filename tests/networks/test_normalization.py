@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import same
 
-from jaxq.agents import factory, learner
+from jaxq.agents import factory, learner, optimizers
 from jaxq.config.config import Config
 from jaxq.networks import layers
 from jaxq.rl import losses
@@ -128,7 +128,7 @@ def test_the_history_starts_at_zero_and_one():
 def test_only_absorb_changes_statistics(absorbs, rng):
     config = Config(**vars(CONFIG) | {"optimizer": "adam", "max_grad_norm": 1.0})
     nets, x = networks(SPEC), observations(SPEC, rng)
-    direction = learner.make_optimizer(config)
+    direction = optimizers.make_optimizer(config)
     params = randomised(SPEC, rng)
     opt_state = jax.jit(direction.init)(params)
     state = LearnerState(params, params, opt_state, jnp.int32(-1))
