@@ -5,8 +5,7 @@ D [B, O], whose factors both have the summed axis first. XLA's CPU compiler hand
 product to Eigen; one whose first factor is stored [I, B] goes to YNNPACK, which is
 faster. So one factor is transposed beforehand, whichever costs less.
 
-Products of few terms are written out, and the biases of few channels are repeated for a
-row of positions, so that XLA fuses and vectorises them with what follows.
+Products of few terms are written out, so that XLA fuses them with what follows.
 """
 
 import functools
@@ -77,11 +76,7 @@ def _rewrite(
     """
     if id(closed) not in done:
         old = closed.jaxpr.eqns
-        dots = [
-            each for each in old if each.primitive is jaxpr_primitives.dot_general_p
-        ]
-        made = {id(dot.outvars[0]) for dot in dots}
-        new = [_equation(equation, done, made) for equation in old]
+        new = [_equation(equation, done) for equation in old]
         changed = any(a is not b for a, b in zip(old, new, strict=True))
         result = closed.replace(jaxpr=closed.jaxpr.replace(eqns=new))
         done[id(closed)] = closed, result if changed else closed
@@ -89,25 +84,22 @@ def _rewrite(
 
 
 def _equation(
-    equation: core.JaxprEqn, done: dict[int, tuple[Any, Any]], made: set[int]
+    equation: core.JaxprEqn, done: dict[int, tuple[Any, Any]]
 ) -> core.JaxprEqn:
-    """The equation rewritten, or itself; `made` are the variables that are products."""
+    """The equation rewritten, or itself."""
     if equation.primitive in (jaxpr_primitives.jit_p, jaxpr_primitives.scan_p):
         return _with_rewritten_body(equation, done)
-    if _adds_bias(equation, made):
-        faster: Callable[..., Array] = _biased
-    elif (method := _method(equation)) is not None:
-        faster = functools.partial(
-            _product,
-            method=method,
-            numbers=equation.params["dimension_numbers"],
-            precision=equation.params["precision"],
-            result=equation.params["preferred_element_type"],
-        )
-    else:
+    if (method := _method(equation)) is None:
         return equation
+    product = functools.partial(
+        _product,
+        method=method,
+        numbers=equation.params["dimension_numbers"],
+        precision=equation.params["precision"],
+        result=equation.params["preferred_element_type"],
+    )
     operands = [variable.aval for variable in equation.invars]
-    (call,) = jax.make_jaxpr(faster)(*operands).eqns
+    (call,) = jax.make_jaxpr(product)(*operands).eqns
     return equation.replace(primitive=call.primitive, params=call.params)
 
 
@@ -118,31 +110,6 @@ def _with_rewritten_body(
     if body is equation.params["jaxpr"]:
         return equation
     return equation.replace(params=equation.params | {"jaxpr": body})
-
-
-def _adds_bias(equation: core.JaxprEqn, made: set[int]) -> bool:
-    """Whether it adds [1, ..., 1, C] to a product [B, ..., C] of several positions."""
-    if (
-        equation.primitive is not jaxpr_primitives.add_p
-        or id(equation.invars[0]) not in made
-    ):
-        return False
-    operands: list[Any] = [variable.aval for variable in equation.invars]
-    x, bias = (aval.shape for aval in operands)
-    positions, channels = x[1:-1], x[-1:]
-    repeated = bias == (1,) * (len(x) - 1) + channels and np.prod(positions) > 1
-    return bool(repeated and np.prod(x))
-
-
-@jax.jit
-def _biased(x: Array, bias: Array) -> Array:
-    return jax.lax.platform_dependent(x, bias, cpu=_biased_rows, default=jax.lax.add)
-
-
-def _biased_rows(x: Array, bias: Array) -> Array:
-    rows = x.reshape(x.shape[0], -1)
-    repeated = jnp.tile(bias.reshape(-1), rows.shape[1] // bias.size)
-    return (rows + primitives.materialise(repeated)[None]).reshape(x.shape)
 
 
 def _method(equation: core.JaxprEqn) -> Callable[..., Array] | None:

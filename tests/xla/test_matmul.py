@@ -1,6 +1,5 @@
 """Gradients whose products are rewritten are those that were not."""
 
-import functools
 import re
 
 import jax
@@ -95,49 +94,6 @@ def rewritten(function, *arguments, name="_product"):
     jaxpr = jax.make_jaxpr(function)(*arguments).jaxpr
     found = [equation.params.get("name") for equation in equations(jaxpr)]
     return found.count(name)
-
-
-biases = functools.partial(rewritten, name="_biased")
-
-
-@pytest.mark.parametrize("normalization", ["none", "layer"])
-def test_the_bias_of_a_convolution_is_added_to_rows(rng, normalization):
-    module = torsos.MinAtarTorso(4, 8, layers.LayerConfig(normalization=normalization))
-    x = rng.normal(size=(32, 10, 10, 3)).astype(np.float32)
-    params = module.init(jax.random.key(0), x[0])
-    params = jax.tree.map(lambda leaf: leaf + 0.1, params)  # biases start at zero
-    descent = jax.value_and_grad(loss_of(module), has_aux=True)
-    tuned = matmul.rewrite_products(descent)
-    assert biases(tuned, params, x) == 1
-    expected, found = jax.jit(descent)(params, x), jax.jit(tuned)(params, x)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **TOLERANCE),
-                 found, expected)  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "x, bias, count",
-    [
-        ((32, 8, 8, 5), (1, 1, 1, 16), 1),
-        ((5, 7, 5), (1, 1, 16), 1),
-        ((32, 5), (1, 16), 0),  # a row is one position
-        ((32, 1, 5), (1, 1, 16), 0),
-        ((32, 3, 5), (32, 1, 16), 0),
-        ((32, 3, 5), (1, 3, 16), 0),
-        ((32, 3, 5), (1, 1, 1), 0),
-    ],
-)
-def test_which_sums_are_biases(rng, x, bias, count):
-    shapes = x, (5, 16), bias
-    x, kernel, bias = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
-
-    def affine(x, kernel, bias):
-        return jax.lax.add(x @ kernel, bias)
-
-    tuned = matmul.rewrite_products(affine)
-    assert biases(tuned, x, kernel, bias) == count
-    assert biases(matmul.rewrite_products(jax.lax.add), x @ kernel, bias) == 0
-    expected = affine(x, kernel, bias)
-    np.testing.assert_allclose(tuned(x, kernel, bias), expected, **TOLERANCE)
 
 
 def product_over(summed, batched=()):
