@@ -4,12 +4,10 @@ The gradient of a layer's weights is a sum over the minibatch, X^T D of X [B, I]
 D [B, O], whose factors both have the summed axis first. XLA's CPU compiler hands such a
 product to Eigen; one whose first factor is stored [I, B] goes to YNNPACK, which is
 faster. So one factor is transposed beforehand, whichever costs less.
-
-Products of few terms are written out, so that XLA fuses them with what follows.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -89,11 +87,10 @@ def _equation(
     """The equation rewritten, or itself."""
     if equation.primitive in (jaxpr_primitives.jit_p, jaxpr_primitives.scan_p):
         return _with_rewritten_body(equation, done)
-    if (method := _method(equation)) is None:
+    if not _sums_outer_products(equation):
         return equation
     product = functools.partial(
         _product,
-        method=method,
         numbers=equation.params["dimension_numbers"],
         precision=equation.params["precision"],
         result=equation.params["preferred_element_type"],
@@ -112,22 +109,21 @@ def _with_rewritten_body(
     return equation.replace(params=equation.params | {"jaxpr": body})
 
 
-def _method(equation: core.JaxprEqn) -> Callable[..., Array] | None:
-    """The function that computes an equation faster on a CPU, if there is one."""
+def _sums_outer_products(equation: core.JaxprEqn) -> bool:
+    """Whether it is a product over the first axes, after the batch's, of both factors.
+
+    Products with a vector, or a batch of vectors, are not: they have nothing to gain.
+    """
     if not _is_plain_product(equation):
-        return None
-    operands: list[Any] = [variable.aval for variable in equation.invars]
+        return False
     summed, batched = equation.params["dimension_numbers"]
-    # Products with a vector, or a batch of vectors, have nothing to gain.
-    if any(aval.ndim == len(summed[0]) + len(batched[0]) for aval in operands):
-        return None
-    if np.prod([operands[0].shape[axis] for axis in summed[0]]) <= primitives.FEW:
-        return _sum_of_few
     axes = tuple(range(len(batched[0]) + len(summed[0])))
-    batch_first = tuple(batched) == (axes[: len(batched[0])],) * 2
-    if batch_first and tuple(summed) == (axes[len(batched[0]) :],) * 2:
-        return _sum_of_many
-    return None
+    operands: list[Any] = [variable.aval for variable in equation.invars]
+    return (
+        tuple(batched) == (axes[: len(batched[0])],) * 2
+        and tuple(summed) == (axes[len(batched[0]) :],) * 2
+        and all(aval.ndim > len(axes) for aval in operands)
+    )
 
 
 def _is_plain_product(equation: core.JaxprEqn) -> bool:
@@ -151,14 +147,11 @@ def _is_plain_product(equation: core.JaxprEqn) -> bool:
     )
 
 
-@functools.partial(
-    jax.jit, static_argnames=("method", "numbers", "precision", "result")
-)
+@functools.partial(jax.jit, static_argnames=("numbers", "precision", "result"))
 def _product(
     left: Array,
     right: Array,
     *,
-    method: Callable[..., Array],
     numbers: Any,
     precision: Any,
     result: Any,
@@ -166,7 +159,7 @@ def _product(
     return jax.lax.platform_dependent(
         left,
         right,
-        cpu=functools.partial(method, numbers=numbers, result=result),
+        cpu=functools.partial(_sum_over_first_axes, numbers=numbers, result=result),
         default=functools.partial(
             jax.lax.dot_general,
             dimension_numbers=numbers,
@@ -176,29 +169,7 @@ def _product(
     )
 
 
-def _sum_of_few(left: Array, right: Array, numbers: Any, result: Any) -> Array:
-    """A product of few terms, one after another: XLA fuses them with what follows."""
-
-    def terms(x: Array, summed: Sequence[int], batched: Sequence[int]) -> Array:
-        """[terms, batch..., free...]."""
-        free = [axis for axis in range(x.ndim) if axis not in (*summed, *batched)]
-        x = x.transpose(*summed, *batched, *free)
-        return x.reshape(-1, *x.shape[len(summed) :])
-
-    def outer(x: Array, y: Array) -> Array:
-        return x.reshape(*x.shape, *[1] * y.ndim) * y.reshape(*[1] * x.ndim, *y.shape)
-
-    summed, batched = numbers
-    x, y = map(terms, (left, right), summed, batched)
-    for _ in batched[0]:
-        outer = jax.vmap(outer)
-    total = outer(x[0], y[0])
-    for k in range(1, x.shape[0]):
-        total += outer(x[k], y[k])
-    return total.astype(result or total.dtype)
-
-
-def _sum_of_many(left: Array, right: Array, numbers: Any, result: Any) -> Array:
+def _sum_over_first_axes(left: Array, right: Array, numbers: Any, result: Any) -> Array:
     """A sum of outer products whose axes are [batch..., summed..., free...]."""
     (summed, _), (batched, _) = numbers
     inner = len(summed)

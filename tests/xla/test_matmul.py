@@ -126,40 +126,6 @@ def test_any_sum_of_outer_products_is_rewritten(rng, summed, batched, left, righ
 
 
 @pytest.mark.parametrize(
-    ("left", "right", "numbers"),
-    [
-        ((32, 4), (4, 64), (((1,), (0,)), ((), ()))),
-        ((32, 2), (64, 2), (((1,), (1,)), ((), ()))),
-        ((2, 3, 32, 4), (3, 4, 64, 2), (((3,), (1,)), ((0, 1), (3, 0)))),
-        ((5, 3, 2, 7), (2, 8, 3), (((2, 1), (0, 2)), ((), ()))),
-        ((3, 7, 6), (9, 6), (((2,), (1,)), ((), ()))),
-        ((1, 3), (1, 5), (((0,), (0,)), ((), ()))),
-    ],
-)
-def test_a_product_of_few_terms_is_written_out(rng, left, right, numbers):
-    x, y = (rng.normal(size=shape).astype(np.float32) for shape in (left, right))
-
-    def plain(x, y):
-        return jax.lax.dot_general(x, y, numbers)
-
-    tuned = jax.jit(matmul.rewrite_products(plain))
-    found, expected = tuned(x, y), plain(x, y)
-    assert found.dtype == expected.dtype
-    np.testing.assert_allclose(found, expected, **TOLERANCE)
-    if jax.default_backend() == "cpu":
-        text = tuned.lower(x, y).compile().as_text()
-        assert not re.search(r" dot\(|__ynn_fusion", text)
-    for found, expected in zip(
-        *(
-            jax.grad(lambda x, y, f=f: jnp.sum(jnp.sin(f(x, y))), (0, 1))(x, y)
-            for f in (tuned, plain)
-        ),
-        strict=True,
-    ):
-        np.testing.assert_allclose(found, expected, **TOLERANCE)
-
-
-@pytest.mark.parametrize(
     ("summed", "batched", "left", "right", "dtype"),
     [
         ((1,), (0,), (3, 7), (3, 7, 5), np.float32),  # a vector for each of a batch
