@@ -73,7 +73,6 @@ EXACT = {
         lambda x, i: indexing.gather(lambda j: x[j], i),
         (normal(rng, 9, 4), integers(rng, 9, 6)),
     ),
-    "column_major_rows": lambda rng: (indexing.column_major_rows, (normal(rng, 9, 4),)),
     "row_and_column": lambda rng: (
         lambda i: indexing.row_and_column(i, 7), (integers(rng, 1000, 50),)
     ),
