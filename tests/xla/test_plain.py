@@ -99,7 +99,6 @@ EXACT = {
     "patches": lambda rng: (lambda x: ops.patches(x, 3), (normal(rng, 10, 9, 4),)),
 }  # fmt: skip
 ROUNDED = {
-    "global_norm": lambda rng: (ops.global_norm, (normal(rng, 9, 4),)),
     "cos_multiples": lambda rng: (
         lambda t: ops.cos_multiples(t, 64), (jnp.float32(rng.random()),)
     ),
