@@ -1,7 +1,6 @@
 """Indices and lookups that XLA computes once and in place."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -77,6 +76,6 @@ def set_largest(x: Array, index: Array, value: Array) -> Array:
         index: [B] int32, within bounds.
         value: [B], not negative.
     """
-    zero: Any = jnp.minimum(value, 0.0)
+    zero = jnp.minimum(value, 0.0)
     cleared = x.at[index].set(zero, mode="promise_in_bounds")
     return cleared.at[index].max(value, mode="promise_in_bounds")

@@ -233,7 +233,7 @@ def shift(params, observation):
     return params.at[2].set(jnp.mean(observation))
 
 
-def test_absorb_follows_the_descent(rng):
+def test_batch_stats_are_updated_after_the_step(rng):
     transitions, state = batch(rng), fresh(BASE)
     plain, _, _ = step(BASE, state, transitions)
     config = dataclasses.replace(BASE, target_period=1)
@@ -243,7 +243,7 @@ def test_absorb_follows_the_descent(rng):
     assert same(after.target_params, after.params)  # the copy has the statistics too
 
 
-def test_a_frozen_seed_absorbs_nothing(rng):
+def test_a_frozen_seed_keeps_its_batch_stats(rng):
     state = fresh(BASE)
     poisoned = batch(rng)._replace(reward=np.full(16, np.nan, np.float32))
     after, _, _ = step(BASE, state, poisoned, updates=3, update_batch_stats=shift)
@@ -259,7 +259,7 @@ def test_statistics_that_are_not_finite_freeze_a_seed(rng):
 
 
 @pytest.mark.parametrize("noisy, keys", [(False, 16), (True, 1)])
-def test_every_example_has_a_key_of_its_own_but_for_noise_on_weights(noisy, keys, rng):
+def test_each_example_has_its_own_key_unless_weights_are_noisy(noisy, keys, rng):
     def loss(key, params, target_params, example):
         value = jax.random.normal(key) * params.sum()
         return value, LossInfo(jax.random.normal(key), value)

@@ -68,7 +68,7 @@ def test_directions_equal_the_papers_equations(optimizer, centered, in_root, rng
         np.testing.assert_allclose(direction, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_radam_is_optaxs():
+def test_radam_equals_optax():
     config = Config(optimizer="radam", adam_b1=0.8, adam_b2=0.95)
     own = optimizers.make_optimizer(config)
     other = optax.radam(1.0, 0.8, 0.95, config.optimizer_eps)
@@ -91,7 +91,7 @@ def test_centred_rmsprop_survives_a_steady_gradient():
     assert np.isfinite(direction).all()
 
 
-def test_parameters_without_a_gradient_stay():
+def test_parameters_without_a_gradient_do_not_change():
     for optimizer in ("sgd", "adam", "radam", "rmsprop"):
         for centered in (False, True):
             config = Config(optimizer=optimizer, rmsprop_centered=centered)

@@ -92,7 +92,7 @@ def test_ties_are_greedy():
     np.testing.assert_array_equal(found[:, 0], [1.5, 1.5, 1.5])
 
 
-def test_a_terminal_state_needs_no_action():
+def test_a_terminal_state_needs_no_valid_action():
     def valid(observation):
         return jnp.full(ACTIONS, observation != 3)
 

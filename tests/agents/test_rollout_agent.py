@@ -64,7 +64,7 @@ def numbered(rng, recurrent):
 
 
 @pytest.mark.parametrize("recurrent", [False, True])
-def test_an_epoch_uses_every_example_once_in_an_order_of_its_own(
+def test_an_epoch_uses_every_example_once_in_its_own_order(
     recurrent, rng, keys_used_once
 ):
     examples = ENVS if recurrent else COUNT

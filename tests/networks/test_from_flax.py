@@ -31,7 +31,7 @@ def minatar(style=layers.LayerConfig()):  # noqa: B008
 
 
 @pytest.mark.parametrize("weight_init", ["torch", "lecun", "orthogonal"])
-def test_minatar_network_is_young_and_tians(weight_init):
+def test_the_minatar_network_is_that_of_young_and_tian(weight_init):
     network = minatar(layers.LayerConfig(weight_init))
     observation = jnp.ones((10, 10, 4), bool)
     params = jax.eval_shape(network.init, KEY, observation)
@@ -78,7 +78,7 @@ def test_a_number_without_categories_stays_a_number():
 # -- noise -----------------------------------------------------------------------------
 
 
-def test_every_environment_has_noise_of_its_own(rng, strict):
+def test_every_environment_has_its_own_noise(rng, strict):
     nets = factory.make_networks(Config(noisy=True, hidden_sizes=(8,)), spec((4,)))
     x = np.ones(4, np.float32)
     params = randomised(nets.policy, x, rng)
@@ -206,7 +206,7 @@ def test_a_gru_remembers_by_cho_et_als_equations(rng):
     np.testing.assert_allclose(output[:, 0], values, rtol=1e-4, atol=1e-5)
 
 
-def test_a_network_without_memory_passes_it_on():
+def test_a_network_without_memory_passes_it_through():
     network = from_flax.from_torso(torsos.MLP((4,)), spec((4,)), HEAD)
     x = np.ones(4, np.float32)
     params = jax.jit(network.init)(KEY, x)

@@ -134,7 +134,7 @@ def test_without_a_key_there_is_no_noise(rng):
     np.testing.assert_allclose(apply(layer, params, x), expected, rtol=1e-5)
 
 
-def test_layers_of_a_network_have_noise_of_their_own():
+def test_each_layer_has_its_own_noise():
     torso = torsos.MLP((4, 4), NOISY)
     # Two layers that add 100, and one of them noise; what comes out is that noise.
     layer = {
@@ -183,7 +183,7 @@ def test_dueling_streams(rng):
     np.testing.assert_allclose(apply(values, params, x), found, atol=1e-4)
 
 
-def test_streams_have_hidden_layers_of_their_own(rng):
+def test_streams_have_their_own_hidden_layers(rng):
     values = ActionValues(3, 1, dueling=True, stream_sizes=(7,))
     params = randomised(values, jnp.zeros(5), rng)
     shapes = {name: jax.tree.leaves(params[name])[1].shape for name in params}
@@ -228,7 +228,7 @@ def test_layer_normalisation_has_flaxs_values_and_gradient(rng):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_tanh_in_the_place_of_relu(rng):
+def test_tanh_replaces_relu(rng):
     hidden = Hidden(6, LayerConfig(activation="tanh"))
     params = randomised(hidden, jnp.zeros(4), rng)
     x = rng.normal(size=4).astype(np.float32)
@@ -236,7 +236,7 @@ def test_tanh_in_the_place_of_relu(rng):
     np.testing.assert_allclose(apply(hidden, params, x), expected, rtol=1e-5)
 
 
-def test_the_last_layer_has_a_scale_of_its_own():
+def test_the_last_layer_has_its_own_scale():
     style = LayerConfig(weight_init="orthogonal", output_scale=0.1)
     values = ActionValues(3, 1, stream_sizes=(16,), style=style)
     params = values.init(jax.random.key(0), jnp.zeros(8))["params"]

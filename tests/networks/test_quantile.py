@@ -209,7 +209,7 @@ def gradients(params, x):
     return [jax.tree.map(lambda leaf, i=i: leaf[i], jacobian) for i in range(3)]
 
 
-def test_the_proposal_and_the_rest_learn_from_losses_of_their_own(rng):
+def test_the_proposal_and_the_values_learn_from_separate_losses(rng):
     whole, quantile, added = gradients(randomised(FQF, rng), observation(rng))
     # The quantile loss teaches the proposal nothing.
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(quantile["fractions"]))
@@ -223,7 +223,7 @@ def test_the_proposal_and_the_rest_learn_from_losses_of_their_own(rng):
             np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-6)
 
 
-def test_proposals_have_an_optimizer_of_their_own(rng):
+def test_proposals_have_their_own_optimizer(rng):
     config = Config(**vars(FQF) | {
         "optimizer": "adam", "optimizer_eps": 1e-4, "learning_rate": 0.05,
         "fraction_learning_rate": 0.002,

@@ -140,7 +140,7 @@ def test_any_sum_of_outer_products_is_rewritten(rng, summed, batched, left, righ
         ((1,), (0,), (3, 2), (3, 2, 5), np.float32),
     ],
 )
-def test_what_is_none_stays_as_it_is(summed, batched, left, right, dtype):
+def test_other_products_are_left_unchanged(summed, batched, left, right, dtype):
     x, y = np.ones(left, dtype), np.ones(right, dtype)
     plain = product_over(summed, batched)
     tuned = matmul.rewrite_products(plain)
@@ -156,7 +156,7 @@ def test_without_jit_the_function_is_called_as_it_is():
         )
 
 
-def test_what_is_called_twice_is_rewritten_once():
+def test_a_function_called_twice_is_rewritten_once():
     part = jax.jit(lambda x, y: jnp.sin(product_over((0,))(x, y)))
     x = jnp.ones((7, 7))
 
