@@ -7,8 +7,7 @@ import pytest
 import scipy.stats
 from flax import linen as nn
 
-from jaxq.networks import torsos
-from jaxq.networks import layers
+from jaxq.networks import layers, torsos
 from jaxq.networks.layers import (
     ActionValues,
     Dense,
