@@ -9,78 +9,8 @@ Rates are summed over seeds. `of floor` is the fraction of the time that is unav
 the floor is the time of the updates' matrix products at the speed of a large product on
 all cores; on an accelerator it is the time of their parameters' memory traffic at the
 speed of a large copy, if that is longer. Both speeds are measured.
+`results/performance.md` explains the figures.
 """
-
-# What was tried on two CPU cores (jax 0.10.2) and did not pay:
-# - XLA's flags, at w1_classic with 4 seeds on one core, 239 us an iteration and 10 %
-#   from run to run: copy insertion by regions 229, the preset FAST_RUNTIME 228, oneDNN
-#   261, no XNNPACK 216, YNNPACK for dots 214, vectors of 512 bits 241, the scheduler
-#   for memory 258. With 16 seeds, 333 us: YNNPACK for elementwise steps as well 429,
-#   not for sums 389; pages of 2 MB 342.
-# - One CPU device for each core: the program is compiled for each of them, and a
-#   serialised one can be loaded only on the device that it was compiled for.
-# - Starting up: from two programs compiled side by side on, both cores are busy. XLA's
-#   older emitters compile `start` in 1.3 s in place of 2.0, by a flag that may go; a
-#   hash that computes both words at once and picks one, in place of two halves, saves
-#   0.15 s of ten hashes by itself, but nothing that shows in the whole.
-# - Indices materialised before they are gathered by, so that XLA does not compute them
-#   again for every element: 332 and 335 us (w1_classic, 16 seeds on one core), also now
-#   that they are unsigned, by which a quarter of the gathers' time was saved.
-# - No norm of the gradient at all: no less than with the norm fenced, because XLA then
-#   copies the parameters once.
-# - Transposing in bands of eight rows in place of materialising first: 689 and 694 us
-#   (w2), and no difference in the other workloads.
-# - Adam by reciprocal roots: 20 us of 16 seeds' 64 x 64 weights are 19 with one and 36
-#   with two.
-# - Sums over a minibatch of 32 written out (biases, the last layer's gradient): 3 us of
-#   28 for one seed, 3 of 320 for 16, and a program that grows with the minibatch.
-# - All of a step in one row of 32-bit words, [environment, row, word], in place of a
-#   ring for each field: 525 and 535 us (w1_harm, 8 seeds), 312 and 316 (w1_classic,
-#   16); with 10^6 steps a seed 580 and 595. Gathering waits for memory, 10 to 20 ns a
-#   row, and not less where the successor lies on the same line. (Fewer when the first
-#   numbers of all rows are gathered first: `backends.by_number`.)
-# - A ring of [environment, row] in place of [row, environment]: 512 and 513 us
-#   (w1_harm, 8 seeds). The successor's gather takes 8 us of either: it computes.
-# - Pages of 2 MB (GLIBC_TUNABLES=glibc.malloc.hugetlb=1) with 10^6 steps a seed: 585
-#   and 567 us, 260,000 and 265,000 steps a second on both cores.
-# - The last layer's products turned, [2, 64] by [64, 32], or as sums of halves: by
-#   themselves 5.7 and 6.2 us in place of 8.2 (16 seeds), of an update nothing and 3 %
-#   more.
-# - Bits of observations materialised before they become numbers: 660 and 655 (w2).
-# - XLA's own sums in place of YNNPACK's: 366 and 309 (w1_classic, 16 seeds), 815 and
-#   637 (w2), 208 and 214 ms (w3_breakout).
-# - One thread of XLA's for two workers: they wait for one another, twice the time. Two
-#   threads that are not to share an operation (xla_cpu_multi_thread_eigen=false): 409
-#   and 405 ms for 374 iterations of 32 seeds (w1_harm, two cores). Two processes would
-#   be 2 % faster than two workers.
-# - A rule of its own for the gradient of layer normalisation: 14.6 and 14.3 ms
-#   (w3_rejax), no difference in w3_breakout.
-# - Options behind --xla_backend_extra_options, at w1_classic (16 seeds, 301 us) and at
-#   w1_harm (8 seeds, 510): xla_cpu_use_multi_output_fusion 340 and 557,
-#   xla_cpu_flatten_after_fusion 322 and 542, xla_cpu_disable_slp_vectorizer 302 and
-#   511, xla_cpu_disable_loop_unrolling 314 and 524, xla_cpu_enable_tiled_emitter 303
-#   and 522, a threshold of 100 MB for small loops 302 and 504.
-# - Other widths: 21.0, 21.9, 20.0, 19.9 and 19.2 us a seed with 4, 8, 12, 16 and 24
-#   (w1_classic; one seed alone 26.3, so 160 kernels cost 8 us); 66.6, 63.8 and 67.3
-#   with 4, 8 and 16 (w1_harm).
-# Not tried: the target's values of all of a ring computed at each refresh and kept.
-# With 500 steps between refreshes that is 10,500 rows in place of 16,000 at w1_classic,
-# where about 75 us of an update would become 35 to 45: an eighth at most, for a field
-# of the ring that depends on the target. At w1_harm it is 10,500 in place of 6,400.
-# The profiler charges products by transposed weights twice of what they take (`perf`
-# and leaving them out agree, 49 us of 104): times of theirs below are by `perf`.
-# What is left at w1_classic, 16 seeds on one core, 305 us: four products of 64 x 64 at
-# 44 to 48 each (the floor is 40), Adam with its moments and the norm 42, gathers 18,
-# the last layer and the gradients of thin ones 24, transposing 5, activations and
-# masks 20, sums of biases 7, acting 6, and about 160 dispatches of XLA's and YNNPACK's.
-# What is left at w1_harm, 8 seeds on one core, 510 us: four products of 64 x 64 at 83
-# to 95 each (the floor is 80), gathers 28, Adam with its moments and the norm 22, the
-# last layer and thin gradients 40, activations, masks and their transposition 44.
-# What is left at w2, one seed on one core, 645 us: products 420 (the floor is 390),
-# Adam with its moments 78, patches 55, activations 10, norm 10.
-# What is left at w3_breakout, 214 ms: 23 are the gradient of the convolution's layer
-# normalisation, 25 the values of all true successors, of which those that were acted
-# upon are computed a second time.
 
 import dataclasses
 import json

@@ -7,7 +7,15 @@ from flax import linen as nn
 
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
-from jaxq.networks import ensemble, from_flax, layers, quantile
+from jaxq.networks import (
+    ensemble,
+    from_flax,
+    initializers,
+    layers,
+    quantile,
+    tables,
+    torsos,
+)
 from jaxq.rl import categorical, double_q, heads
 from jaxq.types import EnvSpec, Head, Network
 
@@ -64,13 +72,13 @@ def make_torso(
     """
     grid = from_flax.is_minatar(spec)
     if config.network == "mlp" or (config.network == "auto" and not grid):
-        return layers.MLP(config.hidden_sizes, layer_config)
+        return torsos.MLP(config.hidden_sizes, layer_config)
     if not grid:
         raise ConfigError(
             f"network = 'minatar' needs a 10 x 10 grid of channels, but {spec.name} "
             f"observes {spec.observation.shape}. Use network = 'mlp'."
         )
-    return layers.MinAtarTorso(config.channels, config.dense_size, layer_config)
+    return torsos.MinAtarTorso(config.channels, config.dense_size, layer_config)
 
 
 class Parts(NamedTuple):
@@ -141,7 +149,7 @@ def _batch_norm(config: Config, spec: EnvSpec) -> Networks:
 def _recurrent(config: Config, spec: EnvSpec) -> Networks:
     head, _, torso, values = make_parts(config, spec)
     kind = {"lstm": nn.OptimizedLSTMCell, "gru": nn.GRUCell}[config.recurrent]
-    cell = kind(config.memory_size, recurrent_kernel_init=layers.orthogonal)
+    cell = kind(config.memory_size, recurrent_kernel_init=initializers.orthogonal())
     module = layers.RecurrentQNetwork(torso, cell, values)
     return _same(from_flax.recurrent(module, spec, head, config.memory_size))
 
@@ -170,8 +178,8 @@ def _fully_parameterized(config: Config, spec: EnvSpec) -> Networks:
 
 def _table(config: Config, spec: EnvSpec) -> Networks:
     head = make_head(config)
-    prior = from_flax.table(spec, head, initial_spread=1.0)
-    network = from_flax.table(spec, head, config.initial_value)
+    prior = tables.table(spec, head, initial_spread=1.0)
+    network = tables.table(spec, head, config.initial_value)
     return _same(_with_members(network, config, prior))
 
 
@@ -203,7 +211,7 @@ def _with_members(
 def make_double_table(config: Config, spec: EnvSpec) -> Network:
     """Two tables in one, for Double Q-learning."""
     head = double_q.double_table(config.loss, config.huber_delta)
-    return from_flax.table(spec, head, config.initial_value)
+    return tables.table(spec, head, config.initial_value)
 
 
 def check_missing_actions(config: Config, spec: EnvSpec) -> None:

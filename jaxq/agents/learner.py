@@ -1,12 +1,12 @@
 """One gradient step, and the refresh of the target parameters."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from jaxq.agents import schedules
 from jaxq.config.config import Config
 from jaxq.networks import layers
 from jaxq.types import (
@@ -18,100 +18,9 @@ from jaxq.types import (
     PyTree,
     UpdateMetrics,
 )
-from jaxq.xla import matmul, primitives
+from jaxq.xla import matmul
 
-
-def make_optimizer(config: Config) -> optax.GradientTransformation:
-    """The direction of descent; the step size is applied in `gradient_step`.
-
-    adam: m / (sqrt(v) + eps), bias corrected. radam: Adam whose adaptive part waits
-    until its variance is tractable. rmsprop: g / (sqrt(v) + eps), or
-    g / sqrt(v + eps) with `rmsprop_eps_in_root`; centred: v - m^2 in the place of v.
-
-    Reference: Kingma and Ba, arXiv:1412.6980; Tieleman and Hinton (2012), lecture 6.5;
-    Graves, arXiv:1308.0850, equation 38 (centred); Liu et al., arXiv:1908.03265.
-    """
-    if config.head != "fully_parameterized":
-        return _one_optimizer(config)
-    # The proposed fractions have an optimizer of their own, as in the authors' code.
-    factor = config.fraction_learning_rate / config.learning_rate
-    rms = scale_by_centered_rms(0.95, 1e-5, eps_in_sqrt=True)
-    proposals = optax.chain(rms, optax.scale(factor))
-    return optax.partition(
-        {"values": _one_optimizer(config), "fractions": proposals},
-        lambda params: jax.tree_util.tree_map_with_path(_label, params),
-    )
-
-
-def _label(path: tuple[Any, ...], leaf: Array) -> str:
-    del leaf
-    names = [getattr(part, "key", None) for part in path]
-    return "fractions" if "fractions" in names else "values"
-
-
-def _one_optimizer(config: Config) -> optax.GradientTransformation:
-    eps = config.optimizer_eps
-    if config.optimizer == "adam":
-        return optax.scale_by_adam(config.adam_b1, config.adam_b2, eps)
-    if config.optimizer == "radam":
-        return optax.scale_by_radam(config.adam_b1, config.adam_b2, eps)
-    if config.optimizer == "sgd":
-        return optax.identity()
-    scale = scale_by_centered_rms if config.rmsprop_centered else optax.scale_by_rms
-    return scale(config.rmsprop_decay, eps, eps_in_sqrt=config.rmsprop_eps_in_root)
-
-
-class CenteredRmsState(NamedTuple):
-    """Running moments of the gradient."""
-
-    mean: PyTree
-    square: PyTree
-
-
-def scale_by_centered_rms(
-    decay: Array | float, eps: Array | float, eps_in_sqrt: bool
-) -> optax.GradientTransformation:
-    """Direction g / (sqrt(v - m^2) + eps), or g / sqrt(v - m^2 + eps), centred RMS.
-
-    optax's `scale_by_stddev` takes the root of a negative number where rounding leaves
-    v - m^2 below zero, which a steady gradient does; here it is taken as zero.
-    """
-
-    def init(params: PyTree) -> CenteredRmsState:
-        zeros = jax.tree.map(jnp.zeros_like, params)
-        return CenteredRmsState(zeros, zeros)
-
-    def scale(gradient: Array, mean: Array, square: Array) -> Array:
-        variance = jnp.maximum(square - mean**2, 0.0)
-        if eps_in_sqrt:
-            return gradient * jax.lax.rsqrt(variance + eps)
-        return gradient / (jnp.sqrt(variance) + eps)
-
-    def update(
-        gradient: PyTree, state: CenteredRmsState, params: PyTree = None
-    ) -> tuple[PyTree, CenteredRmsState]:
-        del params
-        mean = optax.tree.update_moment(gradient, state.mean, decay, 1)
-        square = optax.tree.update_moment(gradient, state.square, decay, 2)
-        scaled = jax.tree.map(scale, gradient, mean, square)
-        return scaled, CenteredRmsState(mean, square)
-
-    return optax.GradientTransformation(init, update)
-
-
-def step_size(config: Config, updates: Array) -> Array:
-    """Learning rate at a gradient step.
-
-    Args:
-        config: learning_rate, learning_rate_schedule and learning_rate_updates.
-        updates: [] gradient steps done.
-    """
-    progress = updates / config.learning_rate_updates
-    if config.learning_rate_schedule == "linear":
-        return config.learning_rate * jnp.maximum(0.0, 1.0 - progress)
-    if config.learning_rate_schedule == "inverse":
-        return config.learning_rate / (1.0 + progress)
-    return jnp.asarray(config.learning_rate, jnp.float32)
+_TINY = 1e-30  # keeps divisions by a norm or a sum of weights finite
 
 
 def init_learner(
@@ -120,7 +29,7 @@ def init_learner(
     optimizer: optax.GradientTransformation,
     observation: Array,
 ) -> LearnerState:
-    """Fresh parameters; the target parameters start as their copy."""
+    """Initial parameters; the target parameters start as a copy of them."""
     params = network.init(key, observation)
     return LearnerState(
         params=params,
@@ -131,14 +40,26 @@ def init_learner(
 
 
 def batch_loss(
-    loss: LossFunction, reduction: str
+    loss: LossFunction, reduction: str, shared_key: bool = False
 ) -> Callable[..., tuple[Array, tuple[Array, Array]]]:
     """Weighted mean or sum of a loss over a minibatch.
 
+    Args:
+        loss: of one example.
+        reduction: "mean" or "sum".
+        shared_key: whether the minibatch shares one key; otherwise each example has its
+            own. Noise on weights is then drawn once per minibatch, and so is all else
+            that the loss draws, such as the fractions of implicit quantiles.
+
     Returns:
-        (params, target_params, keys[B] or one key, examples[B], weight[B]) ->
+        (params, target_params, key[] or keys[B], examples[B], weight[B]) ->
         (loss, (priority[B], mean q_value)).
     """
+    example_loss = jax.vmap(
+        loss,
+        in_axes=(None if shared_key else 0, None, None, 0),
+        axis_name=layers.BATCH,
+    )
 
     def total(
         params: PyTree,
@@ -147,15 +68,11 @@ def batch_loss(
         examples: PyTree,
         weight: Array,
     ) -> tuple[Array, tuple[Array, Array]]:
-        values, info = jax.vmap(
-            loss,
-            in_axes=(0 if keys.ndim else None, None, None, 0),
-            axis_name=layers.BATCH,
-        )(keys, params, target_params, examples)
+        values, info = example_loss(keys, params, target_params, examples)
         weighted = jnp.sum(weight * values)
         if reduction == "mean":
             weighted /= values.size
-        q_value = jnp.sum(weight * info.q_value) / jnp.maximum(jnp.sum(weight), 1e-30)
+        q_value = jnp.sum(weight * info.q_value) / jnp.maximum(jnp.sum(weight), _TINY)
         return weighted, (info.priority, q_value)
 
     return total
@@ -175,19 +92,24 @@ def gradient_step(
 ) -> tuple[LearnerState, Array, UpdateMetrics]:
     """Descend the loss of a minibatch once.
 
-    A seed whose loss, gradient or statistics are not finite keeps its parameters: it is
-    frozen from then on, `diverged_at` says when, and no other seed is touched. (The
-    moments of its optimizer go on, unused.) New parameters need no look of their own:
-    a gradient of finite norm, below 2e19, makes a finite step.
+    params <- params - step_size * optimizer(clip(gradient))
+
+    A seed whose loss, gradient or statistics are not finite is frozen: it keeps its
+    parameters from then on, `diverged_at` records the update, and other seeds are not
+    affected. (The moments of its optimizer continue, unused.) The new parameters are
+    not checked separately: a gradient whose norm is finite, that is below 2e19, makes a
+    finite step.
 
     Args:
-        key: split over the minibatch, or shared by it if the network is noisy.
-        learner: what is updated.
-        examples: what the loss takes, with a leading axis [B].
+        key: split over the minibatch. A network with noisy weights shares it instead,
+            so that its noise is drawn once per minibatch, as in Fortunato et al.; see
+            `batch_loss`.
+        learner: state to update.
+        examples: inputs of the loss, with a leading axis [B].
         weight: [B] weights of the losses.
         updates: [] gradient steps done before this one.
         config: step size, clipping, reduction and target refresh.
-        loss: the loss of one transition.
+        loss: the loss of one example.
         optimizer: direction of descent.
         update_batch_stats: (params, observation[B]) -> params with new statistics of
             the inputs.
@@ -195,44 +117,64 @@ def gradient_step(
     Returns:
         The new state, priorities [B], and metrics.
     """
-    total = batch_loss(loss, config.loss_reduction)
-    descent = matmul.tuned(jax.value_and_grad(total, has_aux=True))
-    # Noise on weights is drawn once for a minibatch, as in Fortunato et al.; a draw for
-    # every example takes 1.4 ms more an update (Rainbow, 48 units, batch of 64, CPU).
-    # The fractions of an implicit_quantile head are then shared as well.
     keys = key if config.noisy else jax.random.split(key, weight.size)
-    (value, (priority, q_value)), gradient = descent(
+    total = batch_loss(loss, config.loss_reduction, shared_key=config.noisy)
+    (value, (priority, q_value)), gradient = matmul.value_and_grad(total, has_aux=True)(
         learner.params, learner.target_params, keys, examples, weight
     )
-    # Without the fence the squares are a pass of their own (CPU: 2 % of an update).
-    norm = optax.tree.norm(primitives.on_cpu(jax.lax.optimization_barrier, gradient))
+    norm = optax.tree.norm(gradient)
     healthy = (learner.diverged_at < 0) & jnp.isfinite(value) & jnp.isfinite(norm)
     if config.max_grad_norm is not None:
-        clip = jnp.minimum(1.0, config.max_grad_norm / jnp.maximum(norm, 1e-30))
-        gradient = jax.tree.map(lambda leaf: clip * leaf, gradient)
+        gradient = clip_by_norm(gradient, norm, config.max_grad_norm)
     direction, opt_state = optimizer.update(gradient, learner.opt_state, learner.params)
-    rate = step_size(config, updates)
+    rate = schedules.step_size(config, updates)
     params = jax.tree.map(lambda p, d: p - rate * d, learner.params, direction)
     if update_batch_stats is not None:
         params = update_batch_stats(params, examples.observation)
         healthy &= jnp.isfinite(optax.tree.norm(params))
-    params = jax.tree.map(lambda n, o: jnp.where(healthy, n, o), params, learner.params)
-    learner = LearnerState(
-        params=params,
-        target_params=refresh(
-            learner.target_params,
-            params,
-            (updates + 1) % config.target_period == 0,
-            config.target_tau,
+    state = LearnerState(params, learner.target_params, opt_state, learner.diverged_at)
+    state = freeze(state, learner.params, healthy, updates)
+    due = (updates + 1) % config.target_period == 0
+    state = state._replace(
+        target_params=refresh(state.target_params, state.params, due, config.target_tau)
+    )
+    td_error = jnp.sum(weight * priority) / jnp.maximum(jnp.sum(weight), _TINY)
+    return state, priority, UpdateMetrics(value, td_error, q_value, norm)
+
+
+def clip_by_norm(gradient: PyTree, norm: Array, max_norm: Array | float) -> PyTree:
+    """Scale the gradient to a norm of at most max_norm: g min(1, max_norm / norm).
+
+    Args:
+        gradient: pytree.
+        norm: [] its global norm.
+        max_norm: [] largest norm of the result.
+
+    Reference: Pascanu et al., arXiv:1211.5063.
+    """
+    scale = jnp.minimum(1.0, max_norm / jnp.maximum(norm, _TINY))
+    return jax.tree.map(lambda leaf: scale * leaf, gradient)
+
+
+def freeze(
+    state: LearnerState, params: PyTree, healthy: Array, updates: Array
+) -> LearnerState:
+    """Restore the parameters of a seed that has diverged, and record when it did.
+
+    Args:
+        state: after the step.
+        params: before it.
+        healthy: [] bool, whether the seed has not diverged, now or earlier.
+        updates: [] gradient steps done before this one.
+    """
+    return state._replace(
+        params=jax.tree.map(
+            lambda new, old: jnp.where(healthy, new, old), state.params, params
         ),
-        opt_state=opt_state,
         diverged_at=jnp.where(
-            healthy | (learner.diverged_at >= 0), learner.diverged_at, updates
+            healthy | (state.diverged_at >= 0), state.diverged_at, updates
         ),
     )
-    drawn = jnp.maximum(jnp.sum(weight), 1e-30)
-    td_error = jnp.sum(weight * priority) / drawn
-    return learner, priority, UpdateMetrics(value, td_error, q_value, norm)
 
 
 def refresh(

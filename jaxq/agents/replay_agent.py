@@ -1,4 +1,4 @@
-"""Agents: a network and a loss, with a way of acting and of using experience."""
+"""Agents that learn from a store of experience."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,9 +6,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxq.agents import learner
+from jaxq.agents import learner, optimizers
 from jaxq.config.config import Config
-from jaxq.replay.stores import Store
+from jaxq.replay import stores
 from jaxq.rl import exploration
 from jaxq.types import (
     Agent,
@@ -35,18 +35,22 @@ class ReplayAgentState(NamedTuple):
 
 
 def replay_agent(
-    network: Network, policy: Network, loss: LossFunction, store: Store, config: Config
+    network: Network,
+    policy: Network,
+    loss: LossFunction,
+    store: stores.Store,
+    config: Config,
 ) -> Agent:
-    """An agent that learns from examples drawn from a store.
+    """An agent that learns from examples sampled from a store.
 
     Args:
-        network: its parameters are learned.
-        policy: acts with the same parameters.
+        network: whose parameters are learned.
+        policy: acts, with the same parameters.
         loss: of one example.
         store: of experience.
         config: exploration, optimizer and target refresh.
     """
-    optimizer = learner.make_optimizer(config)
+    optimizer = optimizers.make_optimizer(config)
 
     def init(key: Key, example: Step) -> ReplayAgentState:
         example = example._replace(memory=policy.initial_memory(jax.random.key(0)))
@@ -68,7 +72,7 @@ def replay_agent(
         example = sample.example
         if isinstance(example, Transition):
             example = example._replace(epsilon=jnp.full(sample.weight.shape, epsilon))
-        stepped, priority, metrics = learner.gradient_step(
+        learned, priority, metrics = learner.gradient_step(
             loss_key,
             state.learner,
             example,
@@ -79,9 +83,9 @@ def replay_agent(
             optimizer=optimizer,
             update_batch_stats=network.update_batch_stats,
         )
-        kept = store.update_priorities(state.store, sample, priority)
+        experience = store.update_priorities(state.store, sample, priority)
         updates = Counter(state.updates.value + 1)
-        return ReplayAgentState(stepped, kept, updates), metrics
+        return ReplayAgentState(learned, experience, updates), metrics
 
     return assemble(policy, config, init, observe, update)
 
@@ -89,10 +93,15 @@ def replay_agent(
 def assemble(
     policy: Network, config: Config, init: Callable, observe: Callable, update: Callable
 ) -> Agent:
-    """An agent whose memory, actions and values are those of its policy network.
+    """An agent that acts by a policy network.
 
-    Exploring, the network gets a key for its noise; evaluated, it gets none, and the
-    policy is greedy but for epsilon.
+    During exploration the network receives a key for its noise. During evaluation it
+    has no noise, and the policy is epsilon-greedy.
+
+    Args:
+        policy: network of the agent's parameters.
+        config: exploration.
+        init, observe, update: functions of the agent; see `types.Agent`.
     """
 
     def values(

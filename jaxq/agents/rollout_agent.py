@@ -1,12 +1,11 @@
-"""An agent that learns from its newest rollout, and its returns."""
+"""Agents that learn from their newest rollout, by Q(lambda) returns."""
 
-import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxq.agents import learner, replay_agent
+from jaxq.agents import learner, optimizers, replay_agent
 from jaxq.config import loop_lengths
 from jaxq.config.config import Config
 from jaxq.replay import ring
@@ -26,21 +25,15 @@ from jaxq.types import (
     UpdateMetrics,
     counter,
 )
-from jaxq.xla import primitives
-
-# Steps of all environments that a CPU evaluates at once, whose activations shall stay
-# in its caches. Milliseconds of an iteration of PQN on one core of an AMD EPYC, at once
-# and in parts of 128, 256 and 1,024: Breakout-MinAtar, 4,096 steps, 256, 225, 227 and
-# 230; Rejax's on CartPole, 2,048 steps of each of two seeds, 16.8, 16.2, 15.7 and 16.6.
-EVALUATED_AT_ONCE = 256
+from jaxq.xla import indexing, loops, ops
 
 
 class RolloutAgentState(NamedTuple):
     """State of an agent that learns from the newest rollout only."""
 
     learner: LearnerState
-    examples: PyTree  # [N, ...], made of the rollout
-    order: Array  # [epochs, N] int32: in which each pass takes them
+    examples: PyTree  # [N, ...], from the rollout
+    order: Array  # [epochs, N] int32: their order in each pass
     updates: Counter  # gradient steps done
 
 
@@ -54,12 +47,12 @@ def rollout_agent(
     whole sequences are shuffled, one for each environment.
 
     Args:
-        network: its parameters are learned.
+        network: whose parameters are learned.
         policy: acts, and evaluates successors, with the same parameters.
         loss: of one Regression, or of one Sequence for a recurrent network.
         config: exploration, returns and optimizer.
     """
-    optimizer = learner.make_optimizer(config)
+    optimizer = optimizers.make_optimizer(config)
     length = loop_lengths.loop_lengths(config).rollout_length
     recurrent = config.recurrent != "none"
     batches, epochs = config.num_minibatches, config.num_epochs
@@ -72,18 +65,7 @@ def rollout_agent(
             in_axes=1,
             out_axes=1,
         )(rollout)
-        if not recurrent:
-            examples = Regression(rollout.observation, rollout.action, target)
-            return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), examples)
-        by_env = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), rollout)
-        return Sequence(
-            memory=jax.tree.map(lambda x: x[:, 0], by_env.memory),
-            observation=by_env.observation,
-            action=by_env.action,
-            reward=target.T,
-            terminated=by_env.terminated,
-            truncated=by_env.truncated,
-        )
+        return (as_sequences if recurrent else as_regressions)(rollout, target)
 
     def init(key: Key, example: Step) -> RolloutAgentState:
         example = example._replace(memory=policy.initial_memory(jax.random.key(0)))
@@ -101,7 +83,7 @@ def rollout_agent(
     def observe(key: Key, state: RolloutAgentState, rollout: Step) -> RolloutAgentState:
         examples = make_examples(state.learner, rollout)
         keys = jax.random.split(key, epochs)
-        order = jax.vmap(lambda key: shuffled(key, per_epoch))(keys)
+        order = jax.vmap(lambda key: ops.permutation(key, per_epoch))(keys)
         return state._replace(examples=examples, order=order)
 
     def update(
@@ -111,14 +93,10 @@ def rollout_agent(
         done = state.updates.value
         size = per_epoch // batches
         start = done % (epochs * batches) * size
-        chosen = jax.lax.dynamic_slice_in_dim(state.order.reshape(-1), start, size)
-        chosen = jax.lax.optimization_barrier(chosen)
-        stepped, _, metrics = learner.gradient_step(
+        learned, _, metrics = learner.gradient_step(
             key,
             state.learner,
-            jax.tree.map(
-                lambda leaf: primitives.by_number(leaf[chosen]), state.examples
-            ),
+            minibatch(state.examples, state.order, start, size),
             jnp.ones(size),
             done,
             config=config,
@@ -126,34 +104,59 @@ def rollout_agent(
             optimizer=optimizer,
             update_batch_stats=network.update_batch_stats,
         )
-        state = state._replace(learner=stepped, updates=Counter(done + 1))
+        state = state._replace(learner=learned, updates=Counter(done + 1))
         return state, metrics
 
     return replay_agent.assemble(policy, config, init, observe, update)
 
 
-def shuffled(key: Key, count: int) -> Array:
-    """The numbers below `count` in random order; [count] int32.
+def minibatch(examples: PyTree, order: Array, start: Array, size: int) -> PyTree:
+    """The examples from position `start` of all passes on; leading axis [size].
 
-    Sorts words whose high bits are random and whose low bits are the number: 0.77 ms
-    for ten shuffles of 2,048 on one CPU core, where `jax.random.permutation`, which
-    sorts twice and carries the numbers along, takes 6.1. Two numbers whose random bits
-    are equal keep their order; with the count at most 2^16 that is 1 pair in 2^16, or
-    fewer. More numbers are left to jax.
+    Args:
+        examples: leading axis [N].
+        order: [epochs, N] int32, in which each pass takes them.
+        start: [] int32.
+        size: examples in a minibatch.
     """
-    width = (count - 1).bit_length()
-    if width > 16:
-        return jax.random.permutation(key, count)
-    low = jnp.uint32((1 << width) - 1)
-    bits = jax.random.bits(key, (count,), jnp.uint32)
-    words = (bits & ~low) | jnp.arange(count, dtype=jnp.uint32)
-    return (jnp.sort(words) & low).astype(jnp.int32)
+    rows = jax.lax.dynamic_slice_in_dim(order.reshape(-1), start, size)
+    rows = indexing.fence(rows)
+    return jax.tree.map(lambda leaf: leaf[rows], examples)
+
+
+def as_regressions(rollout: Step, target: Array) -> Regression:
+    """The steps of a rollout as examples of their own; leading axis [T E].
+
+    Args:
+        rollout: Step[T, E].
+        target: [T, E] returns to regress to.
+    """
+    examples = Regression(rollout.observation, rollout.action, target)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), examples)
+
+
+def as_sequences(rollout: Step, target: Array) -> Sequence:
+    """The rollout as one sequence per environment; leading axis [E].
+
+    Args:
+        rollout: Step[T, E].
+        target: [T, E] returns to regress to.
+    """
+    by_env = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), rollout)
+    return Sequence(
+        memory=jax.tree.map(lambda x: x[:, 0], by_env.memory),
+        observation=by_env.observation,
+        action=by_env.action,
+        reward=target.T,
+        terminated=by_env.terminated,
+        truncated=by_env.truncated,
+    )
 
 
 def q_lambda_returns(
     policy: Network, params: PyTree, steps: Step, config: Config
 ) -> Array:
-    """Returns of Q(lambda) of one environment's rollout, all from the same parameters.
+    """Q(lambda) returns of one environment's rollout, all by the same parameters.
 
     Args:
         policy: evaluates the true successors.
@@ -163,6 +166,8 @@ def q_lambda_returns(
 
     Returns:
         [T].
+
+    Reference: Peng and Williams (1996); Watkins (1989) with `trace_cut`.
     """
 
     def evaluate(step: Step) -> tuple[Array, Array]:
@@ -170,20 +175,12 @@ def q_lambda_returns(
         after, _ = policy.step(None, params, memory, step.next_observation)
         return policy.head.q_values(output), jnp.max(policy.head.q_values(after))
 
-    at_once = max(1, min(steps.action.size, EVALUATED_AT_ONCE // config.num_envs))
-    q_values, next_value = jax.lax.platform_dependent(
-        steps,
-        cpu=functools.partial(jax.lax.map, evaluate, batch_size=at_once),
-        default=jax.vmap(evaluate),
-    )
-    # Where an episode ended there may be no action; 0 * -inf would be NaN.
+    q_values, next_value = loops.chunked_vmap(evaluate, config.num_envs)(steps)
+    # A terminal state may have no valid action; 0 * -inf would be NaN.
     next_value = jnp.where(steps.terminated, 0.0, next_value)
     trace = jnp.full(next_value.shape, config.trace_decay)
     if config.trace_cut:
-        best = jnp.max(q_values, axis=1)
-        value = jnp.take_along_axis(q_values, steps.action[:, None], axis=1)[:, 0]
-        greedy = (value == best).astype(jnp.float32)
-        trace *= jnp.concatenate([greedy[1:], jnp.ones(1)])
+        trace *= is_next_greedy(q_values, steps.action)
     return returns.lambda_returns(
         steps.reward,
         config.discount * (1.0 - steps.terminated),
@@ -191,3 +188,16 @@ def q_lambda_returns(
         next_value,
         trace,
     )
+
+
+def is_next_greedy(q_values: Array, action: Array) -> Array:
+    """Whether the action of the next step is greedy, as 0.0 or 1.0; 1.0 for the last.
+
+    Args:
+        q_values: [T, A].
+        action: [T].
+    """
+    best = jnp.max(q_values, axis=1)
+    value = jnp.take_along_axis(q_values, action[:, None], axis=1)[:, 0]
+    greedy = (value == best).astype(jnp.float32)
+    return jnp.concatenate([greedy[1:], jnp.ones(1)])

@@ -1,6 +1,6 @@
-"""Networks as pure functions: flax modules, and the table as the simplest of them.
+"""Networks as pure functions, made from flax modules.
 
-Every network maps one observation to an output with a row for each of A actions.
+A network maps one observation to an output with one row for each of A actions.
 """
 
 from collections.abc import Callable
@@ -14,11 +14,13 @@ from jaxq import types
 from jaxq.networks import layers
 from jaxq.types import Array, EnvSpec, Head, Key, Network, PyTree
 
+STATISTICS = "batch_stats"  # flax's name of the collection
+
 
 def features(spec: EnvSpec) -> Callable[[Array], Array]:
-    """Function from an observation to float32 inputs of a network.
+    """Function from an observation to the float32 inputs of a network.
 
-    A scalar integer of a known number of categories becomes one-hot.
+    A scalar integer with a known number of categories becomes one-hot.
     """
 
     def convert(observation: Array) -> Array:
@@ -29,16 +31,13 @@ def features(spec: EnvSpec) -> Callable[[Array], Array]:
     return convert
 
 
-STATISTICS = "batch_stats"  # flax's name of the collection
-
-
 def from_module(module: nn.Module, spec: EnvSpec, head: Head) -> Network:
     """A network from a flax module that maps features to the head's output.
 
     Args:
-        module: [...] -> [A, K]. Its random numbers are named "noise".
-        spec: what is observed.
-        head: what the output means.
+        module: [...] -> [A, K]; its only random stream is named "noise".
+        spec: describes the observations.
+        head: represents the return by the output.
     """
     convert = features(spec)
 
@@ -52,24 +51,31 @@ def from_module(module: nn.Module, spec: EnvSpec, head: Head) -> Network:
 
 
 def flat(variables: PyTree) -> PyTree:
-    """Parameters, with the statistics of normalisation, if any, beside them."""
+    """Parameters with the statistics of batch normalisation, if any, beside them."""
     rest = {k: v for k, v in variables.items() if k != "params"}
     return {**variables["params"], **rest}
 
 
 def _variables(params: PyTree) -> PyTree:
     """The inverse of `flat`."""
-    own = {k: v for k, v in params.items() if k != STATISTICS}
+    weights = {k: v for k, v in params.items() if k != STATISTICS}
     rest = {k: v for k, v in params.items() if k == STATISTICS}
-    return {"params": own, **rest}
+    return {"params": weights, **rest}
 
 
 def apply_module(
     module: nn.Module, params: PyTree, key: Key | None, *inputs: Any
 ) -> Any:
-    """Apply a module to parameters as `flat` gives them; key: for noise, or None."""
+    """Apply a module to the parameters that `flat` returned.
+
+    Args:
+        module: of the parameters.
+        params: as returned by `flat`.
+        key: for noise; None for none.
+        inputs: of the module.
+    """
     rngs = {} if key is None else {"noise": key}
-    # Batch normalisation computes new statistics; `update_batch_stats` keeps them.
+    # New statistics are dropped here; `update_batch_stats` is what keeps them.
     mutable = [STATISTICS] if STATISTICS in params else False
     output = module.apply(_variables(params), *inputs, rngs=rngs, mutable=mutable)
     return output[0] if mutable else output
@@ -84,9 +90,9 @@ def with_statistics(network: Network, module: nn.Module, spec: EnvSpec) -> Netwo
             variables, x = _variables(params), convert(observation)
             return module.apply(variables, x, mutable=[STATISTICS])[1]
 
-        news = jax.vmap(one, axis_name=layers.BATCH)(observation)
-        # Every example computed the same.
-        return {**params, **jax.tree.map(lambda leaf: leaf[0], news)}
+        statistics = jax.vmap(one, axis_name=layers.BATCH)(observation)
+        # They are equal for all examples.
+        return {**params, **jax.tree.map(lambda leaf: leaf[0], statistics)}
 
     return network._replace(update_batch_stats=update_batch_stats)
 
@@ -101,89 +107,46 @@ def from_torso(
 
     Args:
         torso: module [...] -> [D].
-        spec: what is observed and how many actions there are.
-        head: how many outputs an action has.
-        style: of the last layer.
+        spec: describes the observations and actions.
+        head: represents the return by K outputs per action.
+        style: settings of the last layer.
     """
     values = layers.ActionValues(spec.num_actions, head.num_outputs, style=style)
     return from_module(layers.QNetwork(torso, values), spec, head)
 
 
-def table(
-    spec: EnvSpec,
-    head: Head,
-    initial_value: Array | float = 0.0,
-    initial_spread: float = 0.0,
-) -> Network:
-    """A table of values, one row for every state.
-
-    Args:
-        spec: its `state_index` maps an observation to one of `num_states` rows; actions
-            that do not exist in a state get minus infinity.
-        head: K outputs for every entry.
-        initial_value: [] value of every entry at the start.
-        initial_spread: standard deviation around it, of a normal distribution.
-
-    Raises:
-        ValueError: if the environment's states are not numbered.
-    """
-    index, rows, valid = spec.state_index, spec.num_states, spec.valid_actions
-    if index is None or rows is None:
-        raise ValueError(
-            f"{spec.name} has no numbered states, so no table can hold its values. Use "
-            "network = 'mlp' with algorithm = 'dqn', or pass an environment whose spec "
-            "has num_states and state_index."
-        )
-
-    def init(key: Key, observation: Array) -> PyTree:
-        del observation
-        values = jnp.full((rows, spec.num_actions, head.num_outputs), initial_value)
-        if initial_spread:
-            values += initial_spread * jax.random.normal(key, values.shape)
-        return {"table": values.astype(jnp.float32)}
-
-    def apply(key: Key | None, params: PyTree, observation: Array) -> Array:
-        del key
-        row = jnp.asarray(params["table"]).at[index(observation)].get(mode="clip")
-        if valid is None:
-            return row
-        return jnp.where(valid(observation)[:, None], row, -jnp.inf)
-
-    return types.feed_forward(init, apply, head)
-
-
 def recurrent(
     module: layers.RecurrentQNetwork, spec: EnvSpec, head: Head, memory_size: int
 ) -> Network:
-    """A network with a recurrent cell; its memory starts as zeros.
+    """A network with a recurrent cell, whose initial memory is zero.
 
     Args:
         module: (memory, [...]) -> (memory, [A, K]).
-        spec: what is observed.
-        head: what the output means.
+        spec: describes the observations.
+        head: represents the return by the output.
         memory_size: width of the cell.
     """
     convert = features(spec)
-    pair = isinstance(module.cell, nn.OptimizedLSTMCell)
+    is_lstm = isinstance(module.cell, nn.OptimizedLSTMCell)
 
     def initial_memory(key: Key) -> PyTree:
         del key
         zeros = jnp.zeros(memory_size)
-        return (zeros, zeros) if pair else zeros
+        return (zeros, zeros) if is_lstm else zeros
 
     def init(key: Key, observation: Array) -> PyTree:
         return flat(module.init(key, initial_memory(key), convert(observation)))
 
-    def take(
+    def step(
         key: Key | None, params: PyTree, memory: PyTree, observation: Array
     ) -> tuple[Array, PyTree]:
         memory, output = apply_module(module, params, key, memory, convert(observation))
         return output, memory
 
     def apply(key: Key | None, params: PyTree, observation: Array) -> Array:
-        return take(key, params, initial_memory(jax.random.key(0)), observation)[0]
+        return step(key, params, initial_memory(jax.random.key(0)), observation)[0]
 
-    return Network(init, apply, head, take, initial_memory)
+    return Network(init, apply, head, step, initial_memory)
 
 
 def is_minatar(spec: EnvSpec) -> bool:

@@ -1,4 +1,4 @@
-"""A learned model of a finite environment, as a store of experience."""
+"""The model of Dyna-Q: remembered outcomes of a finite environment, as a store."""
 
 from typing import NamedTuple
 
@@ -7,27 +7,27 @@ import jax.numpy as jnp
 
 from jaxq.config import loop_lengths
 from jaxq.config.config import Config
-from jaxq.replay import ring
-from jaxq.replay.stores import Store, ignore_priorities
+from jaxq.replay import ring, stores
 from jaxq.types import Array, EnvSpec, Key, PyTree, Step, Transition
+from jaxq.xla import ops
 
 
 class DynaState(NamedTuple):
-    """What happened the last time an action was taken in a state; [S, A]."""
+    """The latest outcome of every action in every state; leading axes [S, A]."""
 
     reward: Array
     discount: Array
-    observation: Array  # of the state itself
+    observation: Array  # the state itself
     next_observation: Array
     seen: Array  # bool
-    rollout: Step  # [T, E], the newest steps
+    rollout: Step  # [T, E], the newest rollout
 
 
-def dyna_store(config: Config, spec: EnvSpec) -> Store:
+def dyna_store(config: Config, spec: EnvSpec) -> stores.Store:
     """A deterministic model of a finite environment, for Dyna-Q.
 
-    A sample is the newest rollout and, besides, batch_size pairs of a state and an
-    action that were met before, drawn uniformly, with what happened last.
+    A sample consists of the newest rollout and of batch_size pairs of a state and an
+    action, drawn uniformly from those visited so far, with their latest outcomes.
 
     Reference: Sutton (1990); Sutton and Barto (2018), section 8.2.
     """
@@ -36,64 +36,84 @@ def dyna_store(config: Config, spec: EnvSpec) -> Store:
     length = loop_lengths.loop_lengths(config).rollout_length
 
     def init(example: Step) -> DynaState:
-        def all_pairs(leaf: Array) -> Array:
-            return jnp.zeros((*shape, *leaf.shape), leaf.dtype)
-
-        return DynaState(
-            reward=all_pairs(example.reward),
-            discount=all_pairs(example.reward),
-            observation=all_pairs(example.observation),
-            next_observation=all_pairs(example.observation),
-            seen=jnp.zeros(shape, bool),
-            rollout=ring.zeros(example, length, config.num_envs),
-        )
-
-    def as_transition(step: Step) -> Transition:
-        discount = config.discount * (1.0 - step.terminated)
-        return Transition(
-            step.observation, step.action, step.reward, discount, step.next_observation
-        )
-
-    def flat(rollout: Step) -> Step:
-        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), rollout)
+        rollout = ring.zeros(example, length, config.num_envs)
+        return _empty_model(example, shape, rollout)
 
     def add(state: DynaState, rollout: Step) -> DynaState:
-        steps = flat(rollout)
-
         def learn(state: DynaState, step: Step) -> tuple[DynaState, None]:
-            at = index(step.observation), step.action
-            met = as_transition(step)
-            return state._replace(
-                reward=state.reward.at[at].set(met.reward),
-                discount=state.discount.at[at].set(met.discount),
-                observation=state.observation.at[at].set(met.observation),
-                next_observation=state.next_observation.at[at].set(
-                    met.next_observation
-                ),
-                seen=state.seen.at[at].set(True),
-            ), None
+            pair = index(step.observation), step.action
+            return _learn(state, pair, _as_transition(step, config.discount)), None
 
-        return jax.lax.scan(learn, state, steps)[0]._replace(rollout=rollout)
+        state, _ = jax.lax.scan(learn, state, _flat(rollout))
+        return state._replace(rollout=rollout)
 
     def sample(key: Key, state: DynaState, updates: Array) -> ring.Sample:
         del updates
-        real = jax.vmap(as_transition)(flat(state.rollout))
-        count = jnp.cumsum(state.seen.reshape(-1))
-        nth = ring.integers(key, config.batch_size, count[-1])
-        pair = jnp.searchsorted(count, nth, side="right").astype(jnp.int32)
-
-        def get(table: Array) -> PyTree:
-            return table.reshape(-1, *table.shape[2:])[pair]
-
-        imagined = Transition(
-            get(state.observation),
-            pair % shape[1],
-            get(state.reward),
-            get(state.discount),
-            get(state.next_observation),
+        real = jax.vmap(lambda step: _as_transition(step, config.discount))(
+            _flat(state.rollout)
         )
+        imagined = _imagine(key, state, config.batch_size)
         both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), real, imagined)
         weight = jnp.ones(both.reward.shape)
         return ring.Sample(both, weight, jnp.zeros(weight.shape, jnp.int32))
 
-    return Store(init, add, sample, ignore_priorities)
+    return stores.Store(init, add, sample, stores.ignore_priorities)
+
+
+def _empty_model(example: Step, shape: tuple[int, int], rollout: Step) -> DynaState:
+    """A model in which no pair [S, A] has been visited."""
+
+    def all_pairs(leaf: Array) -> Array:
+        return jnp.zeros((*shape, *leaf.shape), leaf.dtype)
+
+    return DynaState(
+        reward=all_pairs(example.reward),
+        discount=all_pairs(example.reward),
+        observation=all_pairs(example.observation),
+        next_observation=all_pairs(example.observation),
+        seen=jnp.zeros(shape, bool),
+        rollout=rollout,
+    )
+
+
+def _learn(
+    state: DynaState, pair: tuple[Array, Array], outcome: Transition
+) -> DynaState:
+    """Remember the outcome of a pair (row of the state, action)."""
+    return state._replace(
+        reward=state.reward.at[pair].set(outcome.reward),
+        discount=state.discount.at[pair].set(outcome.discount),
+        observation=state.observation.at[pair].set(outcome.observation),
+        next_observation=state.next_observation.at[pair].set(outcome.next_observation),
+        seen=state.seen.at[pair].set(True),
+    )
+
+
+def _imagine(key: Key, state: DynaState, count: int) -> Transition:
+    """Remembered outcomes of `count` visited pairs, drawn uniformly; leading [B]."""
+    cumulative = jnp.cumsum(state.seen.reshape(-1))
+    nth = ops.randint(key, count, cumulative[-1])
+    pair = jnp.searchsorted(cumulative, nth, side="right").astype(jnp.int32)
+
+    def get(table: Array) -> PyTree:
+        return table.reshape(-1, *table.shape[2:])[pair]
+
+    return Transition(
+        get(state.observation),
+        pair % state.seen.shape[1],
+        get(state.reward),
+        get(state.discount),
+        get(state.next_observation),
+    )
+
+
+def _as_transition(step: Step, gamma: Array | float) -> Transition:
+    discount = gamma * (1.0 - step.terminated)
+    return Transition(
+        step.observation, step.action, step.reward, discount, step.next_observation
+    )
+
+
+def _flat(rollout: Step) -> Step:
+    """Step[T, E] as Step[T E]."""
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), rollout)

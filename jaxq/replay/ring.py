@@ -1,17 +1,17 @@
 """A replay buffer that stores every observation once.
 
-The buffer is a ring of rows, one row for one step of all E environments, so the
-successor of a transition is the observation in the next row and is not stored again.
-Observations of booleans are kept as one bit an element.
+The buffer is a ring of rows, each one step of all E environments, so the successor of a
+transition is the observation in the next row and is not stored again. Boolean
+observations are packed into one bit per element.
 
 The last step of a truncated episode has a true successor that no row holds: the next
 row starts another episode. Such a step is never a transition (its sampling weight is
-zero), and a longer window that meets it ends just before it and bootstraps from the
-observation it starts in, which is stored. Terminal steps need no successor and are
-always learned from. The newest n rows wait until their successors are there.
+zero); a longer window that reaches it ends just before it and bootstraps from its
+observation, which is stored. Terminal steps need no successor and are always learned
+from. The newest n rows cannot be sampled until their successors are stored.
 
-The number of rows written is a `Counter`: the same for every seed, so that a write is
-one slice in place.
+The number of rows written is a `Counter`, equal for all seeds, so that a write is one
+slice update in place.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxq.types import Array, Counter, Key, PyTree, Step, counter
-from jaxq.xla import primitives
+from jaxq.xla import indexing, ops
 
 TERMINATED, TRUNCATED = 1, 2
 
@@ -33,7 +33,7 @@ class ReplayState(NamedTuple):
     action: Array  # [rows, E] uint8 or int32
     reward: Array  # [rows, E] float32
     ended: Array  # [rows, E] uint8: TERMINATED, TRUNCATED, or 0
-    memory: PyTree  # [rows, E, ...], what the agent remembered before the step
+    memory: PyTree  # [rows, E, ...], the agent's memory before the step
     added: Counter  # rows written since the start
 
 
@@ -41,16 +41,16 @@ class Sample(NamedTuple):
     """A minibatch, leading axis [B]."""
 
     example: PyTree  # Transition or Sequence
-    weight: Array  # [B] float32: of the loss; 0 where the drawn step is no transition
+    weight: Array  # [B] float32, of the loss; 0 if the sampled step is no transition
     place: Array  # [B] int32: row of the ring times E, plus the environment
 
 
-# (ring, row modulo the ring's, environment) -> (example, weight)
+# (ring, row, taken modulo the number of rows, environment) -> (example, weight)
 Reader = Callable[[ReplayState, Array, Array], tuple[PyTree, Array]]
 
 
 def pack(observation: Array) -> Array:
-    """Narrowest exact form of a stored observation: booleans become bits.
+    """Narrowest exact form of an observation: booleans become bits.
 
     Args:
         observation: [...].
@@ -67,8 +67,8 @@ def unpack(packed: Array, example: Array | jax.ShapeDtypeStruct) -> Array:
     """Inverse of `pack`.
 
     Args:
-        packed: what `pack` returned.
-        example: an array, or its shape and dtype, of the observation.
+        packed: a packed observation.
+        example: an observation, or its shape and dtype.
     """
     if example.dtype != bool:
         return packed
@@ -77,7 +77,7 @@ def unpack(packed: Array, example: Array | jax.ShapeDtypeStruct) -> Array:
 
 
 def ending(step: Step) -> Array:
-    """How a step ends its episode, in one byte, which takes one gather to read."""
+    """How a step ends its episode, as one byte, which one lookup reads."""
     terminated, truncated = map(jnp.uint8, (step.terminated, step.truncated))
     return TERMINATED * terminated | TRUNCATED * truncated
 
@@ -87,7 +87,7 @@ def init(example: Step, rows: int, num_envs: int, num_actions: int) -> ReplaySta
 
     Args:
         example: one step, with the agent's memory, without time and environment axes.
-        rows: steps of every environment that are kept.
+        rows: capacity, in steps of every environment.
         num_envs: environments.
         num_actions: actions; up to 256 are stored as bytes.
     """
@@ -108,7 +108,7 @@ def init(example: Step, rows: int, num_envs: int, num_actions: int) -> ReplaySta
 
 
 def zeros(example: Step, rows: int, num_envs: int) -> Step:
-    """Zeros in the place of `rows` steps of `num_envs` environments; [rows, E]."""
+    """Zeros shaped like `rows` steps of `num_envs` environments; [rows, E]."""
     shape = (rows, num_envs)
     return jax.tree.map(
         lambda leaf: jnp.zeros((*shape, *leaf.shape), leaf.dtype), example
@@ -116,7 +116,7 @@ def zeros(example: Step, rows: int, num_envs: int) -> Step:
 
 
 def add(state: ReplayState, rollout: Step) -> ReplayState:
-    """Write a rollout over the oldest rows.
+    """Overwrite the oldest rows with a rollout.
 
     Args:
         state: the ring; its number of rows is a multiple of T.
@@ -124,13 +124,16 @@ def add(state: ReplayState, rollout: Step) -> ReplayState:
 
     Returns:
         The ring with T more rows written.
+
+    Raises:
+        ValueError: if T does not divide the number of rows.
     """
     rows = state.action.shape[0]
     length = rollout.action.shape[0]
     if rows % length:
         raise ValueError(
-            f"a ring of {rows} rows cannot take rollouts of {length} steps: the number "
-            "of rows must be a multiple of the rollout's length"
+            f"a ring of {rows} rows cannot hold rollouts of {length} steps: the number "
+            "of rows must be a multiple of the rollout length"
         )
     start = state.added.value % rows
 
@@ -151,7 +154,7 @@ def add(state: ReplayState, rollout: Step) -> ReplayState:
 
 
 def num_starts(state: ReplayState, window: int) -> Array:
-    """Rows that `window` more rows follow. [] int32."""
+    """Number of rows that are followed by at least `window` more; [] int32."""
     rows = state.action.shape[0]
     return jnp.minimum(state.added.value, rows) - window
 
@@ -159,81 +162,38 @@ def num_starts(state: ReplayState, window: int) -> Array:
 def sample_uniform(
     key: Key, state: ReplayState, read: Reader, batch_size: int, window: int
 ) -> Sample:
-    """Draw uniformly, with replacement.
-
-    The cost does not depend on the capacity. At least window + 1 rows must be written.
+    """Sample uniformly, with replacement, at a cost independent of the capacity.
 
     Args:
-        key: consumed by `integers`.
-        state: the ring.
-        read: makes an example of a row; see `readers`.
+        key: consumed.
+        state: the ring, with at least window + 1 rows written.
+        read: reads the example that starts at a row; see `transition_readers`.
         batch_size: B.
         window: rows that must follow the first of an example.
     """
     num_envs = state.action.shape[1]
     starts = num_starts(state, window)
-    row, env = coordinates(integers(key, batch_size, starts * num_envs), num_envs)
+    place = ops.randint(key, batch_size, starts * num_envs)
+    row, env = indexing.row_and_column(place, num_envs)
     oldest = state.added.value - starts - window
     return gather(state, read, oldest + row, env)
-
-
-def coordinates(place: Array, num_envs: int) -> tuple[Array, Array]:
-    """Row and environment of a place, row * E + env; int32.
-
-    Unsigned numbers need no care for negative ones, which a CPU would take for every
-    element that is gathered.
-    """
-    row, env = jnp.divmod(place.astype(jnp.uint32), num_envs)
-    return row.astype(jnp.int32), env.astype(jnp.int32)
-
-
-def integers(key: Key, count: int, bound: Array) -> Array:
-    """Uniform integers from 0 to bound - 1: floor(bits * bound / 2^32), exactly.
-
-    One hash a number, where `jax.random.randint` takes two, a split and two remainders.
-    Frequencies differ by at most bound / 2^32 of themselves, 0.02 % at 10^6.
-
-    Args:
-        key: consumed.
-        count: B.
-        bound: [] int32, at least 1.
-
-    Returns:
-        [B] int32.
-    """
-    bits = jax.random.bits(key, (count,), jnp.uint32)
-    high, low = bits >> 16, bits & 0xFFFF
-    bound = bound.astype(jnp.uint32)
-    bound_high, bound_low = bound >> 16, bound & 0xFFFF
-    first, second = high * bound_low, low * bound_high
-    carry = (first & 0xFFFF) + (second & 0xFFFF) + (low * bound_low >> 16)
-    whole = high * bound_high + (first >> 16) + (second >> 16) + (carry >> 16)
-    return whole.astype(jnp.int32)
 
 
 def sample_latest(state: ReplayState, read: Reader, length: int, window: int) -> Sample:
     """The newest `length` rows that a window follows, all environments, each once.
 
-    Every step is drawn exactly once if each rollout has that length. Rows from before
-    the start have weight 0.
+    If every rollout has that length, every step is sampled exactly once. Rows from
+    before the first one written have weight 0.
     """
     num_envs = state.action.shape[1]
-    row, env = coordinates(jnp.arange(length * num_envs), num_envs)
+    row, env = indexing.row_and_column(jnp.arange(length * num_envs), num_envs)
     row += state.added.value - window - length
     sample = gather(state, read, jnp.maximum(row, 0), env)
     return sample._replace(weight=jnp.where(row >= 0, sample.weight, 0.0))
 
 
 def gather(state: ReplayState, read: Reader, row: Array, env: Array) -> Sample:
-    """The examples that start at row[B] of environment env[B].
-
-    Without the fences XLA fuses the random bits into every gather that uses them and
-    computes them anew for each element: 3.6 times the time of an iteration of MinAtar
-    DQN with 128 seeds on an H100.
-    """
-    row, env = jax.lax.optimization_barrier((row, env))
-    example, weight = jax.vmap(read, (None, 0, 0))(state, row, env)
-    example = jax.tree.map(primitives.by_number, example)
-    example = jax.lax.optimization_barrier(example)
+    """The examples that start at row[B] of environment env[B]."""
+    example, weight = indexing.gather(lambda row, env: read(state, row, env), row, env)
     rows, num_envs = state.action.shape
     return Sample(example, weight, row % rows * num_envs + env)

@@ -1,4 +1,4 @@
-"""What a replay agent learns from: where steps are kept and how they are drawn."""
+"""Stores of experience: where steps are kept, and how they are sampled."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,14 +12,15 @@ from jaxq.replay import ring as replay_ring
 from jaxq.replay import sum_tree, transition_readers
 from jaxq.rl import returns
 from jaxq.types import Array, EnvSpec, Key, Step, Transition
+from jaxq.xla import indexing
 
 
 class Store(NamedTuple):
-    """A place for experience as four pure functions.
+    """A store of experience as four pure functions.
 
     init: (example: Step) -> state
     add: (state, rollout: Step[T, E]) -> state
-    sample: (key, state, updates) -> replay.Sample[B]
+    sample: (key, state, updates) -> ring.Sample[B]
     update_priorities: (state, sample, priority[B]) -> state, after a gradient step
     """
 
@@ -30,7 +31,7 @@ class Store(NamedTuple):
 
 
 def reader(config: Config, spec: EnvSpec) -> replay_ring.Reader:
-    """Sequences for a recurrent network, n-step transitions for any other."""
+    """Reader of sequences for a recurrent network, of n-step transitions otherwise."""
     if config.recurrent == "none":
         return transition_readers.transitions(
             spec.observation, config.n_step, config.discount
@@ -41,20 +42,18 @@ def reader(config: Config, spec: EnvSpec) -> replay_ring.Reader:
 
 
 def ignore_priorities(state: Any, sample: replay_ring.Sample, priority: Array) -> Any:
-    """The update_priorities of a store that has no use for priorities."""
+    """The `update_priorities` of a store without priorities."""
     del sample, priority
     return state
 
 
 def uniform(config: Config, spec: EnvSpec) -> Store:
-    """A ring from which every step is drawn equally often.
+    """A ring sampled uniformly.
 
     Reference: Lin (1992); Mnih et al. (2015), doi:10.1038/nature14236.
     """
-    rows, window = (
-        loop_lengths.loop_lengths(config).buffer_rows,
-        loop_lengths.window(config),
-    )
+    rows = loop_lengths.loop_lengths(config).buffer_rows
+    window = loop_lengths.window(config)
     read = reader(config, spec)
 
     def init(example: Step) -> replay_ring.ReplayState:
@@ -70,7 +69,7 @@ def uniform(config: Config, spec: EnvSpec) -> Store:
 
 
 class Prioritized(NamedTuple):
-    """A ring, and the mass with which each of its steps is drawn."""
+    """A ring, and the mass with which each of its steps is sampled."""
 
     ring: replay_ring.ReplayState
     tree: sum_tree.Tree
@@ -78,72 +77,97 @@ class Prioritized(NamedTuple):
 
 
 def proportional(config: Config, spec: EnvSpec) -> Store:
-    """A ring from which steps are drawn in proportion to p^alpha.
+    """A ring from which steps are sampled in proportion to p^alpha.
 
-    p is the last priority of a step plus priority_epsilon; a new step has the largest
-    so far, at first 1. The loss is weighted by (N P(i))^-beta over its maximum in the
-    minibatch, where beta rises linearly to 1 over importance_updates. A step that
-    cannot be learned from (its successors are not stored yet, or it was truncated) has
-    no mass.
+    p is the last priority of a step plus priority_epsilon; a new step gets the largest
+    priority so far, initially 1. The loss is weighted by (N P(i))^-beta, divided by its
+    maximum in the minibatch, where beta rises linearly to 1 over importance_updates.
+    Steps that cannot be learned from, because their successors are not stored yet or
+    they were truncated, have no mass.
 
     Reference: Schaul et al., arXiv:1511.05952, section 3.3 and algorithm 1.
     """
-    rows, window = (
-        loop_lengths.loop_lengths(config).buffer_rows,
-        loop_lengths.window(config),
-    )
-    read, num_envs = reader(config, spec), config.num_envs
-    base = uniform(config, spec)
+    window, num_envs = loop_lengths.window(config), config.num_envs
+    read, base = reader(config, spec), uniform(config, spec)
 
     def mass(priority: Array) -> Array:
         return (priority + config.priority_epsilon) ** config.priority_exponent
 
     def init(example: Step) -> Prioritized:
-        tree = sum_tree.init(rows * num_envs)
-        return Prioritized(base.init(example), tree, jnp.ones(()))
+        ring = base.init(example)
+        return Prioritized(ring, sum_tree.init(ring.action.size), jnp.ones(()))
 
     def add(state: Prioritized, rollout: Step) -> Prioritized:
         length = rollout.action.shape[0]
         before = state.ring.added.value
         ring = base.add(state.ring, rollout)
-        # Rows from `before - window` on have all their successors now, except for the
-        # newest `window` rows, which also take the place of old ones.
-        row = before - window + jnp.arange(min(length + window, rows))
-        row += length + window - row.size
-        ready = (row >= 0) & (row < before + length - window)
+        row, ready = _changed_rows(before, length, window, ring.action.shape[0])
         usable = jnp.ones((row.size, num_envs))
         if config.recurrent == "none":
-            truncated = ring.ended[row % rows] & replay_ring.TRUNCATED != 0
-            usable = 1.0 - truncated.astype(jnp.float32)
-        new = jnp.where(ready[:, None], usable * mass(state.largest), 0.0)
-        place = (row % rows)[:, None] * num_envs + jnp.arange(num_envs)[None, :]
-        tree = sum_tree.update(state.tree, place.reshape(-1), new.reshape(-1))
+            usable = 1.0 - _truncated(ring, row).astype(jnp.float32)
+        masses = jnp.where(ready[:, None], usable * mass(state.largest), 0.0)
+        tree = sum_tree.update(state.tree, _places(ring, row), masses.reshape(-1))
         return Prioritized(ring, tree, state.largest)
 
     def sample(key: Key, state: Prioritized, updates: Array) -> replay_ring.Sample:
         place = sum_tree.sample(key, state.tree, config.batch_size)
-        place = jax.lax.optimization_barrier(place)
-        row, env = replay_ring.coordinates(place, num_envs)
+        place = indexing.fence(place)
+        row, env = indexing.row_and_column(place, num_envs)
         drawn = replay_ring.gather(state.ring, read, row, env)
         progress = jnp.minimum(updates / config.importance_updates, 1.0)
         start = config.importance_exponent
         beta = start + (1.0 - start) * progress
-        chance = state.tree[0][place]
-        smallest = jnp.min(jnp.where(chance > 0.0, chance, jnp.inf))
-        weight = jnp.where(chance > 0.0, (smallest / chance) ** beta, 0.0)
+        weight = importance_weights(state.tree[0][place], beta)
         return drawn._replace(weight=drawn.weight * weight)
 
     def update_priorities(
         state: Prioritized, drawn: replay_ring.Sample, priority: Array
     ) -> Prioritized:
         priority = jnp.where(jnp.isfinite(priority), priority, state.largest)
-        # What has no mass must not get any, and what cannot be learned from needs none.
-        new = jnp.where(drawn.weight > 0.0, mass(priority), 0.0)
-        tree = sum_tree.update(state.tree, drawn.place, new)
+        # Steps of zero mass must keep it; those that cannot be learned from need none.
+        masses = jnp.where(drawn.weight > 0.0, mass(priority), 0.0)
+        tree = sum_tree.update(state.tree, drawn.place, masses)
         largest = jnp.maximum(state.largest, jnp.max(priority))
         return Prioritized(state.ring, tree, largest)
 
     return Store(init, add, sample, update_priorities)
+
+
+def importance_weights(mass: Array, beta: Array) -> Array:
+    """(min_j m_j / m_i)^beta, which is (N P(i))^-beta over its maximum; 0 for m_i = 0.
+
+    Args:
+        mass: [B] unnormalised probabilities.
+        beta: [] exponent.
+
+    Reference: Schaul et al., arXiv:1511.05952, section 3.4.
+    """
+    smallest = jnp.min(jnp.where(mass > 0.0, mass, jnp.inf))
+    return jnp.where(mass > 0.0, (smallest / mass) ** beta, 0.0)
+
+
+def _changed_rows(
+    before: Array, length: int, window: int, rows: int
+) -> tuple[Array, Array]:
+    """Rows whose mass a rollout changes, and which of them can now be sampled.
+
+    Rows from `before - window` on now have all their successors, except for the newest
+    `window` rows, which have also replaced old ones.
+    """
+    row = before - window + jnp.arange(min(length + window, rows))
+    row += length + window - row.size
+    return row, (row >= 0) & (row < before + length - window)
+
+
+def _truncated(ring: replay_ring.ReplayState, row: Array) -> Array:
+    return ring.ended[row % ring.ended.shape[0]] & replay_ring.TRUNCATED != 0
+
+
+def _places(ring: replay_ring.ReplayState, row: Array) -> Array:
+    """Indices of all environments' steps in some rows; [rows * E]."""
+    rows, num_envs = ring.action.shape
+    place = (row % rows)[:, None] * num_envs + jnp.arange(num_envs)[None, :]
+    return place.reshape(-1)
 
 
 def sarsa_queue(config: Config, spec: EnvSpec) -> Store:
@@ -185,13 +209,13 @@ def current_rollout(config: Config, spec: EnvSpec) -> Store:
         last = jnp.arange(length) == length - 1
         ended = state._replace(truncated=state.truncated | last[:, None])
 
-        def fold(time: Array, env: Array) -> Transition:
+        def read(time: Array, env: Array) -> Transition:
             window = jnp.minimum(time + jnp.arange(config.n_step), length - 1)
             steps = jax.tree.map(lambda leaf: leaf[window, env], ended)
             return returns.n_step(steps, config.discount)
 
         place = jnp.arange(length * config.num_envs)
-        examples = jax.vmap(fold)(*replay_ring.coordinates(place, config.num_envs))
+        examples = jax.vmap(read)(*indexing.row_and_column(place, config.num_envs))
         return replay_ring.Sample(examples, jnp.ones(place.size), place)
 
     return Store(init, add, sample, ignore_priorities)

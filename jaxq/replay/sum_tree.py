@@ -1,27 +1,25 @@
-"""A tree of sums, to draw places in proportion to their mass.
+"""A tree of sums, to sample indices in proportion to their mass.
 
-Every node is the sum of BRANCHES children, so seven levels serve two million places. A
-change recomputes the sums above it from their children and never adds a difference:
-there is nothing that could drift, however many changes there are.
+Every node is the sum of BRANCHES children; seven levels hold two million leaves. An
+update recomputes the sums above a leaf from their children and never adds a difference,
+so that rounding errors do not accumulate, however many updates there are.
 
-The cost of a draw or a change grows with the number of levels, log_BRANCHES(capacity).
+Sampling and updating cost as much as there are levels, log_BRANCHES(capacity).
 """
 
 import jax
 import jax.numpy as jnp
 
 from jaxq.types import Array, Key
+from jaxq.xla import indexing
 
-# Steps/s of 8 seeds of CartPole with minibatches of 128 (two CPU cores), at 10^4 and
-# 10^6 places: 104,000 and 56,000 with 64 branches, 114,000 and 88,000 with 32, 129,000
-# and 78,000 with 16, at least 143,000 and 108,000 with 8; 4 are no better.
-BRANCHES = 8
+BRANCHES = 8  # the fastest of 4 to 64; see results/performance.md#sum-tree
 
 Tree = tuple[Array, ...]  # level 0 holds the masses; the last has at most BRANCHES
 
 
 def init(capacity: int) -> Tree:
-    """A tree of zeros for `capacity` places."""
+    """A tree of `capacity` zero masses."""
     levels = []
     size = capacity
     while True:
@@ -32,18 +30,14 @@ def init(capacity: int) -> Tree:
 
 
 def update(tree: Tree, place: Array, mass: Array) -> Tree:
-    """Set the masses of some places.
+    """Set the masses of some leaves.
 
     Args:
-        tree: to change.
-        place: [N] int32; of equal ones, the largest mass is kept, in any order.
+        tree: to update.
+        place: [N] int32 leaves; if one repeats, it gets the largest of its masses.
         mass: [N] float32, not negative.
     """
-    # A zero made of the masses: the write then follows all that they were computed
-    # from, which the constant does not, and XLA copies no leaves to keep what was read.
-    zero = jnp.minimum(mass, 0.0)
-    leaves = tree[0].at[place].set(zero, mode="promise_in_bounds")
-    levels = [leaves.at[place].max(mass, mode="promise_in_bounds")]
+    levels = [indexing.set_largest(tree[0], place, mass)]
     for level in tree[1:]:
         place = place // BRANCHES
         sums = jax.vmap(lambda p, low=levels[-1]: jnp.sum(_children(low, p)))(place)
@@ -52,37 +46,41 @@ def update(tree: Tree, place: Array, mass: Array) -> Tree:
 
 
 def total(tree: Tree) -> Array:
-    """Mass of all places; []."""
+    """Sum of all masses; []."""
     return jnp.sum(tree[-1])
 
 
 def draw(tree: Tree, uniform: Array) -> Array:
-    """The place where the running sum of masses passes a share of the total.
+    """The leaf where the cumulative mass exceeds a fraction of the total.
 
     Args:
-        tree: with some mass.
-        uniform: [] share, in [0, 1).
+        tree: with a positive total.
+        uniform: [] fraction, in [0, 1).
 
     Returns:
-        [] int32 place, always one of positive mass.
+        [] int32 leaf, always of positive mass.
     """
     place = jnp.int32(0)
     rest = uniform * total(tree)
     for level in reversed(tree):
-        masses = _children(level, place)
-        cumulative = jnp.cumsum(masses)
-        positive = masses > 0.0
-        # Rounding may leave `rest` beyond the sum of the children: take the last.
-        last = jnp.max(jnp.where(positive, jnp.arange(BRANCHES), 0))
-        found = jnp.argmax((cumulative > rest) & positive)
-        child = jnp.where(jnp.any((cumulative > rest) & positive), found, last)
-        rest = jnp.maximum(rest - (cumulative[child] - masses[child]), 0.0)
+        child, rest = _descend(_children(level, place), rest)
         place = place * BRANCHES + child.astype(jnp.int32)
     return place
 
 
+def _descend(masses: Array, rest: Array) -> tuple[Array, Array]:
+    """The child where the cumulative mass exceeds `rest`, and what is left of it."""
+    cumulative = jnp.cumsum(masses)
+    positive = masses > 0.0
+    # Rounding may leave `rest` beyond the sum of the children: then take the last.
+    last = jnp.max(jnp.where(positive, jnp.arange(BRANCHES), 0))
+    exceeds = (cumulative > rest) & positive
+    child = jnp.where(jnp.any(exceeds), jnp.argmax(exceeds), last)
+    return child, jnp.maximum(rest - (cumulative[child] - masses[child]), 0.0)
+
+
 def sample(key: Key, tree: Tree, count: int) -> Array:
-    """Draw places in proportion to their masses, one in each of `count` equal shares.
+    """Sample leaves in proportion to their masses, one in each of `count` strata.
 
     Reference: Schaul et al., arXiv:1511.05952, appendix B.2.1.
     """

@@ -1,6 +1,6 @@
-"""What is read from a ring: n-step transitions, and sequences."""
+"""Readers of a replay ring: n-step transitions, and sequences."""
 
-from collections.abc import Callable
+import functools
 
 import chex
 import jax
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxq.replay import ring
 from jaxq.rl import returns
 from jaxq.types import Array, Sequence, Transition
+from jaxq.xla import indexing
 
 
 def transitions(
@@ -17,7 +18,7 @@ def transitions(
     """Reader of n-step transitions.
 
     Args:
-        example: shape and dtype of an observation.
+        example: an observation, or its shape and dtype.
         n: steps in a window; n rows must follow the first.
         gamma: [] discount factor.
     """
@@ -26,7 +27,7 @@ def transitions(
         state: ring.ReplayState, row: Array, env: Array
     ) -> tuple[Transition, Array]:
         chex.assert_rank([row, env], 0)
-        get = _getter(state, env)
+        get = functools.partial(indexing.ring_get, column=env)
         window = row + jnp.arange(n)
         ended = get(state.ended, window)
         folded, weight = returns.n_step_return_from_ring(
@@ -51,11 +52,16 @@ def transitions(
 
 
 def sequences(example: Array | jax.ShapeDtypeStruct, length: int) -> ring.Reader:
-    """Reader of sequences of `length` rows, with the memory before the first."""
+    """Reader of sequences of `length` rows, with the memory before the first.
+
+    Args:
+        example: an observation, or its shape and dtype.
+        length: L; length - 1 rows must follow the first.
+    """
 
     def read(state: ring.ReplayState, row: Array, env: Array) -> tuple[Sequence, Array]:
         chex.assert_rank([row, env], 0)
-        get = _getter(state, env)
+        get = functools.partial(indexing.ring_get, column=env)
         window = row + jnp.arange(length)
         packed = get(state.observation, window)
         ended = get(state.ended, window)
@@ -70,17 +76,3 @@ def sequences(example: Array | jax.ShapeDtypeStruct, length: int) -> ring.Reader
         return sequence, jnp.ones(())
 
     return read
-
-
-def _getter(state: ring.ReplayState, env: Array) -> Callable[[Array, Array], Array]:
-    """Function that reads rows, modulo the ring's, of one environment.
-
-    Its indices are unsigned for the reason that `replay.coordinates` gives.
-    """
-    rows, env = state.action.shape[0], env.astype(jnp.uint32)
-
-    def get(stored: Array, row: Array) -> Array:
-        place = row.astype(jnp.uint32) % rows
-        return stored.at[place, env].get(mode="promise_in_bounds")
-
-    return get

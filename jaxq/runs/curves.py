@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxq.agents import schedules
 from jaxq.config import loop_lengths
 from jaxq.config.config import Config
 from jaxq.runs import results
 from jaxq.stats import intervals
-from jaxq.training import loop
 from jaxq.training.population import Measurement
 
 
@@ -20,7 +20,7 @@ def to_arrays(config: Config, points: Sequence[Measurement]) -> results.Arrays:
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *points)
     tally, evaluation = stacked.tally, stacked.evaluation
     steps = lengths.warmup_steps + lengths.point_steps * np.arange(len(points))
-    epsilon = loop.epsilon_schedule(config)(jnp.asarray(steps), stacked.finished)
+    epsilon = schedules.epsilon_schedule(config)(jnp.asarray(steps), stacked.finished)
     if config.epsilon_schedule == "ladder":
         epsilon = jnp.mean(epsilon)
     none = tally.episodes == 0

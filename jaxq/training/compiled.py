@@ -7,7 +7,7 @@ every one has its own.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -23,7 +23,7 @@ from jaxq.config.config import (
 from jaxq.envs.adapter import Environment
 from jaxq.training import evaluate, loop
 from jaxq.types import Array, Key, PyTree, seed_axes
-from jaxq.xla import prng
+from jaxq.xla import loops, prng
 
 _NOTHING: Mapping[str, Any] = {}
 _EVALUATE = 2**32 - 2  # folded into a seed's key for the keys of evaluation
@@ -51,31 +51,6 @@ def traced(config: Config, changes: Mapping[str, Any] = _NOTHING) -> Config:
 def _axes(tree: PyTree) -> PyTree:
     """Vmap's in_axes for scalars: None, or 0 where every member has its own."""
     return jax.tree.map(lambda leaf: 0 if jnp.ndim(leaf) else None, tree)
-
-
-def _over_members(
-    one: Callable[..., PyTree], in_axes: PyTree, out_axes: PyTree, keys: Key
-) -> Callable[..., PyTree]:
-    """Vmap of a function over the members of a block, of which `keys` has one each.
-
-    A lone member gets no axis. XLA drops an axis of one, but only after it has settled
-    that the gradient of a matrix is computed transposed and read across the grain:
-    2,190 against 1,106 us an iteration of MinAtar DQN (one CPU core).
-    """
-    if keys.shape[0] > 1:
-        return jax.vmap(one, in_axes, out_axes)
-
-    def map_axes(change: Callable[[Array], Array], axes: PyTree, tree: PyTree) -> Any:
-        return jax.tree.map(
-            lambda axis, part: part if axis is None else jax.tree.map(change, part),
-            axes, tree, is_leaf=lambda axis: axis is None,
-        )  # fmt: skip
-
-    def alone(*arguments: PyTree) -> PyTree:
-        result = one(*map_axes(lambda leaf: leaf[0], in_axes, arguments))
-        return map_axes(lambda leaf: leaf[None], out_axes, result)
-
-    return alone
 
 
 def _bound(env: Environment, parameters: Mapping[str, Array]) -> Environment:
@@ -107,7 +82,7 @@ def start(
         lambda leaf: leaf[0] if jnp.ndim(leaf) else leaf, (config, parameters, keys)
     )
     out_axes = seed_axes(jax.eval_shape(one, *first))
-    return _over_members(one, axes, out_axes, keys)(config, parameters, keys)
+    return loops.vmap_members(one, axes, out_axes, keys.size)(config, parameters, keys)
 
 
 @functools.partial(jax.jit, static_argnames=("env",), donate_argnames=("state",))
@@ -129,7 +104,9 @@ def chunk(
 
     out_axes = seed_axes(state)
     axes = _axes(config), _axes(parameters), 0, out_axes
-    return _over_members(one, axes, out_axes, keys)(config, parameters, keys, state)
+    return loops.vmap_members(one, axes, out_axes, keys.size)(
+        config, parameters, keys, state
+    )
 
 
 @functools.partial(jax.jit, static_argnames=("env",))
@@ -160,7 +137,7 @@ def evaluate_block(
         )
 
     axes = _axes(config), _axes(parameters), 0, seed_axes(state)
-    return _over_members(one, axes, 0, keys)(config, parameters, keys, state)
+    return loops.vmap_members(one, axes, 0, keys.size)(config, parameters, keys, state)
 
 
 make_keys = jax.jit(jax.vmap(prng.key))

@@ -6,13 +6,12 @@ Randomness is a function of the seed's key and the clock, so a run that is resum
 cut into other chunks, draws the same numbers.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxq.agents import algorithms
+from jaxq.agents import algorithms, schedules
 from jaxq.config.config import (
     Config,
     static_fields,
@@ -20,7 +19,6 @@ from jaxq.config.config import (
 )
 from jaxq.config.loop_lengths import loop_lengths
 from jaxq.envs.adapter import Environment, EnvState
-from jaxq.rl import exploration
 from jaxq.training import metrics
 from jaxq.types import (
     Agent,
@@ -31,11 +29,9 @@ from jaxq.types import (
     Step,
     counter,
 )
+from jaxq.xla import loops
 
 jax.tree_util.register_dataclass(Config, traced_fields(), static_fields())
-
-# (environment steps, finished episodes) -> epsilon, [] or one for each environment [E]
-Schedule = Callable[[Array, Array], Array]
 
 
 class RunState(NamedTuple):
@@ -49,34 +45,12 @@ class RunState(NamedTuple):
     steps: Counter  # steps taken by every environment
 
 
-def epsilon_schedule(config: Config) -> Schedule:
-    """The schedule a configuration names."""
-    if config.epsilon_schedule == "none":
-        return lambda steps, episodes: jnp.zeros(())
-    if config.epsilon_schedule == "ladder":
-        ladder = exploration.epsilon_ladder(
-            config.num_envs, config.epsilon_start, config.ladder_exponent
-        )
-        return lambda steps, episodes: ladder
-    start, end = config.epsilon_start, config.epsilon_end
-    if config.epsilon_schedule == "episodic":
-        decrement = config.epsilon_decrement
-        return lambda steps, episodes: exploration.episodic_schedule(
-            episodes, start, end, decrement
-        )
-    kind = {
-        "linear": exploration.linear_schedule,
-        "exponential": exploration.exponential_schedule,
-    }[config.epsilon_schedule]
-    return lambda steps, episodes: kind(steps, start, end, config.epsilon_steps)
-
-
 def collect(
     key: Key,
     agent: Agent,
     env: Environment,
     state: RunState,
-    epsilon: Schedule,
+    epsilon: schedules.Schedule,
     length: int,
 ) -> tuple[RunState, Step]:
     """Let the agent act in every environment.
@@ -183,7 +157,7 @@ def iteration(
     clock = state.steps.value
     keys = jax.random.split(jax.random.fold_in(seed_key, clock), 3)
     collect_key, observe_key, update_key = keys
-    schedule = epsilon_schedule(config)
+    schedule = schedules.epsilon_schedule(config)
     state, rollout = collect(
         collect_key, agent, env, state, schedule, lengths.rollout_length
     )
@@ -203,36 +177,8 @@ def iteration(
         return agent_state, tally._replace(updates=updates, update=mean)
 
     carry = (agent.observe(observe_key, state.agent, rollout), state.tally)
-    agent_state, tally = repeat(update, carry, lengths.num_updates, clock)
+    agent_state, tally = loops.fori_loop(lengths.num_updates, update, carry, clock)
     return state._replace(agent=agent_state, tally=tally), rollout
-
-
-def repeat(
-    step: Callable[[Array, PyTree], PyTree], carry: PyTree, times: int, clock: Array
-) -> PyTree:
-    """Apply `step` a number of times; on a CPU, in a loop whose length XLA cannot see.
-
-    XLA's CPU compiler dissolves a loop of one pass, and then fuses the write of a
-    rollout into the reads of the next minibatch, which copies the replay ring: 3,300
-    against 900 us an iteration at 10^6 transitions (4 seeds of CartPole DQN, 8
-    environments). It drops the fences that keep the GPU compiler from doing so. On a
-    GPU a loop of unknown length would wait for the host in every pass.
-
-    Args:
-        step: (index, carry) -> carry.
-        carry: at the start.
-        times: passes.
-        clock: [] int32, never negative, which XLA does not know.
-    """
-
-    def unseen(carry: PyTree, clock: Array) -> PyTree:
-        return jax.lax.fori_loop(0, times + jnp.minimum(clock, 0), step, carry)
-
-    def known(carry: PyTree, clock: Array) -> PyTree:
-        del clock
-        return jax.lax.fori_loop(0, times, step, carry)
-
-    return jax.lax.platform_dependent(carry, clock, cpu=unseen, default=known)
 
 
 def chunk(

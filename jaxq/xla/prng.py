@@ -1,16 +1,10 @@
-"""Threefry keys, each hashed in one piece.
+"""Threefry keys that XLA compiles well: the bits of `jax.random.key`, sooner.
 
-They give the bits of jax's own keys; the program differs. On a CPU jax's is a loop of
-five passes over a hundred small steps, up to a third of the time of an iteration of a
-small network. Here the rounds are written out. XLA would then fuse them into whatever
-reads the bits, compute them anew for every element of a broadcast or a gather, and need
-minutes to compile a chain of keys (jax 0.11.2). So on a CPU they are materialised. (On
-a GPU an `optimization_barrier` at the reader does it.)
-
-Microseconds of an iteration of 4 seeds on one core of an AMD EPYC, jax 0.10.2, with
-jax's keys and with these: CartPole with a minibatch of 32, 239 and 176; of 128, 557 and
-427; Breakout-MinAtar, 3,116 and 2,726; Rejax's PQN, 69,000 and 51,000. As fences, a
-condition or a loop of one pass in place of the sum cost 5 us each.
+On a CPU, jax's implementation is a loop of five passes over a hundred small operations.
+Here the rounds are unrolled. XLA would then fuse them into every operation that reads
+the bits, recompute them for each element of a broadcast or gather, and take minutes to
+compile a chain of keys; so on a CPU the bits are materialised. On a GPU the reader's
+`fence` serves the same purpose.
 """
 
 import math
@@ -20,16 +14,16 @@ import jax.numpy as jnp
 from jax.extend.random import define_prng_impl
 
 from jaxq.types import Array, Key
-from jaxq.xla import primitives
+from jaxq.xla import primitives, switch
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
 
 
-def threefry2x32(
+def _threefry2x32(
     key: tuple[Array, Array], counts: tuple[Array, Array]
 ) -> tuple[Array, Array]:
-    """Threefry-2x32 with 20 rounds, of any shapes that go together.
+    """Threefry-2x32 with 20 rounds, of arrays that broadcast together.
 
     Reference: Salmon et al. (2011), Parallel random numbers: as easy as 1, 2, 3.
     """
@@ -47,7 +41,7 @@ def threefry2x32(
 def _hash(words: Array, first: Array, count: int) -> Array:
     """Hashes of `count` counters from `first`, with the key words [2]; [count, 2]."""
     counts = first + jax.lax.iota(jnp.uint32, count)
-    x, y = threefry2x32((words[0], words[1]), (jnp.zeros_like(counts), counts))
+    x, y = _threefry2x32((words[0], words[1]), (jnp.zeros_like(counts), counts))
     pair = jnp.stack([x, y], axis=-1)
     return primitives.on_cpu(primitives.materialise, pair)
 
@@ -66,18 +60,29 @@ def _fold_in(words: Array, data: Array | int) -> Array:
 
 def _random_bits(words: Array, bit_width: int, shape: tuple[int, ...]) -> Array:
     if bit_width > 32:  # would need x64
-        raise NotImplementedError(f"{bit_width} bits at once: take 32 or fewer.")
+        raise NotImplementedError(
+            f"cannot draw words of {bit_width} bits; use 8, 16 or 32"
+        )
     pair = _hash(words, jnp.uint32(0), math.prod(shape))
     bits = (pair[..., 0] ^ pair[..., 1]).reshape(shape)
     return bits.astype({8: jnp.uint8, 16: jnp.uint16, 32: jnp.uint32}[bit_width])
 
 
 _THREEFRY = define_prng_impl(
-    key_shape=(2,), seed=_seed, split=_split, random_bits=_random_bits,
-    fold_in=_fold_in, name="jaxq_threefry", tag="jaxq",
-)  # fmt: skip
+    key_shape=(2,),
+    seed=_seed,
+    split=_split,
+    random_bits=_random_bits,
+    fold_in=_fold_in,
+    name="jaxq_threefry",
+    tag="jaxq",
+)
 
 
+@switch.tunes(jax.random.key)
 def key(seed: Array | int) -> Key:
-    """The key of a seed below 2**32; its bits are those of `jax.random.key(seed)`."""
+    """Key of a seed below 2^32, with the bits of `jax.random.key(seed)`.
+
+    Up to 26 % of an iteration; see results/performance.md#keys.
+    """
     return jax.random.key(seed, impl=_THREEFRY)

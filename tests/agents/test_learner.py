@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import same
 
-from jaxq.agents import learner
+from jaxq.agents import learner, optimizers
 from jaxq.config.config import Config
 from jaxq.rl import heads, losses
 from jaxq.types import LossInfo, Transition, feed_forward
@@ -55,7 +55,7 @@ def compiled(config, update_batch_stats=None):
         return learner.gradient_step(
             jax.random.key(0), state, transitions, weight, updates,
             config=config, loss=losses.td_loss(network()),
-            optimizer=learner.make_optimizer(config),
+            optimizer=optimizers.make_optimizer(config),
             update_batch_stats=update_batch_stats,
         )  # fmt: skip
 
@@ -65,7 +65,7 @@ def compiled(config, update_batch_stats=None):
 def fresh(config):
     params = np.random.default_rng(1).normal(size=(3, 2)).astype(np.float32)
     net = network()._replace(init=lambda key, observation: jnp.asarray(params))
-    optimizer = learner.make_optimizer(config)
+    optimizer = optimizers.make_optimizer(config)
     return learner.init_learner(jax.random.key(1), net, optimizer, jnp.zeros(3))
 
 
@@ -217,7 +217,7 @@ def test_a_gradient_of_finite_norm_makes_a_finite_step(optimizer, size, rng):
         def step(state, updates, config=config):
             return learner.gradient_step(
                 jax.random.key(0), state, transitions, jnp.ones(16), updates,
-                config=config, loss=loss, optimizer=learner.make_optimizer(config),
+                config=config, loss=loss, optimizer=optimizers.make_optimizer(config),
             )  # fmt: skip
 
         state = fresh(config)
@@ -233,7 +233,7 @@ def shift(params, observation):
     return params.at[2].set(jnp.mean(observation))
 
 
-def test_absorb_follows_the_descent(rng):
+def test_batch_stats_are_updated_after_the_step(rng):
     transitions, state = batch(rng), fresh(BASE)
     plain, _, _ = step(BASE, state, transitions)
     config = dataclasses.replace(BASE, target_period=1)
@@ -243,7 +243,7 @@ def test_absorb_follows_the_descent(rng):
     assert same(after.target_params, after.params)  # the copy has the statistics too
 
 
-def test_a_frozen_seed_absorbs_nothing(rng):
+def test_a_frozen_seed_keeps_its_batch_stats(rng):
     state = fresh(BASE)
     poisoned = batch(rng)._replace(reward=np.full(16, np.nan, np.float32))
     after, _, _ = step(BASE, state, poisoned, updates=3, update_batch_stats=shift)
@@ -259,7 +259,7 @@ def test_statistics_that_are_not_finite_freeze_a_seed(rng):
 
 
 @pytest.mark.parametrize("noisy, keys", [(False, 16), (True, 1)])
-def test_every_example_has_a_key_of_its_own_but_for_noise_on_weights(noisy, keys, rng):
+def test_each_example_has_its_own_key_unless_weights_are_noisy(noisy, keys, rng):
     def loss(key, params, target_params, example):
         value = jax.random.normal(key) * params.sum()
         return value, LossInfo(jax.random.normal(key), value)
@@ -269,7 +269,7 @@ def test_every_example_has_a_key_of_its_own_but_for_noise_on_weights(noisy, keys
         return learner.gradient_step(
             jax.random.key(0), state, transitions, jnp.ones(16), jnp.int32(0),
             config=dataclasses.replace(BASE, noisy=noisy), loss=loss,
-            optimizer=learner.make_optimizer(BASE),
+            optimizer=optimizers.make_optimizer(BASE),
         )  # fmt: skip
 
     _, priority, _ = step(fresh(BASE), batch(rng))

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxq.agents import learner
+from jaxq.agents import optimizers, schedules
 from jaxq.config.config import Config
 
 
@@ -57,7 +57,7 @@ def test_directions_equal_the_papers_equations(optimizer, centered, in_root, rng
         optimizer=optimizer, rmsprop_centered=centered, rmsprop_eps_in_root=in_root,
         optimizer_eps=0.01, adam_b1=0.8, adam_b2=0.9,
     )  # fmt: skip
-    own = learner.make_optimizer(config)
+    own = optimizers.make_optimizer(config)
     gradients = rng.normal(size=(12, 40)) * 10.0 ** rng.uniform(-2, 1, 40)
     state = own.init(jnp.zeros(40))
     update = jax.jit(own.update)
@@ -68,9 +68,9 @@ def test_directions_equal_the_papers_equations(optimizer, centered, in_root, rng
         np.testing.assert_allclose(direction, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_radam_is_optaxs():
+def test_radam_equals_optax():
     config = Config(optimizer="radam", adam_b1=0.8, adam_b2=0.95)
-    own = learner.make_optimizer(config)
+    own = optimizers.make_optimizer(config)
     other = optax.radam(1.0, 0.8, 0.95, config.optimizer_eps)
     params = {"a": jnp.ones(3), "b": jnp.zeros((2, 2))}
     state, other_state = own.init(params), other.init(params)
@@ -83,7 +83,7 @@ def test_radam_is_optaxs():
 
 
 def test_centred_rmsprop_survives_a_steady_gradient():
-    scale = learner.scale_by_centered_rms(0.95, 1e-8, eps_in_sqrt=False)
+    scale = optimizers.scale_by_centered_rms(0.95, 1e-8, eps_in_sqrt=False)
     state = scale.init(jnp.zeros(1000))
     gradient = jnp.linspace(0.1, 3.0, 1000)
     for _ in range(300):
@@ -91,11 +91,11 @@ def test_centred_rmsprop_survives_a_steady_gradient():
     assert np.isfinite(direction).all()
 
 
-def test_parameters_without_a_gradient_stay():
+def test_parameters_without_a_gradient_do_not_change():
     for optimizer in ("sgd", "adam", "radam", "rmsprop"):
         for centered in (False, True):
             config = Config(optimizer=optimizer, rmsprop_centered=centered)
-            own = learner.make_optimizer(config)
+            own = optimizers.make_optimizer(config)
             state = own.init(jnp.ones(3))
             for _ in range(8):
                 direction, state = own.update(jnp.zeros(3), state, jnp.ones(3))
@@ -107,7 +107,7 @@ def test_step_size_schedules():
         config = Config(
             learning_rate=2.0, learning_rate_schedule=kind, learning_rate_updates=100.0
         )
-        size = learner.step_size(config, jnp.int32(25))
+        size = schedules.step_size(config, jnp.int32(25))
         np.testing.assert_allclose(size, 2.0 * expected, rtol=1e-6)
     linear = dataclasses.replace(config, learning_rate_schedule="linear")
-    assert learner.step_size(linear, jnp.int32(1000)) == 0
+    assert schedules.step_size(linear, jnp.int32(1000)) == 0

@@ -11,16 +11,17 @@ from streams import random_rollout as random_rollout_of
 
 from jaxq.agents import rollout_agent
 from jaxq.config.config import Config
-from jaxq.networks import from_flax
+from jaxq.networks import tables
 from jaxq.rl import heads
 from jaxq.types import EnvSpec, Step
+from jaxq.xla import loops
 
 TIME, ENVS, ACTIONS, STATES = 7, 4, 3, 10
 SPEC = EnvSpec(
     "test", jax.ShapeDtypeStruct((), jnp.int32), ACTIONS, num_states=STATES,
     state_index=lambda observation: observation,
 )  # fmt: skip
-TABLE = from_flax.table(SPEC, heads.scalar())
+TABLE = tables.table(SPEC, heads.scalar())
 
 
 def random_rollout(rng):
@@ -39,7 +40,7 @@ def returns_of(params, rollout, config):
 @pytest.mark.parametrize("cut", [False, True])
 @pytest.mark.parametrize("decay", [0.0, 0.7, 1.0])
 def test_returns_equal_the_plain_recursion(decay, cut, at_once, rng, monkeypatch):
-    monkeypatch.setattr(rollout_agent, "EVALUATED_AT_ONCE", at_once)
+    monkeypatch.setattr(loops, "CHUNK_SIZE", at_once)
     returns_of.clear_cache()
     config = Config(discount=0.9, trace_decay=decay, trace_cut=cut, num_envs=ENVS)
     values = rng.normal(size=(STATES, ACTIONS))
@@ -91,11 +92,11 @@ def test_ties_are_greedy():
     np.testing.assert_array_equal(found[:, 0], [1.5, 1.5, 1.5])
 
 
-def test_a_terminal_state_needs_no_action():
+def test_a_terminal_state_needs_no_valid_action():
     def valid(observation):
         return jnp.full(ACTIONS, observation != 3)
 
-    table = from_flax.table(SPEC._replace(valid_actions=valid), heads.scalar(), 5.0)
+    table = tables.table(SPEC._replace(valid_actions=valid), heads.scalar(), 5.0)
     step = Step(*np.ones((6, 1), np.int32))._replace(
         reward=np.ones(1, np.float32), next_observation=np.array([3]),
         terminated=np.array([True]), truncated=np.array([False]),

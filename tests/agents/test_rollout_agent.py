@@ -1,15 +1,12 @@
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.stats
 from streams import plain_returns, plain_table_returns, random_rollout
 
 from jaxq.agents import rollout_agent
 from jaxq.config.config import Config
-from jaxq.networks import from_flax
+from jaxq.networks import tables
 from jaxq.rl import heads
 from jaxq.types import EnvSpec, LossInfo, feed_forward
 
@@ -20,25 +17,6 @@ SPEC = EnvSpec(
     "test", jax.ShapeDtypeStruct((), jnp.int32), ACTIONS, num_states=COUNT,
     state_index=lambda observation: observation,
 )  # fmt: skip
-
-
-@pytest.mark.parametrize("count", [1, 2, 7, 64, 65, 2**16, 2**16 + 1])
-def test_shuffled_is_a_permutation(count):
-    keys = jax.random.split(jax.random.key(count), 3)
-    orders = np.asarray(jax.vmap(lambda key: rollout_agent.shuffled(key, count))(keys))
-    assert orders.dtype == np.int32
-    assert (np.sort(orders, axis=1) == np.arange(count)).all()
-    assert count < 7 or (orders[0] != orders[1]).any()
-
-
-def test_every_permutation_is_equally_likely():
-    keys = jax.random.split(jax.random.key(0), 24_000)
-    orders = np.asarray(
-        jax.jit(jax.vmap(lambda key: rollout_agent.shuffled(key, 4)))(keys)
-    )
-    counts = np.unique(orders, axis=0, return_counts=True)[1]
-    assert counts.size == math.factorial(4)
-    assert scipy.stats.chisquare(counts).pvalue > 1e-4
 
 
 @pytest.fixture
@@ -86,7 +64,7 @@ def numbered(rng, recurrent):
 
 
 @pytest.mark.parametrize("recurrent", [False, True])
-def test_an_epoch_uses_every_example_once_in_an_order_of_its_own(
+def test_an_epoch_uses_every_example_once_in_its_own_order(
     recurrent, rng, keys_used_once
 ):
     examples = ENVS if recurrent else COUNT
@@ -126,7 +104,7 @@ def test_targets_are_computed_once_for_a_rollout(cut, rng):
         optimizer="sgd", learning_rate=0.5, loss_reduction="sum", discount=0.9,
         trace_decay=0.7, trace_cut=cut, network="table",
     )  # fmt: skip
-    table = from_flax.table(SPEC, heads.scalar())
+    table = tables.table(SPEC, heads.scalar())
 
     def loss(key, params, target_params, example):
         value = table.apply(None, params, example.observation)[example.action, 0]

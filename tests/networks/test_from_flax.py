@@ -7,7 +7,7 @@ import pytest
 
 from jaxq.agents import factory
 from jaxq.config.config import Config
-from jaxq.networks import from_flax, layers
+from jaxq.networks import from_flax, layers, tables, torsos
 from jaxq.rl import heads
 from jaxq.types import EnvSpec
 
@@ -26,12 +26,12 @@ def randomised(network, observation, rng):
 
 
 def minatar(style=layers.LayerConfig()):  # noqa: B008
-    torso = layers.MinAtarTorso(style=style)
+    torso = torsos.MinAtarTorso(style=style)
     return from_flax.from_torso(torso, spec((10, 10, 4), bool), HEAD, style)
 
 
 @pytest.mark.parametrize("weight_init", ["torch", "lecun", "orthogonal"])
-def test_minatar_network_is_young_and_tians(weight_init):
+def test_the_minatar_network_is_that_of_young_and_tian(weight_init):
     network = minatar(layers.LayerConfig(weight_init))
     observation = jnp.ones((10, 10, 4), bool)
     params = jax.eval_shape(network.init, KEY, observation)
@@ -52,7 +52,7 @@ def test_no_grouped_convolution_under_vmap():
 
 
 def test_an_mlp_is_affine_layers_with_relu_between_them(rng):
-    network = from_flax.from_torso(layers.MLP((7, 5)), spec((2, 2)), HEAD)
+    network = from_flax.from_torso(torsos.MLP((7, 5)), spec((2, 2)), HEAD)
     x = rng.normal(size=(2, 2)).astype(np.float32)
     params = randomised(network, x, rng)
     y = x.reshape(-1)
@@ -78,7 +78,7 @@ def test_a_number_without_categories_stays_a_number():
 # -- noise -----------------------------------------------------------------------------
 
 
-def test_every_environment_has_noise_of_its_own(rng, strict):
+def test_every_environment_has_its_own_noise(rng, strict):
     nets = factory.make_networks(Config(noisy=True, hidden_sizes=(8,)), spec((4,)))
     x = np.ones(4, np.float32)
     params = randomised(nets.policy, x, rng)
@@ -105,7 +105,7 @@ def test_dueling_values_under_noise_still_have_advantages_without_a_sum(rng):
 
 def test_a_table_reads_its_row():
     known = spec((), jnp.int32, num_states=5, state_index=lambda o: o)
-    network = from_flax.table(known, HEAD, 2.5)
+    network = tables.table(known, HEAD, 2.5)
     params = network.init(KEY, jnp.int32(0))
     np.testing.assert_array_equal(params["table"], np.full((5, 3, 1), 2.5))
     params = {"table": jnp.arange(15.0).reshape(5, 3, 1)}
@@ -115,7 +115,7 @@ def test_a_table_reads_its_row():
 
 def test_a_table_of_several_outputs():
     known = spec((2,), num_states=4, state_index=lambda o: o[1].astype(jnp.int32))
-    network = from_flax.table(known, heads.quantile(7))
+    network = tables.table(known, heads.quantile(7))
     params = {"table": jnp.arange(84.0).reshape(4, 3, 7)}
     output = network.apply(None, params, jnp.array([0.0, 3.0]))
     np.testing.assert_array_equal(output, np.arange(63, 84).reshape(3, 7))
@@ -126,7 +126,7 @@ def test_actions_that_do_not_exist_are_worth_minus_infinity():
         (), jnp.int32, num_states=5, state_index=lambda o: o,
         valid_actions=lambda o: jnp.arange(3) < o,
     )  # fmt: skip
-    network = from_flax.table(known, HEAD)
+    network = tables.table(known, HEAD)
     params = {"table": jnp.arange(15.0).reshape(5, 3, 1)}
     for row, expected in ((1, [3, -np.inf, -np.inf]), (2, [6, 7, -np.inf])):
         output = network.apply(None, params, jnp.int32(row))
@@ -146,7 +146,7 @@ def test_actions_that_do_not_exist_are_worth_minus_infinity():
 )
 def test_a_table_needs_numbered_states(more):
     with pytest.raises(ValueError, match="no numbered states"):
-        from_flax.table(spec((4,), **more), HEAD)
+        tables.table(spec((4,), **more), HEAD)
 
 
 # -- memory ----------------------------------------------------------------------------
@@ -206,8 +206,8 @@ def test_a_gru_remembers_by_cho_et_als_equations(rng):
     np.testing.assert_allclose(output[:, 0], values, rtol=1e-4, atol=1e-5)
 
 
-def test_a_network_without_memory_passes_it_on():
-    network = from_flax.from_torso(layers.MLP((4,)), spec((4,)), HEAD)
+def test_a_network_without_memory_passes_it_through():
+    network = from_flax.from_torso(torsos.MLP((4,)), spec((4,)), HEAD)
     x = np.ones(4, np.float32)
     params = jax.jit(network.init)(KEY, x)
     step = jax.jit(lambda params: network.step(None, params, (), x))
@@ -226,14 +226,3 @@ def test_initialisation_calls_no_lapack(recurrent):
     assert "lapack" not in text and "geqrf" not in text
     qr = jax.jit(lambda x: jnp.linalg.qr(x)[0]).lower(jnp.ones((4, 4))).as_text()
     assert "lapack" in qr  # the name that is looked for
-
-
-def test_orthogonal_matrices_are_uniformly_random():
-    keys = jax.random.split(KEY, 4_000)
-    drawn = np.asarray(jax.vmap(lambda k: layers.orthogonal(k, (3, 3)))(keys))
-    # Haar: every entry has mean 0 and variance 1 / 3, and so has every product.
-    np.testing.assert_allclose(drawn.mean(axis=0), 0.0, atol=0.04)
-    np.testing.assert_allclose(drawn.var(axis=0), 1 / 3, atol=0.025)
-    signs = np.linalg.det(drawn)
-    np.testing.assert_allclose(abs(signs), 1.0, atol=1e-4)
-    assert abs(signs.mean()) < 0.06

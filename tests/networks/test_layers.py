@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 from flax import linen as nn
 
-from jaxq.networks import layers
+from jaxq.networks import layers, torsos
 from jaxq.networks.layers import (
     ActionValues,
     Dense,
@@ -37,26 +37,6 @@ def randomised(module, x, rng):
 
 def affine(params, x):
     return x @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"]
-
-
-def test_patches_equal_the_windows(rng):
-    x = rng.normal(size=(10, 9, 4)).astype(np.float32)
-    found = np.asarray(layers.patches(jnp.asarray(x), 3))
-    assert found.shape == (8, 7, 36)
-    for i in range(8):
-        for j in range(7):
-            window = x[i : i + 3, j : j + 3].reshape(-1)
-            np.testing.assert_array_equal(found[i, j], window)
-
-
-def test_patches_and_a_matrix_equal_a_convolution(rng):
-    x = rng.normal(size=(10, 10, 4)).astype(np.float32)
-    kernel = rng.normal(size=(3, 3, 4, 16)).astype(np.float32)
-    expected = jax.lax.conv_general_dilated(
-        x[None], kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )[0]
-    found = layers.patches(jnp.asarray(x), 3) @ kernel.reshape(36, 16)
-    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 # -- initial weights -------------------------------------------------------------------
@@ -153,8 +133,8 @@ def test_without_a_key_there_is_no_noise(rng):
     np.testing.assert_allclose(apply(layer, params, x), expected, rtol=1e-5)
 
 
-def test_layers_of_a_network_have_noise_of_their_own():
-    torso = layers.MLP((4, 4), NOISY)
+def test_each_layer_has_its_own_noise():
+    torso = torsos.MLP((4, 4), NOISY)
     # Two layers that add 100, and one of them noise; what comes out is that noise.
     layer = {
         "Dense_0": {"kernel": np.eye(4), "bias": np.full(4, 100.0)},
@@ -173,7 +153,7 @@ def test_layers_of_a_network_have_noise_of_their_own():
 
 
 def test_the_convolution_of_minatar_has_no_noise():
-    torso = layers.MinAtarTorso(4, 8, NOISY)
+    torso = torsos.MinAtarTorso(4, 8, NOISY)
     params = jax.eval_shape(torso.init, jax.random.key(0), jnp.zeros((10, 10, 2)))
     params = params["params"]
     assert set(params["Hidden_0"]["Dense_0"]) == {"Dense_0"}
@@ -202,7 +182,7 @@ def test_dueling_streams(rng):
     np.testing.assert_allclose(apply(values, params, x), found, atol=1e-4)
 
 
-def test_streams_have_hidden_layers_of_their_own(rng):
+def test_streams_have_their_own_hidden_layers(rng):
     values = ActionValues(3, 1, dueling=True, stream_sizes=(7,))
     params = randomised(values, jnp.zeros(5), rng)
     shapes = {name: jax.tree.leaves(params[name])[1].shape for name in params}
@@ -247,7 +227,7 @@ def test_layer_normalisation_has_flaxs_values_and_gradient(rng):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_tanh_in_the_place_of_relu(rng):
+def test_tanh_replaces_relu(rng):
     hidden = Hidden(6, LayerConfig(activation="tanh"))
     params = randomised(hidden, jnp.zeros(4), rng)
     x = rng.normal(size=4).astype(np.float32)
@@ -255,7 +235,7 @@ def test_tanh_in_the_place_of_relu(rng):
     np.testing.assert_allclose(apply(hidden, params, x), expected, rtol=1e-5)
 
 
-def test_the_last_layer_has_a_scale_of_its_own():
+def test_the_last_layer_has_its_own_scale():
     style = LayerConfig(weight_init="orthogonal", output_scale=0.1)
     values = ActionValues(3, 1, stream_sizes=(16,), style=style)
     params = values.init(jax.random.key(0), jnp.zeros(8))["params"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import same
 
-from jaxq.agents import factory, learner
+from jaxq.agents import factory, learner, optimizers
 from jaxq.config.config import Config
 from jaxq.networks import layers
 from jaxq.rl import losses
@@ -88,7 +88,7 @@ def test_the_learning_network_normalises_by_the_minibatch(spec, rng):
 
 
 @pytest.mark.parametrize("spec", [SPEC, GRID], ids=["mlp", "minatar"])
-def test_the_acting_network_normalises_by_the_history(spec, rng):
+def test_the_acting_network_normalises_by_running_averages(spec, rng):
     params, x = randomised(spec, rng), observations(spec, rng)
     expected, _ = plain(params, spec, x, training=False)
     found = over_batch(networks(spec).policy, params, x)
@@ -99,7 +99,7 @@ def test_the_acting_network_normalises_by_the_history(spec, rng):
 
 
 @pytest.mark.parametrize("spec", [SPEC, GRID], ids=["mlp", "minatar"])
-def test_absorb_moves_the_history_towards_the_minibatch(spec, rng):
+def test_running_averages_move_towards_the_minibatch(spec, rng):
     params, x = randomised(spec, rng), observations(spec, rng)
     absorbed = jax.jit(networks(spec).online.update_batch_stats)(params, x)
     _, moments = plain(params, spec, x, training=True)
@@ -117,7 +117,7 @@ def test_absorb_moves_the_history_towards_the_minibatch(spec, rng):
     )
 
 
-def test_the_history_starts_at_zero_and_one():
+def test_running_averages_start_at_zero_and_one():
     params = jax.jit(networks(SPEC).online.init)(jax.random.key(0), jnp.ones(4))
     running = params[STATISTICS]["torso"]["Hidden_0"]["BatchNorm_0"]
     np.testing.assert_array_equal(running["mean"], np.zeros(6))
@@ -125,10 +125,10 @@ def test_the_history_starts_at_zero_and_one():
 
 
 @pytest.mark.parametrize("absorbs", [False, True])
-def test_only_absorb_changes_statistics(absorbs, rng):
+def test_only_update_batch_stats_changes_statistics(absorbs, rng):
     config = Config(**vars(CONFIG) | {"optimizer": "adam", "max_grad_norm": 1.0})
     nets, x = networks(SPEC), observations(SPEC, rng)
-    direction = learner.make_optimizer(config)
+    direction = optimizers.make_optimizer(config)
     params = randomised(SPEC, rng)
     opt_state = jax.jit(direction.init)(params)
     state = LearnerState(params, params, opt_state, jnp.int32(-1))

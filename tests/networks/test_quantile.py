@@ -7,9 +7,8 @@ import optax
 import pytest
 import scipy.stats
 
-from jaxq.agents import factory, learner
+from jaxq.agents import factory, optimizers
 from jaxq.config.config import Config
-from jaxq.networks import quantile
 from jaxq.rl import heads
 from jaxq.types import EnvSpec
 
@@ -210,7 +209,7 @@ def gradients(params, x):
     return [jax.tree.map(lambda leaf, i=i: leaf[i], jacobian) for i in range(3)]
 
 
-def test_the_proposal_and_the_rest_learn_from_losses_of_their_own(rng):
+def test_the_proposal_and_the_values_learn_from_separate_losses(rng):
     whole, quantile, added = gradients(randomised(FQF, rng), observation(rng))
     # The quantile loss teaches the proposal nothing.
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(quantile["fractions"]))
@@ -224,12 +223,12 @@ def test_the_proposal_and_the_rest_learn_from_losses_of_their_own(rng):
             np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-6)
 
 
-def test_proposals_have_an_optimizer_of_their_own(rng):
+def test_proposals_have_their_own_optimizer(rng):
     config = Config(**vars(FQF) | {
         "optimizer": "adam", "optimizer_eps": 1e-4, "learning_rate": 0.05,
         "fraction_learning_rate": 0.002,
     })  # fmt: skip
-    optimizer, params = learner.make_optimizer(config), randomised(config, rng)
+    optimizer, params = optimizers.make_optimizer(config), randomised(config, rng)
     adam = optax.scale_by_adam(0.9, 0.999, 1e-4)
     state, adam_state, square = optimizer.init(params), adam.init(params), 0.0
     mean = 0.0
@@ -249,13 +248,3 @@ def test_proposals_have_an_optimizer_of_their_own(rng):
         step = 0.002 * g / np.sqrt(square - mean**2 + 1e-5)
         found = 0.05 * direction["fractions"]["Dense_0"]["kernel"]
         np.testing.assert_allclose(found, step, rtol=1e-4)
-
-
-def test_the_cosines_are_those_of_numpy(rng):
-    t = np.concatenate([rng.random(500), [0.0, 0.25, 0.5, 1.0]]).astype(np.float32)
-    found = jax.jit(jax.vmap(lambda t: quantile.cosines(t, 64)))(t)
-    expected = np.cos(np.pi * np.arange(64) * t.astype(np.float64)[:, None])
-    # A product i t / 2 of up to 32 is rounded to 2^-19 turns.
-    np.testing.assert_allclose(found, expected, atol=1.3e-5)
-    few = np.asarray(found)[:, :8]
-    np.testing.assert_allclose(few, expected[:, :8], atol=2e-6)

@@ -61,7 +61,9 @@ def plain(rollout):
 
 
 @pytest.mark.parametrize("length, envs", [(1, 1), (3, 2)])
-def test_a_sample_is_the_rollout_and_what_happened_last_elsewhere(length, envs, rng):
+def test_a_sample_is_the_rollout_and_the_latest_outcomes_of_other_pairs(
+    length, envs, rng
+):
     store = make(length, envs)
     state = store.init(SPEC.example())
     last = {}
@@ -82,7 +84,7 @@ def test_a_sample_is_the_rollout_and_what_happened_last_elsewhere(length, envs, 
     assert seen == set(last)
 
 
-def test_pairs_that_were_met_are_recalled_equally_often(rng):
+def test_visited_pairs_are_sampled_uniformly(rng):
     store = make(4, 2, batch_size=50_000)
     state = store.init(SPEC.example())
     last = {}
@@ -100,7 +102,7 @@ def test_pairs_that_were_met_are_recalled_equally_often(rng):
     assert scipy.stats.chisquare(counts[counts > 0]).pvalue > 1e-4
 
 
-def test_pairs_do_not_depend_on_how_often_they_were_met(rng):
+def test_sampling_ignores_how_often_a_pair_was_visited(rng):
     store = make(10, 1, batch_size=20_000)
     rollout = walk(rng, 10, 1)
     often = np.array([[0]] * 9 + [[50]], np.int32)
@@ -111,7 +113,7 @@ def test_pairs_do_not_depend_on_how_often_they_were_met(rng):
     np.testing.assert_allclose(share, 0.5, atol=0.02)
 
 
-def test_the_model_has_no_use_for_priorities(rng):
+def test_the_model_ignores_priorities(rng):
     store = make(3, 2)
     state = store.add(store.init(SPEC.example()), walk(rng, 3, 2))
     drawn = store.sample(jax.random.key(0), state, jnp.int32(0))

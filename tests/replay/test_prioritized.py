@@ -164,7 +164,7 @@ def test_a_new_step_has_the_largest_priority_so_far(rng):
     assert state.largest == 4
 
 
-def test_what_has_no_mass_gets_none_from_feedback(rng):
+def test_zero_masses_remain_zero_after_an_update_of_priorities(rng):
     _, store = make(4, 2, 8, batch_size=64)
     stream = make_stream(rng, 4, 2, 0.0, 0.4)
     state = store.add(store.init(example()), stream)
@@ -224,7 +224,7 @@ def test_a_rollout_without_a_usable_step_is_not_learned_from(rng):
     np.testing.assert_array_equal(state.tree[0], 0)
 
 
-def test_seeds_side_by_side_have_masses_of_their_own(rng):
+def test_vmapped_seeds_have_their_own_masses(rng):
     _, store = make(4, 2, 8, batch_size=64)
     streams = [make_stream(rng, 12, 2) for _ in range(2)]
     keys, priority = jax.random.split(jax.random.key(0)), rng.random((2, 64))

@@ -66,7 +66,7 @@ def test_uniform_draws_every_stored_step_with_its_successor(n, rng):
         assert seen | unusable == {(row, env) for row in stored for env in range(2)}
 
 
-def test_uniform_has_no_use_for_priorities(rng):
+def test_uniform_ignores_priorities(rng):
     store = stores.uniform(replay_config(4, 2, 12), SPEC)
     state = store.add(store.init(example()), make_stream(rng, 4, 2))
     drawn = sample(store, state)
@@ -100,7 +100,7 @@ def test_uniform_reads_sequences_for_a_recurrent_network(rng, strict):
 
 
 @pytest.mark.parametrize("length, envs, n", [(1, 1, 1), (1, 2, 3), (4, 2, 1)])
-def test_latest_gives_every_step_once_with_the_action_that_followed(
+def test_the_sarsa_queue_yields_every_step_once_with_the_next_action(
     length, envs, n, rng, strict
 ):
     config = Config(
@@ -124,7 +124,7 @@ def test_latest_gives_every_step_once_with_the_action_that_followed(
     assert set(seen) == usable and set(seen.values()) == {1}
 
 
-def test_latest_has_nothing_from_before_the_start(rng):
+def test_the_sarsa_queue_yields_nothing_from_before_the_start(rng):
     config = Config(rollout_length=2, num_envs=2, n_step=3, next_value="sarsa")
     store = compiled(stores.sarsa_queue(config, SPEC))
     stream = make_stream(rng, 6, 2, 0.0, 0.0)
@@ -149,7 +149,7 @@ def plain_fold(stream, t, e, n, gamma):
 
 
 @pytest.mark.parametrize("n", [1, 3, 9])
-def test_newest_folds_steps_within_the_rollout(n, rng, strict):
+def test_the_current_rollout_sums_n_steps_within_it(n, rng, strict):
     config = Config(rollout_length=6, num_envs=3, n_step=n, discount=0.5)
     store = compiled(stores.current_rollout(config, SPEC))
     state = store.init(example())
@@ -169,7 +169,7 @@ def test_newest_folds_steps_within_the_rollout(n, rng, strict):
             assert one.next_observation == after
 
 
-def test_newest_forgets_the_rollout_before(rng):
+def test_the_current_rollout_replaces_the_previous_one(rng):
     store = compiled(stores.current_rollout(Config(rollout_length=2, num_envs=1), SPEC))
     first, second = rollouts(make_stream(rng, 4, 1), 2)
     state = store.add(store.add(store.init(example()), first), second)

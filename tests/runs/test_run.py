@@ -13,6 +13,7 @@ from family import TINY, lane
 from mdps import Corridor
 
 from jaxq import types
+from jaxq.agents import schedules
 from jaxq.config import config as config_config
 from jaxq.config import loop_lengths
 from jaxq.config.config import Config, ConfigError
@@ -519,7 +520,7 @@ def test_epsilon_follows_the_configuration():
         ("episodic", 1 - 40 * 0.001),
     ):
         config = dataclasses.replace(TINY, epsilon_schedule=kind)
-        found = loop.epsilon_schedule(config)(steps, episodes)
+        found = schedules.epsilon_schedule(config)(steps, episodes)
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
@@ -532,7 +533,7 @@ def test_an_episodic_epsilon_falls_from_where_learning_starts():
         training_compiled.traced(config), make_keys(config), env=env
     )
     assert np.all(state.agent.store.ended.any(axis=(1, 2)))  # episodes of the warm-up
-    schedule = loop.epsilon_schedule(config)
+    schedule = schedules.epsilon_schedule(config)
     assert np.all(schedule(state.steps.value, state.episodes.finished) == 1.0)
 
 
@@ -547,7 +548,7 @@ def test_epsilon_counts_the_steps_of_all_environments():
     env = adapter.adapt(Corridor())
     agent = types.Agent(lambda *_: None, lambda key: (), act, None, None, None)
     state = loop.init(jax.random.key(0), agent, env, 2)
-    schedule = loop.epsilon_schedule(
+    schedule = schedules.epsilon_schedule(
         dataclasses.replace(
             TINY, epsilon_start=1.0, epsilon_end=0.0, epsilon_steps=80.0
         )

@@ -46,7 +46,7 @@ def test_a_key_is_not_consumed_twice(strict):
         jax.random.uniform(key)
 
 
-def test_wide_words_are_refused():
+def test_words_of_64_bits_raise():
     with pytest.raises(NotImplementedError, match="64 bits"):
         prng._random_bits(jnp.zeros(2, jnp.uint32), 64, (3,))
 

@@ -1,0 +1,90 @@
+"""Optimizers as gradient transformations without a step size."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxq.config.config import Config
+from jaxq.types import Array, PyTree
+
+
+def make_optimizer(config: Config) -> optax.GradientTransformation:
+    """The direction of descent of the configured optimizer.
+
+    The step size is applied in `learner.gradient_step`, where it can be swept.
+
+    adam: m / (sqrt(v) + eps), bias corrected. radam: Adam whose adaptive part is off
+    until its variance is tractable. rmsprop: g / (sqrt(v) + eps), or g / sqrt(v + eps)
+    with `rmsprop_eps_in_root`; centred, with v - m^2 in place of v.
+
+    Reference: Kingma and Ba, arXiv:1412.6980; Tieleman and Hinton (2012), lecture 6.5;
+    Graves, arXiv:1308.0850, equation 38 (centred); Liu et al., arXiv:1908.03265.
+    """
+    if config.head != "fully_parameterized":
+        return _main_optimizer(config)
+    # The proposed fractions have their own optimizer, as in the authors' code.
+    factor = config.fraction_learning_rate / config.learning_rate
+    rms = scale_by_centered_rms(0.95, 1e-5, eps_in_sqrt=True)
+    proposals = optax.chain(rms, optax.scale(factor))
+    return optax.partition(
+        {"values": _main_optimizer(config), "fractions": proposals},
+        lambda params: jax.tree_util.tree_map_with_path(_label, params),
+    )
+
+
+def _label(path: tuple[Any, ...], leaf: Array) -> str:
+    del leaf
+    names = [getattr(part, "key", None) for part in path]
+    return "fractions" if "fractions" in names else "values"
+
+
+def _main_optimizer(config: Config) -> optax.GradientTransformation:
+    eps = config.optimizer_eps
+    if config.optimizer == "adam":
+        return optax.scale_by_adam(config.adam_b1, config.adam_b2, eps)
+    if config.optimizer == "radam":
+        return optax.scale_by_radam(config.adam_b1, config.adam_b2, eps)
+    if config.optimizer == "sgd":
+        return optax.identity()
+    scale = scale_by_centered_rms if config.rmsprop_centered else optax.scale_by_rms
+    return scale(config.rmsprop_decay, eps, eps_in_sqrt=config.rmsprop_eps_in_root)
+
+
+class CenteredRmsState(NamedTuple):
+    """Moving averages of the gradient and of its square."""
+
+    mean: PyTree
+    square: PyTree
+
+
+def scale_by_centered_rms(
+    decay: Array | float, eps: Array | float, eps_in_sqrt: bool
+) -> optax.GradientTransformation:
+    """Direction g / (sqrt(v - m^2) + eps), or g / sqrt(v - m^2 + eps), centred RMS.
+
+    Differs from optax's `scale_by_stddev` where rounding leaves v - m^2 below zero, as
+    a steady gradient does: it is then taken as zero instead of giving a NaN.
+    """
+
+    def init(params: PyTree) -> CenteredRmsState:
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        return CenteredRmsState(zeros, zeros)
+
+    def scale(gradient: Array, mean: Array, square: Array) -> Array:
+        variance = jnp.maximum(square - mean**2, 0.0)
+        if eps_in_sqrt:
+            return gradient * jax.lax.rsqrt(variance + eps)
+        return gradient / (jnp.sqrt(variance) + eps)
+
+    def update(
+        gradient: PyTree, state: CenteredRmsState, params: PyTree = None
+    ) -> tuple[PyTree, CenteredRmsState]:
+        del params
+        mean = optax.tree.update_moment(gradient, state.mean, decay, 1)
+        square = optax.tree.update_moment(gradient, state.square, decay, 2)
+        scaled = jax.tree.map(scale, gradient, mean, square)
+        return scaled, CenteredRmsState(mean, square)
+
+    return optax.GradientTransformation(init, update)
