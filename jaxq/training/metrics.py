@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from jaxq.types import Array, Step, UpdateMetrics
@@ -65,3 +66,12 @@ def record_step(
         finished=episodes.finished + num_finished,
     )
     return episodes, metrics
+
+
+def record_update(metrics: TrainMetrics, update: UpdateMetrics) -> TrainMetrics:
+    """Add one gradient step to the running means."""
+    updates = metrics.updates + 1
+    means = jax.tree.map(
+        lambda mean, new: mean + (new - mean) / updates, metrics.update, update
+    )
+    return metrics._replace(updates=updates, update=means)

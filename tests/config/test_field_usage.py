@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import pytest
 
 from jaxq import Config
-from jaxq.agents import algorithms
+from jaxq.agents import algorithms, schedules
 from jaxq.config import compatibility, field_usage, loop_lengths
-from jaxq.training import loop
 
 FIELDS = [field.name for field in dataclasses.fields(Config)]
 # Read by the parts of a run that know no agent: the edge, the environment, evaluation.
@@ -63,7 +62,7 @@ def fields_read(config, env):
     read.clear()
     agent = algorithms.make(config, env.spec)
     length = loop_lengths.loop_lengths(config).rollout_length
-    loop.epsilon_schedule(config)(jnp.int32(0), jnp.int32(0))
+    schedules.epsilon_schedule(config)(jnp.int32(0), jnp.int32(0))
 
     def cycle(key):
         state = agent.init(key, env.spec.example())

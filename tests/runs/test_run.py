@@ -178,10 +178,12 @@ def test_a_host_round_trip_changes_nothing(four):
 
 
 def test_no_key_is_consumed_twice():
-    env = make.from_config(TINY)
+    env, lengths = make.from_config(TINY), loop_lengths.loop_lengths(TINY)
     with jax.debug_key_reuse(True):
-        state = jax.jit(lambda key: loop.start(TINY, env, key))(jax.random.key(0))
-        chunk = jax.jit(lambda key, state: loop.chunk(TINY, env, key, state))
+        state = jax.jit(lambda key: loop.start(TINY, lengths, env, key))(
+            jax.random.key(0)
+        )
+        chunk = jax.jit(lambda key, state: loop.chunk(TINY, lengths, env, key, state))
         state = chunk(jax.random.key(0), state)
     assert int(state.agent.updates.value) == 125
 

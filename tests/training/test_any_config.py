@@ -9,7 +9,7 @@ import jax
 import pytest
 
 from jaxq.agents import algorithms
-from jaxq.config import algorithm_table
+from jaxq.config import algorithm_table, loop_lengths
 from jaxq.config.config import (
     Config,
     ConfigError,
@@ -96,9 +96,12 @@ def is_accepted(config):
         return False
     key = jax.eval_shape(lambda: jax.random.key(0))
     traced = compiled.traced(config)
-    state = jax.eval_shape(lambda key: loop.start(traced, env, key), key)
+    lengths = loop_lengths.loop_lengths(config)
+    state = jax.eval_shape(lambda key: loop.start(traced, lengths, env, key), key)
     after = jax.eval_shape(
-        lambda key, state: loop.iteration(traced, env, key, state)[0], key, state
+        lambda key, state: loop.iteration(traced, lengths, env, key, state)[0],
+        key,
+        state,
     )
     assert jax.tree.map(lambda x: (x.shape, x.dtype), state) == jax.tree.map(
         lambda x: (x.shape, x.dtype), after
