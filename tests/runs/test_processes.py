@@ -250,10 +250,12 @@ def test_a_hundred_million_steps_neither_grow_nor_slow_down(tmp_path):
     code = """
 import dataclasses, json, pathlib, sys, time
 sys.path.insert(0, "experiments")
-from jaxq import cli, flags
+from jaxq import cli
+from jaxq.config import flags
 cli.set_up_jax(flags.Options(compilation_cache=False, platform="cpu"))
 import jax, tabular
-from jaxq import population, programs, run
+from jaxq.runs import run
+from jaxq.training import compiled, population
 config = dataclasses.replace(
     tabular.BASE, environment="Catch-bsuite", num_envs=64, update_steps=64,
     num_updates=1, batch_size=32, total_steps=50_000_000, num_seeds=2, seed_block=1,
@@ -266,7 +268,7 @@ def watched(self, iterations=None):
     advance(self, iterations)
     pages = int(open("/proc/self/statm").read().split()[1])
     seen.append((self.steps, (self.steps - before) / (time.monotonic() - began),
-                 4096 * pages, programs.chunk._cache_size()))
+                 4096 * pages, compiled.chunk._cache_size()))
 population.Population.advance = watched
 run.run(config, output=pathlib.Path(sys.argv[1]), plot=False)
 print(json.dumps(seen))
