@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from small_sweeps import BASE, RATES, train_curves
 
+from jaxq.config import loop_lengths
 from jaxq.config.config import ConfigError
 from jaxq.sweeps import packing, sampling, search_space
 from jaxq.training import compiled
@@ -27,6 +28,8 @@ def test_settings_that_differ_in_traced_fields_share_a_program():
     assert [len(program.settings) for program in programs] == [4, 8, 4, 8]
     assert set(programs[1].changes) == {"learning_rate", "max_grad_norm"}
     assert set(programs[1].parameters) == {"length"}
+    for program in programs:
+        assert program.lengths == loop_lengths.loop_lengths(program.config)
 
 
 def test_a_program_is_compiled_once(tmp_path):
