@@ -134,7 +134,7 @@ def pack(
     width: int = 0,
     computed: bool = True,
 ) -> Packing:
-    """Pack the members of a program into blocks that fit in memory, one per worker.
+    """Pack the members of a program into blocks; memory must hold one per worker.
 
     On a CPU the width does not depend on the number of workers.
 

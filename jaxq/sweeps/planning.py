@@ -1,4 +1,4 @@
-"""The plan of a sweep: settings x seeds, in the fewest programs, block by block."""
+"""Plan of a sweep: settings x seeds in the fewest programs, block by block."""
 
 import dataclasses
 import hashlib
@@ -20,10 +20,10 @@ MAX_LINES = 12  # programs that are described
 
 
 class Job(NamedTuple):
-    """Training of one block of a sweep."""
+    """One block of a sweep, to be trained."""
 
-    program: int
-    block: int
+    program: int  # index into the sweep's programs
+    block: int  # index into the program's blocks
 
     @property
     def name(self) -> str:

@@ -65,8 +65,8 @@ def write(
     files.write_arrays(directory / "metrics.npz", _metrics(sweep, curves))
     files.write_json(directory / "summary.json", _summary(sweep, rankings, score))
     if plot:
-        for environment in rankings:
-            draw(directory, sweep, environment)
+        for ranked in rankings:
+            draw(directory, sweep, ranked)
 
 
 def _metrics(sweep: Sweep, curves: Sequence[Curves]) -> dict[str, np.ndarray]:

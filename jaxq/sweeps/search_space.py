@@ -1,4 +1,4 @@
-"""The search space of a sweep: one range of values for each field.
+"""Search space of a sweep: a range of values for each field.
 
 A range is written `field=values`. `learning_rate=1e-4,3e-4` lists values;
 `learning_rate=log:1e-5:1e-2` and `discount=uniform:0.9:0.999` are intervals, and a grid

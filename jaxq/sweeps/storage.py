@@ -1,4 +1,4 @@
-"""The directory of a sweep: its plan, and every finished block.
+"""Directory of a sweep: its plan, and every finished block.
 
 sweep.json holds the settings and how they are packed; blocks/ has one checksummed file
 per block. Finished blocks are not trained again, so the same command resumes a sweep
@@ -66,7 +66,7 @@ def _widths(content: Mapping[str, Any]) -> list[int]:
 def load(
     directory: pathlib.Path, devices: Sequence[jax.Device], computed: bool = True
 ) -> Sweep:
-    """The sweep of a directory, packed as it was; see `planning.plan`."""
+    """Load the sweep of a directory, with its packing; see `planning.plan`."""
     content = read(directory)
     settings = [search_space.from_json(setting) for setting in content["settings"]]
     base, widths = from_json(content["config"]), _widths(content)
@@ -123,7 +123,7 @@ def finished(directory: pathlib.Path, sweep: Sweep) -> tuple[set[Job], list[str]
 def load_block(
     path: pathlib.Path, job: Job, members: list[int] | None = None
 ) -> dict[str, np.ndarray]:
-    """The measurements of a block.
+    """Load the measurements of a block.
 
     Args:
         path: of its file.
@@ -195,7 +195,7 @@ def merge(target: pathlib.Path, others: Sequence[pathlib.Path]) -> int:
 
 
 def load_curves(directory: pathlib.Path, sweep: Sweep) -> list[Curves]:
-    """The curves of every setting, from the files of the blocks.
+    """Load the curves of every setting from the files of the blocks.
 
     Raises:
         ConfigError: for a block that is missing or corrupt.
@@ -224,7 +224,7 @@ def clean_up(directory: pathlib.Path, sweep: Sweep) -> None:
 def _require_block(
     path: pathlib.Path, job: Job, members: list[int] | None = None
 ) -> dict[str, np.ndarray]:
-    """A block that must exist and be valid."""
+    """Load a block that must exist and be valid."""
     try:
         return load_block(path, job, members)
     except FileNotFoundError as error:
