@@ -20,7 +20,7 @@ from jaxq.config.config import Config
 from jaxq.config.fields import check_name
 
 if TYPE_CHECKING:
-    from jaxq.runs.run import Result
+    from jaxq.runs.results import Result
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
 

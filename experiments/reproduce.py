@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from jaxq.runs import results
-    from jaxq.runs.run import Result
+    from jaxq.runs.results import Result
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
 

@@ -131,7 +131,7 @@ def serve(name: str, seeds: int) -> None:
     everyone.advance()
     from jaxq.runs import manifest
 
-    about = manifest.manifest(config.environment, everyone.devices, everyone.width)
+    about = manifest.collect(config.environment, everyone.devices, everyone.width)
     print(json.dumps(about), flush=True)
     print("{}", flush=True)
     for _ in sys.stdin:

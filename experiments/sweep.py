@@ -174,7 +174,7 @@ def run(
         stop = held.enter_context(signals.Stopper())
         if hosts.index() == 0:
             specs = {program.env.spec.name for program in tried.programs}
-            record = manifest.manifest(", ".join(sorted(specs)), devices, 0)
+            record = manifest.collect(", ".join(sorted(specs)), devices, 0)
             directory.mkdir(parents=True, exist_ok=True)
             held.enter_context(files.Lock(directory, _lock(share)))
             tried = storage.begin(
@@ -184,8 +184,8 @@ def run(
         total = sum(tried.steps(job) for job in tried.jobs[share[0] :: share[1]])
         shown = arguments.progress and hosts.index() == 0
         with progress.Progress(total, 1, shown) as bar:
-            bar.say(sweep.describe(tried))
-            bar.say(f"sweep: {directory}")
+            bar.print(sweep.describe(tried))
+            bar.print(f"sweep: {directory}")
             there = workers.run(tried, directory, devices, share, bar, stop)
         if hosts.index() == 0:
             if there:
@@ -266,7 +266,7 @@ def confirm(
     before = [path.parent for path in root.rglob("config.json")]
     same = [path for path in before if flags.read_config(path) == fresh]
     done = [path for path in same if (path / "summary.json").exists()]
-    begun = [path for path in same if checkpoint.found(path)]
+    begun = [path for path in same if checkpoint.paths(path)]
     if done:
         summary = json.loads((done[0] / "summary.json").read_text())
     else:

@@ -12,7 +12,7 @@ from jaxq import cli
 from jaxq.config.config import Config
 
 if TYPE_CHECKING:
-    from jaxq.runs.run import ExtraMetrics
+    from jaxq.runs.results import ExtraMetrics
 
 BASE = Config(
     algorithm="tabular_q",
@@ -63,7 +63,7 @@ def exact_values(config: Config) -> "ExtraMetrics":
     from jaxq.config.config import ConfigError
     from jaxq.envs import gymnax_mdps, mdp
     from jaxq.networks import ensemble
-    from jaxq.runs import run
+    from jaxq.runs import results
 
     config = presets.compose(config)
     if config.network != "table" or config.ensemble_size > 1:
@@ -87,7 +87,7 @@ def exact_values(config: Config) -> "ExtraMetrics":
         return {"q_error": errors, "exact_return": returns, "exact_length": lengths}
 
     best = mdp.play(model, mdp.greedy_policy(optimum.round(9)))[0]
-    return run.ExtraMetrics(measure, {"policy of Q*": best})
+    return results.ExtraMetrics(measure, {"policy of Q*": best})
 
 
 if __name__ == "__main__":

@@ -262,7 +262,7 @@ def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
         else need.experience / (lengths.buffer_rows * config.num_envs),
         "peak_host_bytes": 1024 * peak,
         "peak_device_bytes": stats.get("peak_bytes_in_use"),
-        "manifest": manifest.manifest(env.spec.name, used, width),
+        "manifest": manifest.collect(env.spec.name, used, width),
     }
 
 

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from jaxq.agents.algorithms import register as register
     from jaxq.config.presets import preset as preset
     from jaxq.envs.adapter import adapt as adapt
-    from jaxq.runs.run import Result as Result
+    from jaxq.runs.results import Result as Result
     from jaxq.runs.run import run as run
 
 __version__ = "0.1.0"
 
 _LAZY = {
-    "Result": "jaxq.runs.run",
+    "Result": "jaxq.runs.results",
     "adapt": "jaxq.envs.adapter",
     "preset": "jaxq.config.presets",
     "register": "jaxq.agents.algorithms",

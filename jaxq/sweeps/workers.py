@@ -93,7 +93,7 @@ def _finished(directory: pathlib.Path, tried: Sweep, bar: Progress) -> set[str]:
         found, wrong = storage.finished(directory, tried)
         names = [job.name for job in found]
         for text in wrong:
-            bar.say(f"warning: {text}")
+            bar.print(f"warning: {text}")
     return set(json.loads(hosts.gather(json.dumps(names).encode())[0]))
 
 
@@ -290,5 +290,5 @@ def _curves(
     config: Config, points: Sequence[Measurement], rows: np.ndarray
 ) -> dict[str, np.ndarray]:
     own = [jax.tree.map(lambda leaf: leaf[rows], point) for point in points]
-    arrays = curves.to_arrays(config, own)
+    arrays = curves.to_arrays(config, loop_lengths.loop_lengths(config), own)
     return arrays.curve._asdict() | {"eval_returns": arrays.eval_returns}

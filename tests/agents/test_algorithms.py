@@ -16,7 +16,7 @@ from jaxq.envs import adapter
 from jaxq.replay import ring, transition_readers
 from jaxq.rl import exploration
 from jaxq.runs import run
-from jaxq.training import evaluate, loop
+from jaxq.training import checks, evaluate, loop
 
 SMALL = {"num_envs": 4, "update_steps": 4, "batch_size": 16, "epsilon_end": 1.0}
 
@@ -187,14 +187,14 @@ def test_boltzmann_explores_and_evaluates_greedily():
 def test_a_table_is_not_a_network():
     config = Config(algorithm="tabular_q", network="mlp", environment="FrozenLake-misc")
     with pytest.raises(ConfigError, match="tabular_q learns a table"):
-        run.check(config)
+        checks.check(config)
 
 
 def test_a_network_that_does_not_fit_is_refused():
     with pytest.raises(ConfigError, match="10 x 10 grid"):
-        run.check(Config(network="minatar"))
+        checks.check(Config(network="minatar"))
     with pytest.raises(ConfigError, match="no numbered states"):
-        run.check(Config(algorithm="tabular_q", environment="CartPole-v1"))
+        checks.check(Config(algorithm="tabular_q", environment="CartPole-v1"))
 
 
 def test_evaluation_counts_the_first_episode_of_every_environment():

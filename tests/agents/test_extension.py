@@ -15,6 +15,7 @@ from jaxq.networks import from_flax
 from jaxq.replay import stores
 from jaxq.rl import heads, losses
 from jaxq.runs import run
+from jaxq.training import checks
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "extension"))
 import my_environment
@@ -64,10 +65,10 @@ def test_parameters_of_half_precision_are_refused_before_compiling():
     config = Config(algorithm="half", total_steps=20_000)
     try:
         config_dtype = jnp.float32
-        run.check(config, env)
+        checks.check(config, env)
         config_dtype = jnp.bfloat16
         with pytest.raises(ConfigError, match=r"torso/.*bfloat16.*param_dtype=jnp"):
-            run.check(config, env)
+            checks.check(config, env)
     finally:
         del algorithms.ALGORITHMS["half"]
 

@@ -11,7 +11,7 @@ import pytest
 from jaxq.agents import algorithms
 from jaxq.config import loop_lengths, presets
 from jaxq.config.config import Config, ConfigError
-from jaxq.runs import run
+from jaxq.training import checks
 
 HEADS = (
     "scalar", "categorical", "hl_gauss", "two_hot", "quantile", "implicit_quantile",
@@ -139,7 +139,7 @@ REFUSED = [
 def test_parts_without_a_meaning_together_are_refused(fields, reason):
     config = Config(**{"environment": "Catch-bsuite", "num_envs": 8} | fields)
     with pytest.raises(ConfigError, match=reason):
-        run.check(config)
+        checks.check(config)
 
 
 MODEL = {
@@ -159,15 +159,15 @@ TWIN = {
 )
 def test_a_tabular_algorithm_refuses_the_parts_it_would_ignore(name, field, value):
     config = Config(environment="CliffWalking", algorithm=name, num_envs=4)
-    run.check(config)
+    checks.check(config)
     with pytest.raises(ConfigError, match=f"{field} = {value!r} does not go with"):
-        run.check(dataclasses.replace(config, **{field: value}))
+        checks.check(dataclasses.replace(config, **{field: value}))
 
 
 def test_actions_that_do_not_exist_need_a_table():
     with pytest.raises(ConfigError, match="some actions do not exist"):
-        run.check(Config(environment="MaximizationBias"))
-    run.check(Config(environment="MaximizationBias", algorithm="double_q_learning"))
+        checks.check(Config(environment="MaximizationBias"))
+    checks.check(Config(environment="MaximizationBias", algorithm="double_q_learning"))
 
 
 def test_components_fill_what_is_left_at_its_default():

@@ -86,13 +86,13 @@ def test_signals_save_and_exit_and_the_run_goes_on_to_the_same_bits(tmp_path):
         sent = time.monotonic()
         output = end(process, code)
         assert time.monotonic() - sent < 5
-        command = re.search("go on with: (.*)", output)[1]
+        command = re.search("resume with: (.*)", output)[1]
         assert shlex.split(command)[1:] == [
             "experiments/dqn.py", "--resume", str(directory), "--platform", "cpu",
         ]  # fmt: skip
         assert "Traceback" not in output
         process = start([*shlex.split(command)[2:], "--checkpoint-seconds", 0])
-        while "goes on at" not in process.stdout.readline():
+        while "resuming at" not in process.stdout.readline():
             assert process.poll() is None
     assert "final return IQM" in end(process)
     assert digest(directory) == expected
@@ -119,10 +119,10 @@ def start_limited(size, words):
 def test_a_full_disk_ends_the_run_and_what_was_saved_goes_on(tmp_path):
     words = [*WORDS, "--total-steps", 4_000, "--no-compilation-cache"]
     expected = whole(tmp_path, words)
-    size = checkpoint.found(expected)[0].stat().st_size
+    size = checkpoint.paths(expected)[0].stat().st_size
     limited = start_limited(size // 2, [*words, "--output", tmp_path / "runs"])
     output = end(limited, 7)
-    assert "File too large" in output and "go on with" not in output
+    assert "File too large" in output and "resume with" not in output
     assert "Traceback" not in output
     (directory,) = (tmp_path / "runs").glob("*/*/*")
     assert not list(directory.glob("*.jaxq")) and not list(directory.glob(".*.tmp"))
@@ -156,7 +156,7 @@ def test_a_directory_that_vanishes_ends_the_run(tmp_path):
 
 def test_both_checkpoints_damaged_is_an_error_of_its_own(tmp_path):
     directory = whole(tmp_path, [*WORDS, "--total-steps", 400])
-    newest, older = checkpoint.found(directory)
+    newest, older = checkpoint.paths(directory)
     for path in (newest, older):
         path.write_bytes(path.read_bytes()[:-7])
     output = end(start(["--resume", directory]), 6)

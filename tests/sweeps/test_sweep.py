@@ -35,7 +35,7 @@ def measured(tmp_path, base, settings, devices=None, share=(0, 1)):
 
 
 def compute(directory, tried, devices, share=(0, 1)):
-    record = manifest.manifest("", devices, 0)
+    record = manifest.collect("", devices, 0)
     tried = storage.begin(tried, directory, record, devices)
     with Progress(1, 1, False) as bar, signals.Stopper() as stop:
         return workers.run(tried, directory, devices, share, bar, stop)
@@ -214,7 +214,7 @@ def test_a_block_that_was_packed_in_another_way_is_not_taken(tmp_path):
     """Two shares that begin at the same moment may each have chosen a width."""
     devices = jax.devices()[:1]
     tried = sweep.make(BASE, RATES, [], devices, [2])
-    storage.begin(tried, tmp_path, manifest.manifest("", devices, 0), devices)
+    storage.begin(tried, tmp_path, manifest.collect("", devices, 0), devices)
     for job in tried.jobs:
         members = tried.members(job) if job.block else [0, 3]
         storage.keep(tmp_path, job, members, {"steps": np.arange(2)})
@@ -247,7 +247,7 @@ def test_what_killed_processes_have_left_is_removed(tmp_path):
 def test_what_is_only_merged_need_not_fit_in_memory(tmp_path, monkeypatch):
     devices = jax.devices()[:1]
     tried = sweep.make(BASE, RATES, [], devices)
-    storage.begin(tried, tmp_path, manifest.manifest("", devices, 0), devices)
+    storage.begin(tried, tmp_path, manifest.collect("", devices, 0), devices)
     monkeypatch.setattr(memory, "available", lambda devices: 1)
     assert storage.load(tmp_path, devices, False).packings[0].width == 4
     with pytest.raises(ConfigError, match="but 1 bytes are free"):
@@ -301,7 +301,7 @@ def test_merged_shares_equal_the_whole(tmp_path, name):
 def test_a_sweep_goes_on_with_its_own_width_and_versions(tmp_path):
     devices = jax.devices()[:1]
     tried = sweep.make(BASE, RATES, [], devices)
-    record = manifest.manifest("", devices, 0)
+    record = manifest.collect("", devices, 0)
     storage.begin(tried, tmp_path, record, devices)
     path = tmp_path / "sweep.json"
     content = json.loads(path.read_text())
