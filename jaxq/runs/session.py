@@ -26,7 +26,7 @@ from jaxq.training import population as populations
 
 
 class Options(NamedTuple):
-    """Arguments of `run.run` that do not affect results; see there."""
+    """Arguments of `run.run` besides the configuration and environment; see there."""
 
     output: pathlib.Path | None
     resume: pathlib.Path | None
