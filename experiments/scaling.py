@@ -80,7 +80,7 @@ def measure_members(arguments: Arguments) -> dict[str, Any]:
         "workload": arguments.workload,
         "members": count,
         "rows": rows,
-        "manifest": manifest.manifest(base.environment, devices, 0),
+        "manifest": manifest.collect(base.environment, devices, 0),
     }
 
 

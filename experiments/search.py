@@ -129,7 +129,7 @@ def _train_or_load(
     finished = [path for path in same if (path / "summary.json").exists()]
     if finished:
         return json.loads((finished[0] / "summary.json").read_text())
-    started = [path for path in same if checkpoint.found(path)]
+    started = [path for path in same if checkpoint.paths(path)]
     return run.run(
         config,
         output=root,

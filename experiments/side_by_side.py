@@ -141,7 +141,7 @@ def serve(name: str, seeds: int) -> None:
     members.train()
     from jaxq.runs import manifest
 
-    record = manifest.manifest(config.environment, members.devices, members.width)
+    record = manifest.collect(config.environment, members.devices, members.width)
     print(json.dumps(record), flush=True)
     print("{}", flush=True)
     for _ in sys.stdin:

@@ -176,7 +176,7 @@ def train(
     with contextlib.ExitStack() as stack:
         if is_main:
             names = {program.env.spec.name for program in sweep.programs}
-            record = manifest.manifest(", ".join(sorted(names)), devices, 0)
+            record = manifest.collect(", ".join(sorted(names)), devices, 0)
             directory.mkdir(parents=True, exist_ok=True)
             stack.enter_context(files.Lock(directory, _lock_name(shard)))
             sweep = storage.start_or_resume(
@@ -185,8 +185,8 @@ def train(
         sweep = workers.share_packing(sweep, devices)
         total = sum(sweep.steps(job) for job in sweep.jobs[shard[0] :: shard[1]])
         with progress.Progress(total, 1, arguments.progress and is_main) as bar:
-            bar.say(planning.describe(sweep))
-            bar.say(f"sweep: {directory}")
+            bar.print(planning.describe(sweep))
+            bar.print(f"sweep: {directory}")
             done = workers.train(sweep, directory, devices, shard, bar, stop)
         if not is_main:
             return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jaxq import Config, ConfigError, cli
 
 if TYPE_CHECKING:
-    from jaxq.runs.run import ExtraMetrics
+    from jaxq.runs.results import ExtraMetrics
 
 BASE = Config(
     algorithm="tabular_q",
@@ -64,7 +64,6 @@ def exact_values(config: Config) -> "ExtraMetrics":
     from jaxq.agents import factory
     from jaxq.envs import gymnax_mdps, mdp
     from jaxq.rl import double_q
-    from jaxq.runs import run
 
     if config.network != "table" or config.ensemble_size > 1:
         raise ConfigError(
@@ -88,7 +87,7 @@ def exact_values(config: Config) -> "ExtraMetrics":
         return {"q_error": errors, "exact_return": returns, "exact_length": lengths}
 
     best_return, _ = play(model, mdp.greedy_policy(optimum.round(9)))
-    return run.ExtraMetrics(measure, {"policy of Q*": best_return})
+    return results.ExtraMetrics(measure, {"policy of Q*": best_return})
 
 
 if __name__ == "__main__":

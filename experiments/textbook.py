@@ -216,7 +216,7 @@ def main() -> None:
     walk = cliff(arguments, published)
     for name in ("figures", "tables"):
         (arguments.output / name).mkdir(parents=True, exist_ok=True)
-    record = manifest.manifest("textbook", jax.devices()[:1], arguments.bias_runs)
+    record = manifest.collect("textbook", jax.devices()[:1], arguments.bias_runs)
     table = {"maximization_bias": bias, "cliff": walk, "manifest": record}
     files.write_json(arguments.output / "tables" / "textbook.json", table)
     path = arguments.output / "figures" / "textbook.png"

@@ -44,7 +44,7 @@ FLAGS = [
 
 def train(directory, sweep, devices, shard=(0, 1)):
     """Train the missing blocks of a sweep; the number of those that were finished."""
-    record = manifest.manifest("", devices, 0)
+    record = manifest.collect("", devices, 0)
     sweep = storage.start_or_resume(sweep, directory, record, devices)
     with Progress(1, 1, False) as bar, signals.Stopper() as stop:
         return workers.train(sweep, directory, devices, shard, bar, stop)

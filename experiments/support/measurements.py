@@ -46,5 +46,5 @@ def summarize(
         else experience / (lengths.buffer_rows * config.num_envs),
         "peak_host_bytes": peak_host,
         "peak_device_bytes": peak_device,
-        "manifest": manifest.manifest(env.spec.name, devices, members.width),
+        "manifest": manifest.collect(env.spec.name, devices, members.width),
     }

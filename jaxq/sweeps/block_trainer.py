@@ -2,7 +2,6 @@
 
 import pathlib
 import time
-from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -111,9 +110,15 @@ class BlockTrainer:
         for number in np.unique(setting):
             rows = np.flatnonzero(setting == number)
             config = self._sweep.configs[self._program.settings[number]]
-            parts.append(_curves(config, self.points, rows))
+            parts.append(self._curves(config, rows))
         steps, arrays = planning.concatenate(parts)
         return {"steps": steps, **arrays}
+
+    def _curves(self, config: Config, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """The curves of some members of the block."""
+        points = [jax.tree.map(lambda leaf: leaf[rows], point) for point in self.points]
+        arrays = curves.to_arrays(config, self._program.lengths, points)
+        return arrays.curve._asdict() | {"eval_returns": arrays.eval_returns}
 
 
 def _load(
@@ -126,12 +131,3 @@ def _load(
     except (CheckpointError, FileNotFoundError):
         return None, []
     return arrays, points
-
-
-def _curves(
-    config: Config, points: Sequence[Measurement], rows: np.ndarray
-) -> dict[str, np.ndarray]:
-    """The curves of some members of a block."""
-    selected = [jax.tree.map(lambda leaf: leaf[rows], point) for point in points]
-    arrays = curves.to_arrays(config, selected)
-    return arrays.curve._asdict() | {"eval_returns": arrays.eval_returns}

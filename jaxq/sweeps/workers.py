@@ -108,7 +108,7 @@ def _finished(directory: pathlib.Path, sweep: Sweep, bar: Progress) -> set[str]:
         jobs, messages = storage.finished(directory, sweep)
         names = [job.name for job in jobs]
         for message in messages:
-            bar.say(f"warning: {message}")
+            bar.print(f"warning: {message}")
     return set(json.loads(hosts.gather(json.dumps(names).encode())[0]))
 
 

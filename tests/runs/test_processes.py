@@ -119,7 +119,7 @@ def start_limited(size, words):
 def test_a_full_disk_ends_the_run_and_the_saved_state_resumes(tmp_path):
     words = [*WORDS, "--total-steps", 4_000, "--no-compilation-cache"]
     expected = uninterrupted(tmp_path, words)
-    size = checkpoint.found(expected)[0].stat().st_size
+    size = checkpoint.paths(expected)[0].stat().st_size
     limited = start_limited(size // 2, [*words, "--output", tmp_path / "runs"])
     output = end(limited, 7)
     assert "File too large" in output and "go on with" not in output
@@ -156,7 +156,7 @@ def test_a_directory_that_vanishes_ends_the_run(tmp_path):
 
 def test_two_corrupt_checkpoints_have_their_own_exit_code(tmp_path):
     directory = uninterrupted(tmp_path, [*WORDS, "--total-steps", 400])
-    newest, older = checkpoint.found(directory)
+    newest, older = checkpoint.paths(directory)
     for path in (newest, older):
         path.write_bytes(path.read_bytes()[:-7])
     output = end(start(["--resume", directory]), 6)

@@ -38,7 +38,7 @@ def test_a_block_that_was_packed_differently_is_rejected(tmp_path):
     """Two shards that start at the same moment may choose different widths."""
     devices = jax.devices()[:1]
     sweep = planning.plan(BASE, RATES, [], devices, [2])
-    storage.start_or_resume(sweep, tmp_path, manifest.manifest("", devices, 0), devices)
+    storage.start_or_resume(sweep, tmp_path, manifest.collect("", devices, 0), devices)
     for job in sweep.jobs:
         members = sweep.members(job) if job.block else [0, 3]
         storage.save_block(tmp_path, job, members, {"steps": np.arange(2)})
@@ -74,7 +74,7 @@ def test_temporary_files_of_killed_processes_are_deleted(tmp_path):
 def test_merging_needs_no_memory_for_blocks(tmp_path, monkeypatch):
     devices = jax.devices()[:1]
     sweep = planning.plan(BASE, RATES, [], devices)
-    storage.start_or_resume(sweep, tmp_path, manifest.manifest("", devices, 0), devices)
+    storage.start_or_resume(sweep, tmp_path, manifest.collect("", devices, 0), devices)
     monkeypatch.setattr(memory, "available", lambda devices: 1)
     assert storage.load(tmp_path, devices, False).packings[0].width == 4
     with pytest.raises(ConfigError, match="but only 1 bytes are free"):
@@ -117,7 +117,7 @@ def test_merged_shards_equal_the_whole_sweep(tmp_path, name):
 def test_a_sweep_resumes_with_its_own_widths_and_versions(tmp_path):
     devices = jax.devices()[:1]
     sweep = planning.plan(BASE, RATES, [], devices)
-    record = manifest.manifest("", devices, 0)
+    record = manifest.collect("", devices, 0)
     storage.start_or_resume(sweep, tmp_path, record, devices)
     path = tmp_path / "sweep.json"
     content = json.loads(path.read_text())
