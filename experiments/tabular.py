@@ -64,6 +64,7 @@ def exact_values(config: Config) -> "ExtraMetrics":
     from jaxq.agents import factory
     from jaxq.envs import gymnax_mdps, mdp
     from jaxq.rl import double_q
+    from jaxq.runs import results
 
     if config.network != "table" or config.ensemble_size > 1:
         raise ConfigError(

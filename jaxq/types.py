@@ -1,4 +1,4 @@
-"""The records that the layers pass to one another.
+"""The records that packages share.
 
 State, data and bundles of functions are NamedTuples. Shapes in comments are unbatched;
 `vmap` adds axes in the order [H settings, S seeds, T time, E environments, B batch].
@@ -40,7 +40,7 @@ def seed_axes(tree: PyTree) -> PyTree:
 
 
 class Step(NamedTuple):
-    """What the environment said about one step."""
+    """One environment step, before n-step accumulation."""
 
     observation: Array  # [...]
     action: Array  # [] int32
@@ -52,20 +52,20 @@ class Step(NamedTuple):
 
 
 class Transition(NamedTuple):
-    """What a TD loss consumes: up to n steps folded into one."""
+    """Input of a TD loss: up to n steps accumulated into one."""
 
     observation: Array  # [...]
     action: Array  # [] int32
     reward: Array  # [] float32: discounted sum of up to n rewards
     discount: Array  # [] float32: gamma^k (1 - terminated)
     next_observation: Array  # [...] k steps later
-    next_action: Array | None = None  # [] int32: taken there
-    epsilon: Array | None = None  # [] of the policy that is being learned
-    memory: PyTree = ()  # the agent's, before the action
+    next_action: Array | None = None  # [] int32: action taken in next_observation
+    epsilon: Array | None = None  # [] of the policy that is evaluated
+    memory: PyTree = ()  # of the agent, before the action
 
 
 class Regression(NamedTuple):
-    """An estimate and the return it should have."""
+    """Input of a regression loss: an action and its target return."""
 
     observation: Array  # [...]
     action: Array  # [] int32
@@ -73,7 +73,7 @@ class Regression(NamedTuple):
 
 
 class Sequence(NamedTuple):
-    """Consecutive steps of one environment, for a network with a memory."""
+    """Consecutive steps of one environment, for a recurrent network."""
 
     memory: PyTree  # before the first step
     observation: Array  # [L, ...]
@@ -84,18 +84,18 @@ class Sequence(NamedTuple):
 
 
 class Head(NamedTuple):
-    """How the output of a network represents the return of every action.
+    """The representation of the return of every action by a network's output.
 
     An output is an array [A, K], or a pytree of arrays whose first axis is A.
 
     q_values: output[A, ...] -> q_values[A]
-    backup: (reward, discount, next_output[...]) -> target, what `loss` compares with
+    backup: (reward, discount, next_output[...]) -> target of `loss`
     loss: (output[...], target) -> (loss, priority), both scalar
-    averages: whether outputs of several actions may be averaged with the weights of a
-        policy; otherwise one action must be selected
+    averages: whether outputs may be averaged over actions under a policy; otherwise one
+        action must be selected
     """
 
-    num_outputs: int  # K of the array that the network's last layer gives
+    num_outputs: int  # K, outputs of the last layer per action
     q_values: Callable[[PyTree], Array]
     backup: Callable[[Array, Array, PyTree], Any]
     loss: Callable[[PyTree, Any], tuple[Array, Array]]
@@ -139,9 +139,9 @@ def feed_forward(
 
 
 class LossInfo(NamedTuple):
-    """What a loss reports about an example besides its value."""
+    """Metrics of one example, besides its loss."""
 
-    priority: Array  # [] absolute TD error, or what stands for it
+    priority: Array  # [] absolute TD error, or its substitute
     q_value: Array  # [] online estimate of the action taken
 
 
@@ -151,7 +151,7 @@ LossFunction = Callable[[Key, PyTree, PyTree, Any], tuple[Array, LossInfo]]
 
 
 class LearnerState(NamedTuple):
-    """What a gradient step changes: online and target params are separate pytrees."""
+    """State of learning: online and target params are separate pytrees."""
 
     params: PyTree
     target_params: PyTree
@@ -160,11 +160,11 @@ class LearnerState(NamedTuple):
 
 
 class UpdateMetrics(NamedTuple):
-    """What a gradient step reports."""
+    """Metrics of one gradient step."""
 
     loss: Array  # [] float32
     td_error: Array  # [] float32: mean priority
-    q_value: Array  # [] float32: mean estimate of the actions replayed
+    q_value: Array  # [] float32: mean estimate of the replayed actions
     grad_norm: Array  # [] float32: global norm before clipping
 
 
@@ -174,7 +174,7 @@ class Agent(NamedTuple):
     init: (key, example: Step) -> AgentState
     initial_memory: (key) -> memory of one environment at the start of an episode
     act: (key, state, memory, observation, epsilon, explore) -> (action, memory), for
-        one environment; `explore` is False for the policy that is evaluated
+        one environment; `explore` is False in evaluation
     observe: (key, state, rollout: Step[T, E]) -> AgentState
     update: (key, state, epsilon) -> (AgentState, UpdateMetrics)
     q_values: (state, memory, observation) -> q_values[A], without noise
@@ -192,13 +192,13 @@ class Agent(NamedTuple):
 
 
 class EnvSpec(NamedTuple):
-    """What an algorithm needs to know about the steps it will see."""
+    """Shapes and sizes that an algorithm needs to know about its environment."""
 
     name: str
     observation: jax.ShapeDtypeStruct
     num_actions: int
     num_categories: int | None = None  # of a scalar integer observation
-    num_states: int | None = None  # rows of a table, where one is known
+    num_states: int | None = None  # rows of a table of values, if states are numbered
     state_index: Callable[[Array], Array] | None = None  # observation -> row
     valid_actions: Callable[[Array], Array] | None = None  # observation -> [A] bool
 
@@ -211,5 +211,5 @@ class EnvSpec(NamedTuple):
 
 
 def is_key(leaf: Any) -> bool:
-    """Whether an array, or its shape and dtype, holds keys of random numbers."""
+    """Whether an array, or its shape and dtype, holds PRNG keys."""
     return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)

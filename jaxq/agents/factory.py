@@ -52,7 +52,7 @@ def make_head(config: Config) -> Head:
 
 
 def make_layer_config(config: Config) -> layers.LayerConfig:
-    """How every layer of a network is made."""
+    """Initialisation, normalisation, noise and activation of every layer."""
     return layers.LayerConfig(
         config.weight_init,
         config.normalization,

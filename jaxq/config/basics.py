@@ -21,7 +21,7 @@ from jaxq.config.fields import (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """What is run, and for how long."""
+    """The algorithm, its seeds, and its length."""
 
     algorithm: str = "dqn"
     """Name of the algorithm, as in `jaxq.config.algorithm_table` or registered."""

@@ -22,7 +22,7 @@ NotNegative = Annotated[float, Range(0), TRACED]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReturnRepresentation:
-    """How the network represents a return."""
+    """The representation of a return by the network."""
 
     head: Literal[
         "scalar",
@@ -145,7 +145,7 @@ class NetworkLayers:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How replayed experience is drawn."""
+    """Sampling of replayed experience."""
 
     prioritized: bool = False
     """Draw transitions in proportion to a power of their last priority."""

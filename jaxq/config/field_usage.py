@@ -1,4 +1,4 @@
-"""Which part reads which field: one table.
+"""One table of the parts that read each field.
 
 A field without a reader in a configuration has no effect there.
 """

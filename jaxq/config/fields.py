@@ -1,7 +1,7 @@
-"""What the fields of a configuration are made of, and the errors that users meet.
+"""Types of the fields of a configuration, and the errors that users see.
 
-This module imports nothing heavier than the standard library, so that `--help` and
-every refusal of a bad value come before jax is loaded.
+This module imports only the standard library, so that `--help` and errors about bad
+values appear before jax is loaded.
 """
 
 import dataclasses
@@ -18,16 +18,16 @@ class ConfigError(ValueError):
 
 
 class Locked(Exception):
-    """A directory belongs to another process."""
+    """A directory is in use by another process."""
 
 
 class CheckpointError(Exception):
-    """A file that cannot be trusted, and why."""
+    """A checkpoint is missing or corrupt; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """The interval of a number; `open_low` excludes the lower end."""
+    """The interval of valid values; `open_low` excludes the lower end."""
 
     low: float
     high: float = math.inf
@@ -44,15 +44,19 @@ class Range:
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """A question after an unknown name, or nothing if none of `names` is like it."""
-    known = {known.lower(): known for known in names}
-    found = difflib.get_close_matches(name.lower(), known, 3, 0.4)
-    near = [known[word] for word in found]
-    return f" Did you mean {' or '.join(near)}?" if near else ""
+    """A hint after an unknown name; empty if none of `names` is similar."""
+    lowered = {known.lower(): known for known in names}
+    matches = difflib.get_close_matches(name.lower(), lowered, 3, 0.4)
+    similar = [lowered[match] for match in matches]
+    return f" Did you mean {' or '.join(similar)}?" if similar else ""
 
 
 def check_name(field: str, name: str, names: Iterable[str]) -> None:
-    """Refuse a name that is not one of `names`."""
+    """Raise if a name is not one of `names`.
+
+    Raises:
+        ConfigError: with the names, and those similar to it.
+    """
     names = list(names)
     if name not in names:
         raise ConfigError(

@@ -18,12 +18,12 @@ from jaxq.config.fields import check_name
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """Where to compute, and where to write; without effect on any number."""
+    """Devices, caches and output; none of these affects results."""
 
     deterministic: bool = False
     """On a GPU, use only operations that give the same bits every time; slower."""
     platform: Literal["auto", "cpu", "gpu", "tpu"] = "auto"
-    """Where to compute; auto takes an accelerator if there is one."""
+    """Device to compute on; auto uses an accelerator if there is one."""
     cpu_cores: int = 0
     """CPU cores to use; 0 takes all of them, or one if a small network has one seed."""
     compilation_cache: bool = True
@@ -41,7 +41,7 @@ class Machine:
 
 @dataclasses.dataclass(frozen=True)
 class Options(Machine):
-    """Where and how, without effect on any number."""
+    """Options of a run that do not affect its results."""
 
     resume: pathlib.Path | None = None
     """Directory of a run to resume, however it was stopped, to the same bits as if it

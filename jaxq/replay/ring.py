@@ -41,7 +41,7 @@ class Sample(NamedTuple):
     """A minibatch, leading axis [B]."""
 
     example: PyTree  # Transition or Sequence
-    weight: Array  # [B] float32, of the loss; 0 if the sampled step is no transition
+    weight: Array  # [B] float32, of the loss; 0 if the sampled step is not a transition
     place: Array  # [B] int32: row of the ring times E, plus the environment
 
 
@@ -77,7 +77,7 @@ def unpack(packed: Array, example: Array | jax.ShapeDtypeStruct) -> Array:
 
 
 def ending(step: Step) -> Array:
-    """How a step ends its episode, as one byte, which one lookup reads."""
+    """End-of-episode flags of a step, packed into one byte that one lookup reads."""
     terminated, truncated = map(jnp.uint8, (step.terminated, step.truncated))
     return TERMINATED * terminated | TRUNCATED * truncated
 

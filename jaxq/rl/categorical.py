@@ -17,7 +17,7 @@ def cross_entropy(logits: Array, target: Array) -> tuple[Array, Array]:
     loss = -sum_i target_i log softmax(logits)_i
     priority = sum_i target_i log(target_i / softmax(logits)_i)
 
-    The cross-entropy is no priority: it never falls below the entropy of the target, so
+    The cross-entropy itself would be a poor priority: it never falls below the entropy of the target, so
     that transitions with a wide return would be replayed most often for ever.
 
     Args:

@@ -84,7 +84,7 @@ def _naming_setting(index: int) -> Iterator[None]:
 
 
 def _static_values(config: Config) -> tuple[Any, ...]:
-    """Everything compiled into a program, except `environment_args`."""
+    """Values compiled into a program, except `environment_args`."""
     names = [name for name in static_fields() if name != "environment_args"]
     none = [getattr(config, name) is None for name in traced_fields()]
     return *(getattr(config, name) for name in names), *none
