@@ -1,20 +1,17 @@
-"""The README's table of algorithms, with the tests that each passes.
+"""The README's table of algorithms, with the number of tests that each passes.
 
-Run as a script it runs those tests, the slow ones too, or reads the JUnit report of a
-run that is named (`pytest --junitxml`), and keeps their numbers in
-results/tables/tests.json; `report.py` then writes the table.
+As a script, this counts the passed tests of each algorithm and writes the counts to
+results/tables/tests.json, from which `report.py` writes the table. The counts come from
+the JUnit report given as argument (`pytest --junitxml`); without one, the tests are run
+first, slow ones included.
 """
 
-import ast
-import inspect
 import json
 import pathlib
 import re
 import subprocess
 import sys
 import tempfile
-import textwrap
-from typing import Any
 from xml.etree import ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -22,60 +19,45 @@ TESTS = ROOT / "results" / "tables" / "tests.json"
 
 
 def make() -> str:
-    """Every algorithm: where it is from, what it is made of, how long, how tested."""
-    from jaxq.agents import algorithms
-    from jaxq.config import presets
+    """Table of all algorithms: paper, components and tests passed."""
+    from jaxq.config.algorithm_table import ALGORITHMS
+    from jaxq.config.tabular_algorithms import TABLE
 
-    tested = json.loads(TESTS.read_text())["passed"] if TESTS.exists() else {}
+    passed = json.loads(TESTS.read_text())["passed"] if TESTS.exists() else {}
     lines = [
-        "| name | from | composition | own lines | tests passed |",
-        "| --- | --- | --- | --- | --- |",
+        "| name | paper | components | tests passed |",
+        "| --- | --- | --- | --- |",
     ]
-    for name, paper in presets.PAPERS.items():
-        algorithm = algorithms.ALGORITHMS[name]
+    for name, row in ALGORITHMS.items():
         parts = [
             f"`{field}`" if value is True else f"`{field}={value}`"
-            for field, value in paper.components.items()
-            if field not in presets.TABLE
+            for field, value in row.components.items()
+            if field not in TABLE
         ]
-        if "network" in paper.components:
+        if "network" in row.components:
             parts.insert(0, "table")
         lines.append(
-            f"| `{name}` | {paper.reference} | {', '.join(parts) or 'the trunk'} | "
-            f"{own_lines(algorithm)} | {tested.get(name, 'not run')} |"
+            f"| `{name}` | {row.paper} | {', '.join(parts) or 'none'} | "
+            f"{passed.get(name, 'not run')} |"
         )
     return "\n".join(lines)
 
 
-def own_lines(function: Any) -> int:
-    """Lines of a function's body, without its docstring."""
-    node = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
-    assert isinstance(node, ast.FunctionDef)
-    body = node.body[1:] if ast.get_docstring(node) else node.body
-    return (body[-1].end_lineno or 0) - body[0].lineno + 1
-
-
 def main() -> None:
-    """Count the tests of each algorithm that pass."""
+    """Count the passed tests of each algorithm."""
     if sys.argv[1:]:
         count_tests(pathlib.Path(sys.argv[1]))
         return
     with tempfile.TemporaryDirectory() as directory:
         report = pathlib.Path(directory) / "report.xml"
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "tests/agents/test_family.py",
-            "-m",
-            "",
-        ]
-        subprocess.run([*command, f"--junitxml={report}"], cwd=ROOT, check=False)
+        pytest = [sys.executable, "-m", "pytest", f"--junitxml={report}"]
+        tests = ["tests/agents/test_family.py", "-m", ""]  # "-m ''" selects slow ones
+        subprocess.run([*pytest, *tests], cwd=ROOT, check=False)
         count_tests(report)
 
 
 def count_tests(report: pathlib.Path) -> None:
-    """Write how many tests of each algorithm passed, from a JUnit report."""
+    """Write the number of passed tests of each algorithm, from a JUnit report."""
     passed: dict[str, int] = {}
     failed: list[str] = []
     for case in ElementTree.parse(report).iter("testcase"):

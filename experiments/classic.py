@@ -1,10 +1,10 @@
 """Every deep algorithm on CartPole-v1, Acrobot-v1 and MountainCar-v0, ten seeds each.
 
-One set of settings for each environment, chosen for DQN; an algorithm adds its
-components, and here and there a setting of its own (`OWN`). `--algorithms` and
-`--environments` choose; finished runs are kept, so the script can be run in parts. It
-writes a table for each pair and, when all algorithms of an environment are there, a
-figure of their curves.
+Each environment has one set of hyperparameters, chosen for DQN. An algorithm adds its
+components and, in a few cases, hyperparameters of its own (`OVERRIDES`). Select with
+`--algorithms` and `--environments`. Finished runs are skipped, so the script can be
+interrupted and restarted. It writes one JSON file per pair and, once an environment has
+all its algorithms, a figure of their curves.
 """
 
 import dataclasses
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from jaxq import cli
-from jaxq.config import flags, presets
-from jaxq.config.config import Config
+from jaxq import Config, cli
+from jaxq.config import flags
+from jaxq.config.deep_algorithms import DEEP
 from jaxq.config.fields import check_name
 
 if TYPE_CHECKING:
-    from jaxq.runs.run import Result
+    from jaxq import Result
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
 
@@ -44,8 +44,8 @@ BASE = Config(
     num_cosines=32,
     importance_updates=25_000.0,
 )
-# The support of classification heads has room beyond the values, -100 to 0 or 0 to 100:
-# a Gaussian at its edge would lose half its mass.
+# The support of categorical heads extends 10 beyond the range of the values, -100 to 0
+# or 0 to 100, because a Gaussian at its edge would lose half its mass.
 ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "CartPole-v1": {
         "total_steps": 200_000,
@@ -75,13 +75,15 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
         "learning_rate_updates": 75_000.0,
         "target_period": 25,
         "epsilon_steps": 50_000.0,
-        # Bootstrapping through the limit of 200 steps leaves most seeds without a goal.
+        # When the time limit of 200 steps is bootstrapped through, most seeds never
+        # reach the goal.
         "timeout_is_terminal": True,
         "v_min": -110.0,
         "v_max": 10.0,
     },
 }
-# PQN is several times as cheap a step, and learns from a step only while it is new.
+# A PQN step costs several times less and is used only while it is fresh, so PQN gets
+# more of them.
 ROLLOUTS: dict[str, Any] = {
     "num_envs": 16,
     "rollout_length": 32,
@@ -95,15 +97,15 @@ ROLLOUT_RATES = {
     "pqn": {"CartPole-v1": 2.5e-4, "Acrobot-v1": 2.5e-4, "MountainCar-v0": 4e-3},
     "pqn_rnn": dict.fromkeys(ENVIRONMENTS, 1e-3),
 }
-OWN: dict[str, dict[str, Any]] = {
+OVERRIDES: dict[str, dict[str, Any]] = {
     "fqf": {"num_quantiles": 8},
     "bootstrapped_dqn": {"ensemble_size": 5, "prior_scale": 1.0},
     "r2d2": {
         "batch_size": 16, "burn_in": 4, "sequence_length": 16, "memory_size": 64,
     },
     "pqn": ROLLOUTS,
-    # A recurrent cell's outputs are bounded: without rescaled values it learned nothing
-    # on Acrobot-v1 and 40 % of the return of CartPole-v1.
+    # The outputs of a recurrent cell are bounded: without value rescaling it learned
+    # nothing on Acrobot-v1 and reached 40 % of the maximal return on CartPole-v1.
     "pqn_rnn": ROLLOUTS | {
         "num_minibatches": 4, "hidden_sizes": (64,), "dueling": True,
         "value_rescaling": True, "learning_rate_schedule": "linear",
@@ -113,32 +115,32 @@ OWN: dict[str, dict[str, Any]] = {
 
 
 def settings(algorithm: str, environment: str) -> Config:
-    """The configuration of one pair."""
-    fields = ENVIRONMENTS[environment] | OWN.get(algorithm, {})
+    """Configuration of an algorithm on an environment."""
+    fields = ENVIRONMENTS[environment] | OVERRIDES.get(algorithm, {})
     if algorithm in ROLLOUT_RATES:
         fields = fields | {"learning_rate": ROLLOUT_RATES[algorithm][environment]}
     config = dataclasses.replace(
         BASE, algorithm=algorithm, environment=environment, **fields
     )
-    return presets.compose(config)
+    return config
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """What to run and where to write."""
+    """Command-line arguments."""
 
     algorithms: tuple[str, ...] = ()
-    """Names; none for all deep algorithms."""
+    """Algorithms to run; by default all deep ones."""
     environments: tuple[str, ...] = tuple(ENVIRONMENTS)
-    """Names."""
+    """Environments to run."""
     output: pathlib.Path = ROOT
-    """Directory of classic/ and figures/."""
+    """Directory in which to write classic/ and figures/."""
     runs: pathlib.Path = ROOT / "runs"
-    """Directory of the runs themselves."""
+    """Directory of the run directories."""
 
 
 def row(result: "Result") -> dict[str, Any]:
-    """What the table says of a run."""
+    """Record of a finished run, as written to results/."""
     assert result.directory is not None
     manifest = json.loads((result.directory / "manifest.json").read_text())
     return {
@@ -157,37 +159,40 @@ def row(result: "Result") -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run what is missing, and draw."""
+    """Run the missing pairs and draw a figure for every complete environment."""
     arguments = tyro.cli(Arguments, description=__doc__)
     for environment in arguments.environments:
         check_name("environment", environment, ENVIRONMENTS)
     cli.set_up_jax(flags.Options())
-    from jaxq.agents import algorithms
-    from jaxq.runs import files, run
 
-    deep = tuple(algorithm.__name__ for algorithm in algorithms.DEEP)
     for algorithm in arguments.algorithms:
-        check_name("algorithm", algorithm, deep)
+        check_name("algorithm", algorithm, DEEP)
     tables = arguments.output / "classic"
     figures = arguments.output / "figures"
     for directory in (tables, figures):
         directory.mkdir(parents=True, exist_ok=True)
     for environment in arguments.environments:
-        paths = {name: tables / f"{environment}_{name}.json" for name in deep}
-        for algorithm in arguments.algorithms or deep:
+        paths = {name: tables / f"{environment}_{name}.json" for name in DEEP}
+        for algorithm in arguments.algorithms or DEEP:
             if not paths[algorithm].exists():
                 config = settings(algorithm, environment)
-                result = run.run(
-                    config, output=arguments.runs, show_progress=True, plot=False
-                )
-                files.write_json(paths[algorithm], row(result))
+                train(config, paths[algorithm], arguments.runs)
         if all(path.exists() for path in paths.values()):
             rows = [json.loads(path.read_text()) for path in paths.values()]
             draw(figures / f"classic_{environment}.png", rows)
 
 
+def train(config: Config, path: pathlib.Path, runs: pathlib.Path) -> None:
+    """Run a configuration and write its record to `path`."""
+    from jaxq import run
+    from jaxq.runs import files
+
+    result = run(config, output=runs, show_progress=True, plot=False)
+    files.write_json(path, row(result))
+
+
 def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
-    """The curves of one environment, a panel for each algorithm."""
+    """Draw the curves of one environment, one panel per algorithm."""
     import matplotlib.figure
     import numpy as np
 

@@ -1,8 +1,7 @@
-"""Deep Q-learning on vectorised gymnax environments, many seeds in one program."""
+"""Deep Q-learning on vectorised gymnax environments, with all seeds in one program."""
 
-from jaxq import cli
-from jaxq.config import presets
-from jaxq.config.config import Config
+from jaxq import Config, cli, preset
+from jaxq.config.algorithm_table import ALGORITHMS
 
 PRESETS = {
     "cartpole": Config(
@@ -23,7 +22,7 @@ PRESETS = {
         eval_points=50,
     ),
     "cleanrl": Config(),
-} | {name: presets.preset(name) for name in presets.PAPERS}
+} | {name: preset(name) for name in ALGORITHMS}
 
 if __name__ == "__main__":
     cli.main(PRESETS, __doc__)

@@ -1,10 +1,10 @@
-"""Problems that one component solves and its absence does not, ten seeds each.
+"""Ablations on problems that one component is needed to solve, ten seeds each.
 
-DeepSea needs deep exploration: Bootstrapped DQN with priors against DQN with a constant
-epsilon of 0.05, which acts and learns as often. MemoryChain needs memory: recurrent DQN
-and recurrent PQN against their feed-forward forms. Finished runs are kept; `--cases`
-chooses. A seed has solved a problem if its greedy return in the end is above half the
-optimum.
+DeepSea needs deep exploration: Bootstrapped DQN with prior networks is compared with
+DQN with a constant epsilon of 0.05, for the same number of steps and updates.
+MemoryChain needs memory: recurrent DQN and PQN are compared with their feed-forward
+versions. A seed solves a problem if its final greedy return is above half the optimum.
+Finished runs are skipped; select with `--cases`.
 """
 
 import dataclasses
@@ -14,9 +14,8 @@ from typing import Any
 import classic
 import tyro
 
-from jaxq import cli
-from jaxq.config import flags, presets
-from jaxq.config.config import Config
+from jaxq import Config, cli
+from jaxq.config import flags
 from jaxq.config.fields import check_name
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
@@ -84,40 +83,41 @@ CASES = {
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """What to run and where to write."""
+    """Command-line arguments."""
 
     cases: tuple[str, ...] = tuple(CASES)
-    """Names of cases."""
+    """Cases to run."""
     output: pathlib.Path = ROOT / "hard"
-    """Directory of a table for each case."""
+    """Directory in which to write one JSON file per case."""
     runs: pathlib.Path = ROOT / "runs"
-    """Directory of the runs themselves."""
+    """Directory of the run directories."""
 
 
 def main() -> None:
-    """Run what is missing, and write a table for each."""
+    """Run the missing cases and write the record of each."""
     arguments = tyro.cli(Arguments, description=__doc__)
     for case in arguments.cases:
         check_name("case", case, CASES)
     cli.set_up_jax(flags.Options())
-    from jaxq.runs import files, run
+    from jaxq import run
+    from jaxq.runs import files
 
     arguments.output.mkdir(parents=True, exist_ok=True)
     for case in arguments.cases:
         path = arguments.output / f"{case}.json"
         if path.exists():
             continue
-        config = presets.compose(CASES[case])
-        result = run.run(config, output=arguments.runs, show_progress=True)
+        config = CASES[case]
+        result = run(config, output=arguments.runs, show_progress=True)
         final = result.curve.eval_return[:, -1]
-        # The best return of both problems is close to 1.
-        own = {
+        # The optimal return of both problems is close to 1.
+        record = {
             "case": case,
             "environment_args": config.environment_args,
             "final_per_seed": final,
             "solved_seeds": int((final > 0.5).sum()),
         }
-        files.write_json(path, own | classic.row(result))
+        files.write_json(path, record | classic.row(result))
 
 
 if __name__ == "__main__":

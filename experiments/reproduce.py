@@ -1,8 +1,9 @@
-"""Reproduce a published learning curve and draw ours over it.
+"""Reproduce a published learning curve and plot ours over it.
 
-Targets are in results/published. `--target NAME` runs the protocol with ten seeds and
-writes figures/NAME.png and tables/NAME.json below --output, with a verdict: is the
-final return inside the published band, and does the curve rise when it should?
+The published curves are in results/published. `--target NAME` runs the protocol with
+ten seeds and writes figures/NAME.png and tables/NAME.json below --output. The JSON file
+records whether the final return lies within the published band and, where it is known,
+when both curves cross a given level.
 """
 
 import csv
@@ -13,24 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from jaxq import cli
+from jaxq import Config, cli
 from jaxq.config import flags
-from jaxq.config.config import Config
 from jaxq.config.fields import check_name
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from jaxq import Result
     from jaxq.runs import results
-    from jaxq.runs.run import Result
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
 
 # CleanRL's dqn.py: MLP 120-84 with PyTorch's initialisation, Adam 2.5e-4, one update of
-# 128 transitions every 10 steps, target copied every 500 steps, epsilon 1 -> 0.05 over
-# 250,000 of 500,000 steps. Config's defaults are these settings.
+# 128 transitions every 10 steps, target network copied every 500 steps, epsilon 1 ->
+# 0.05 over 250,000 of 500,000 steps. These are the defaults of Config.
 CLEANRL = Config(num_seeds=10)
-# Its c51.py: 101 atoms on [-100, 100], Adam's epsilon 0.01 / 128.
+# CleanRL's c51.py: 101 atoms on [-100, 100], Adam's epsilon 0.01 / 128.
 C51: dict[str, Any] = {
     "algorithm": "c51",
     "num_atoms": 101,
@@ -38,10 +38,10 @@ C51: dict[str, Any] = {
     "v_max": 100.0,
     "optimizer_eps": 0.01 / 128,
 }
-# Its pqn.py: 4 environments, rollouts of 128 steps, 4 epochs of 4 minibatches, RAdam
-# 2.5e-4 falling to zero over all 976 rollouts, lambda 0.65, and a time limit that is
-# taken for a termination. Its loss is the squared error, ours half of it: the gradient,
-# which exceeds the clipping norm all the time, is clipped at 10 there and at 5 here.
+# CleanRL's pqn.py: 4 environments, rollouts of 128 steps, 4 epochs of 4 minibatches,
+# RAdam 2.5e-4 annealed to zero over all 976 rollouts, lambda 0.65, time limits treated
+# as terminations. Its loss is the squared error and ours is half of it. The gradient,
+# which always exceeds the clipping norm, is therefore clipped at 10 there and 5 here.
 PQN: dict[str, Any] = {
     "algorithm": "pqn",
     "num_envs": 4,
@@ -73,18 +73,18 @@ SMOOTHING = 15_000  # steps; the published curves are running means over 10k to 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Which curve, and where to write."""
+    """Command-line arguments."""
 
     target: str
-    """The published curve; a name that does not exist lists them."""
+    """Published curve to reproduce; an unknown name lists all."""
     output: pathlib.Path = ROOT
-    """Directory of figures/ and tables/."""
+    """Directory in which to write figures/ and tables/."""
     runs: pathlib.Path = ROOT / "runs"
-    """Directory of the run itself."""
+    """Directory of the run directory."""
 
 
 def published(name: str) -> tuple[dict[str, Any], list[list[float]]]:
-    """Facts about a published curve, and its rows of step, mean, low, high."""
+    """Metadata of a published curve, and its rows of step, mean, low, high."""
     directory = ROOT / "published"
     facts = json.loads((directory / "published.json").read_text())[name]
     with (directory / f"{name}.csv").open() as file:
@@ -94,26 +94,50 @@ def published(name: str) -> tuple[dict[str, Any], list[list[float]]]:
 
 
 def main() -> None:
-    """Run the protocol, compare, write."""
+    """Run the protocol, compare, and write the table and the figure."""
     arguments = tyro.cli(Arguments, description=__doc__)
     check_name("target", arguments.target, TARGETS)
     config = TARGETS[arguments.target]
     cli.set_up_jax(flags.Options())
     import numpy as np
 
-    from jaxq.runs import files, run
+    from jaxq import run
+    from jaxq.runs import files
 
     facts, rows = published(arguments.target)
-    result = run.run(config, output=arguments.runs, show_progress=True)
+    result = run(config, output=arguments.runs, show_progress=True)
     window = max(1, SMOOTHING // int(np.diff(result.curve.steps)[0]))
     ours = running_mean(result.curve.train_return, window)
+    comparison = compare(arguments.target, facts, result.curve, ours)
+    assert result.directory is not None
+    manifest = json.loads((result.directory / "manifest.json").read_text())
+    for name in ("figures", "tables"):
+        (arguments.output / name).mkdir(parents=True, exist_ok=True)
+    path = arguments.output / "tables" / f"{arguments.target}.json"
+    files.write_json(path, comparison | {"manifest": manifest})
+    figure_path = arguments.output / "figures" / f"{arguments.target}.png"
+    draw(figure_path, config, result, ours, rows)
+    print(json.dumps(files.plain(comparison), indent=2))
+
+
+def compare(
+    target: str, facts: dict[str, Any], curve: "results.Curve", ours: "np.ndarray"
+) -> dict[str, Any]:
+    """Final return and level crossing, ours and published.
+
+    Args:
+        target: Name of the published curve.
+        facts: Its metadata.
+        curve: Learning curves of all seeds.
+        ours: Smoothed training return, [S, P].
+    """
     final = ours[:, -1]
     if "final_episodes" in facts:
-        final = last_episodes(result.curve, facts["final_episodes"])
+        final = last_episodes(curve, facts["final_episodes"])
     mean, std = facts["final_mean"], facts["final_std"]
-    verdict: dict[str, Any] = {
-        "target": arguments.target,
-        "environment": config.environment,
+    comparison = {
+        "target": target,
+        "environment": TARGETS[target].environment,
         "final_train_return_mean": final.mean(),
         "final_train_return_std_over_seeds": final.std(),
         "final_train_return_per_seed": final,
@@ -123,26 +147,22 @@ def main() -> None:
         "smoothing_steps": SMOOTHING,
     }
     if "crosses" in facts:
-        level = facts["crosses"]
-        above = ours.mean(axis=0) >= level
-        verdict["level"] = level
-        crossing = int(result.curve.steps[np.argmax(above)]) if above.any() else None
-        verdict["steps_at_level"] = crossing
-        verdict["published_steps_at_level"] = facts["crosses_at"]
-    assert result.directory is not None
-    manifest = json.loads((result.directory / "manifest.json").read_text())
-    verdict["manifest"] = manifest
-    for name in ("figures", "tables"):
-        (arguments.output / name).mkdir(parents=True, exist_ok=True)
-    files.write_json(arguments.output / "tables" / f"{arguments.target}.json", verdict)
-    picture = arguments.output / "figures" / f"{arguments.target}.png"
-    draw(picture, config, result, ours, rows)
-    del verdict["manifest"]
-    print(json.dumps(files.plain(verdict), indent=2))
+        comparison |= {
+            "level": facts["crosses"],
+            "steps_at_level": crossing(curve, ours, facts["crosses"]),
+            "published_steps_at_level": facts["crosses_at"],
+        }
+    return comparison
+
+
+def crossing(curve: "results.Curve", ours: "np.ndarray", level: float) -> int | None:
+    """Steps at which the mean over seeds first reaches `level`; None if it does not."""
+    above = ours.mean(axis=0) >= level
+    return int(curve.steps[above.argmax()]) if above.any() else None
 
 
 def running_mean(curve: "np.ndarray", window: int) -> "np.ndarray":
-    """Mean over the last `window` points of every seed, nan left out; [S, P]."""
+    """Mean over the last `window` points of each seed, ignoring nan; [S, P]."""
     import numpy as np
 
     before = np.full((curve.shape[0], window - 1), np.nan)
@@ -152,12 +172,12 @@ def running_mean(curve: "np.ndarray", window: int) -> "np.ndarray":
 
 
 def last_episodes(curve: "results.Curve", count: int) -> "np.ndarray":
-    """Mean training return of every seed over its last points with `count` episodes."""
+    """Mean training return of each seed over the last points with `count` episodes."""
     import numpy as np
 
     episodes = curve.train_episodes.astype(float)
-    later = np.cumsum(episodes[:, ::-1], axis=1)[:, ::-1] - episodes
-    weight = np.where(later < count, episodes, 0.0)
+    later_episodes = np.cumsum(episodes[:, ::-1], axis=1)[:, ::-1] - episodes
+    weight = np.where(later_episodes < count, episodes, 0.0)
     total = np.sum(weight * np.nan_to_num(curve.train_return), axis=1)
     return total / weight.sum(axis=1)
 
@@ -169,7 +189,7 @@ def draw(
     ours: "np.ndarray",
     rows: list[list[float]],
 ) -> None:
-    """Ours over the published curve."""
+    """Plot our curve over the published one."""
     import matplotlib.figure
     import numpy as np
 

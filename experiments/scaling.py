@@ -64,12 +64,11 @@ def members(arguments: Arguments) -> dict[str, Any]:
     """Steps a second of plain seeds and of members of a sweep, in turns."""
     import numpy as np
 
-    from jaxq.config import presets
     from jaxq.runs import manifest
     from jaxq.sweeps import packing
     from jaxq.training import blocks, compiled, population
 
-    base = presets.compose(throughput.WORKLOADS[arguments.workload])
+    base = throughput.WORKLOADS[arguments.workload]
     devices = blocks.workers()
     rates = np.geomspace(1e-5, 1e-2, arguments.settings * arguments.seeds)
     count, cells = rates.size, {}
@@ -127,12 +126,11 @@ def forced(arguments: Arguments) -> dict[str, Any]:
     cli.set_up_jax(flags.Options(compilation_cache=False, platform="cpu"))
     import jax
 
-    from jaxq.config import presets
     from jaxq.envs import make
     from jaxq.training import blocks, population
 
     config = dataclasses.replace(
-        presets.compose(throughput.WORKLOADS[arguments.workload]),
+        throughput.WORKLOADS[arguments.workload],
         num_seeds=8 * arguments.devices,
         seed_block=8,
     )

@@ -1,12 +1,12 @@
-"""Speed beside Rejax's on the same work and the same cores, in turns.
+"""Speed of jaxq and Rejax on the same workloads and cores, measured alternately.
 
-Needs the Python of a second environment, because Rejax needs an older gymnax:
+Rejax needs an older gymnax, and therefore a second Python environment:
 
     python -m venv rejax && rejax/bin/pip install rejax==0.1.3 gymnax==0.0.9
     python experiments/side_by_side.py --peer-python rejax/bin/python
 
-Both programs are started and compiled, then train a chunk each in turns, A B A B, the
-other one waiting. The figure is the ratio of the medians of their rates.
+Both programs are started and compiled. Then they alternate, A B A B: one trains a chunk
+while the other waits. The result is the ratio of their median rates.
 """
 
 import dataclasses
@@ -21,11 +21,11 @@ import numpy as np
 import throughput
 import tyro
 
-from jaxq import cli
+from jaxq import ConfigError, cli
 from jaxq.config import flags
-from jaxq.config.fields import ConfigError, check_name
+from jaxq.config.fields import check_name
 
-# Steps of all seeds in a chunk of Rejax's, a second or so on two CPU cores.
+# Steps of a chunk of Rejax, summed over seeds; about a second on two CPU cores.
 PEER_CHUNK = {
     "w1_classic": 10_000, "w1_harm": 40_000, "w2": 300, "w3_rejax": 131_072,
     "w3_breakout": 16_384,
@@ -35,73 +35,83 @@ PEER = pathlib.Path(__file__).resolve().parent / "peers" / "rejax_worker.py"
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """What to compare."""
+    """Command-line arguments."""
 
     peer_python: pathlib.Path = pathlib.Path("rejax/bin/python")
-    """Python with rejax and its gymnax."""
+    """Python interpreter of the environment with Rejax."""
     workloads: tuple[str, ...] = tuple(PEER_CHUNK)
-    """Names."""
+    """Workloads to compare."""
     seeds: tuple[int, ...] = (1, 8, 32)
-    """Numbers of seeds."""
+    """Numbers of seeds to compare."""
     alternations: int = 5
-    """Chunks of each."""
+    """Number of timed chunks of each program."""
     output: pathlib.Path | None = None
-    """File to append the JSON lines to."""
+    """File to which to append the JSON lines."""
     serve: bool = False
-    """Be the program that is compared: the first workload and number of seeds."""
+    """Act as the jaxq worker, with the first workload and number of seeds."""
 
 
 class Worker:
-    """A program that trains a chunk for every line it is sent.
+    """A subprocess that trains one chunk for every line it receives.
 
-    It says what it is when its first chunk is done, and answers once more when its
-    replay buffer is warm.
+    It prints its manifest after the first chunk, an empty object once its replay buffer
+    is filled, and the steps and seconds of every further chunk.
+
+    Attributes:
+        manifest: The manifest that the program printed.
+        seconds_to_first_chunk: Seconds from the start to the end of the first chunk.
     """
 
     def __init__(self, name: str, command: list[str]):
-        began = time.monotonic()
+        start_time = time.monotonic()
         self._name = name
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-        self.about = self._answer()
-        self.seconds_to_first_chunk = time.monotonic() - began
-        self._answer()
+        self.manifest = self._read()
+        self.seconds_to_first_chunk = time.monotonic() - start_time
+        self._read()
 
-    def _answer(self) -> dict[str, Any]:
+    def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             if line.startswith("{"):
                 return json.loads(line)
-        raise SystemExit(f"error: {self._name} ended without an answer; see above.")
+        raise SystemExit(f"error: {self._name} ended without a reply; see its output.")
 
     def rate(self) -> float:
-        """Environment steps a second of one more chunk, over all seeds."""
+        """Train one more chunk.
+
+        Returns:
+            Environment steps per second, summed over seeds.
+        """
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        answer = self._answer()
-        return answer["steps"] / answer["seconds"]
+        chunk = self._read()
+        return chunk["steps"] / chunk["seconds"]
 
     def close(self) -> None:
-        """Let the program end."""
+        """End the program by closing its input, and wait for it."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
 
 
 def compare(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
-    """Rates of both programs, in turns."""
+    """Measure the rates of both programs alternately."""
     request = {
         "workload": name, "seeds": seeds, "steps": max(64, PEER_CHUNK[name] // seeds),
     }  # fmt: skip
-    own = ["--serve", "--workloads", name, "--seeds", str(seeds)]
+    serve_options = ["--serve", "--workloads", name, "--seeds", str(seeds)]
     commands = {
-        "jaxq": [sys.executable, __file__, *own],
+        "jaxq": [sys.executable, __file__, *serve_options],
         "rejax": [str(arguments.peer_python), str(PEER), json.dumps(request)],
     }
-    workers = {program: Worker(program, words) for program, words in commands.items()}
+    workers = {
+        program: Worker(program, command) for program, command in commands.items()
+    }
     rates: dict[str, list[float]] = {program: [] for program in workers}
     for _ in range(arguments.alternations):
         for program, worker in workers.items():
@@ -118,31 +128,31 @@ def compare(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
             program: worker.seconds_to_first_chunk
             for program, worker in workers.items()
         },
-        "about": {program: worker.about for program, worker in workers.items()},
+        "about": {program: worker.manifest for program, worker in workers.items()},
     }
 
 
 def serve(name: str, seeds: int) -> None:
-    """Train a chunk of jaxq's for every line of the input."""
+    """Train one chunk with jaxq for every line of the standard input."""
     config = throughput.workload(name, seeds)
     cli.set_up_jax(flags.Options(compilation_cache=False), config)
-    everyone = throughput.population_of(config)
+    members = throughput.population_of(config)
     steps = throughput.steps_per_chunk(config)
-    everyone.advance()
+    members.advance()
     from jaxq.runs import manifest
 
-    about = manifest.manifest(config.environment, everyone.devices, everyone.width)
-    print(json.dumps(about), flush=True)
+    record = manifest.manifest(config.environment, members.devices, members.width)
+    print(json.dumps(record), flush=True)
     print("{}", flush=True)
     for _ in sys.stdin:
-        before = time.monotonic()
-        everyone.advance()
-        seconds = time.monotonic() - before
+        start_time = time.monotonic()
+        members.advance()
+        seconds = time.monotonic() - start_time
         print(json.dumps({"steps": steps, "seconds": seconds}), flush=True)
 
 
 def main() -> None:
-    """Compare every pair of a workload and a number of seeds."""
+    """Compare every pair of a workload and a number of seeds, and print the table."""
     arguments = tyro.cli(Arguments, description=__doc__)
     if arguments.serve:
         serve(arguments.workloads[0], arguments.seeds[0])
@@ -150,7 +160,10 @@ def main() -> None:
     for name in arguments.workloads:
         check_name("workload", name, PEER_CHUNK)
     if not arguments.peer_python.exists():
-        raise ConfigError(f"peer_python = {str(arguments.peer_python)!r} is no file.")
+        raise ConfigError(
+            f"peer_python = {str(arguments.peer_python)!r} does not exist. Create the "
+            "environment as shown by --help."
+        )
     columns = (
         "workload",
         "seeds",
@@ -172,7 +185,7 @@ def main() -> None:
 
 
 def row(line: dict[str, Any]) -> str:
-    """A line of the table."""
+    """Row of the printed table."""
     ours, theirs = line["steps_per_second"].values()
     first = line["seconds_to_first_chunk"].values()
     spreads = [np.ptp(rates) / np.median(rates) for rates in (ours, theirs)]

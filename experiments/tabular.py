@@ -1,15 +1,14 @@
-"""Tabular Q-learning from replay, measured against exact dynamic programming.
+"""Tabular Q-learning from replay, compared with exact dynamic programming.
 
-Besides the returns, every point of the curve has the largest error of the table over
-the states that can be met, max |Q - Q*|, and the exact expected return and length of
-the greedy policy within the time limit.
+In addition to returns, every point of the curve records the largest error of the table
+over reachable states, max |Q - Q*|, and the exact expected return and length of an
+episode of the greedy policy within the time limit.
 """
 
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from jaxq import cli
-from jaxq.config.config import Config
+from jaxq import Config, ConfigError, cli
 
 if TYPE_CHECKING:
     from jaxq.runs.run import ExtraMetrics
@@ -54,40 +53,42 @@ PRESETS = {
 
 
 def exact_values(config: Config) -> "ExtraMetrics":
-    """Error of the table, and the exact return and length of its greedy policy."""
+    """Metrics of a learned table: its error, and its greedy policy's return and length.
+
+    Raises:
+        ConfigError: The algorithm does not learn a single table.
+    """
     import jax
     import numpy as np
 
     from jaxq.agents import factory
-    from jaxq.config import presets
-    from jaxq.config.config import ConfigError
     from jaxq.envs import gymnax_mdps, mdp
     from jaxq.networks import ensemble
     from jaxq.runs import run
 
-    config = presets.compose(config)
+    config = config
     if config.network != "table" or config.ensemble_size > 1:
         raise ConfigError(
             f"algorithm = {config.algorithm!r} with network = {config.network!r} and "
-            f"ensemble_size = {config.ensemble_size} learns no single table to compare "
-            "with Q*. Use experiments/dqn.py."
+            f"ensemble_size = {config.ensemble_size} does not learn a single table to "
+            "compare with Q*. Use experiments/dqn.py."
         )
-    twin = config.algorithm == "double_q_learning"
-    head = ensemble.double_table() if twin else factory.make_head(config)
+    double = config.algorithm == "double_q_learning"
+    head = ensemble.double_table() if double else factory.make_head(config)
     q_values = jax.jit(jax.vmap(jax.vmap(head.q_values)))
     model = gymnax_mdps.from_config(config)
     optimum = mdp.value_iteration(model, config.discount)
-    met = mdp.reachable(model)
+    reachable = mdp.reachable(model)
 
     def measure(params: Any) -> dict[str, np.ndarray]:
         tables = np.asarray(q_values(params["table"]))
-        errors = np.abs(tables - optimum)[:, met].max(axis=(1, 2))
-        plays = [mdp.play(model, mdp.greedy_policy(table)) for table in tables]
-        returns, lengths = np.transpose(plays)
+        errors = np.abs(tables - optimum)[:, reachable].max(axis=(1, 2))
+        policies = [mdp.greedy_policy(table) for table in tables]
+        returns, lengths = np.transpose([mdp.play(model, pi) for pi in policies])
         return {"q_error": errors, "exact_return": returns, "exact_length": lengths}
 
-    best = mdp.play(model, mdp.greedy_policy(optimum.round(9)))[0]
-    return run.ExtraMetrics(measure, {"policy of Q*": best})
+    best_return, _ = mdp.play(model, mdp.greedy_policy(optimum.round(9)))
+    return run.ExtraMetrics(measure, {"policy of Q*": best_return})
 
 
 if __name__ == "__main__":

@@ -1,31 +1,29 @@
-"""Measure speed and memory of the training loop on fixed workloads.
+"""Speed and memory of the training loop on fixed workloads, for any number of seeds.
 
-Each pair of a workload and a number of seeds runs in its own process: first the seconds
-until the first chunk of training is done (including compilation, nothing cached), then
-the time of several more chunks. One JSON line per pair is appended to --output, and a
-table is printed.
+Every pair of a workload and a number of seeds is measured in a separate process: first
+the seconds until the end of the first chunk of training (compilation included, without
+a cache), then the seconds of several further chunks. A table is printed, and one JSON
+line per pair is appended to --output.
 
-Rates are summed over seeds. The floor is the time that the matrix products of the
-updates would take at the speed of a large one on all cores; on an accelerator, the
-traffic of their parameters at the speed of a large copy, if that takes longer. Both
-speeds are measured. results/performance.md explains the figures.
+Rates are summed over seeds. `of floor` is the fraction of the time that is unavoidable:
+the floor is the time of the updates' matrix products at the speed of a large product on
+all cores; on an accelerator it is the time of their parameters' memory traffic at the
+speed of a large copy, if that is longer. Both speeds are measured.
+results/performance.md explains the figures.
 """
 
 import dataclasses
 import json
 import pathlib
-import resource
 import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import tyro
 
-from jaxq import cli
-from jaxq.config import flags, presets
-from jaxq.config.config import Config
+from jaxq import Config, cli, preset
+from jaxq.config import flags
 from jaxq.config.fields import check_name
 
 if TYPE_CHECKING:
@@ -40,8 +38,7 @@ CARTPOLE = Config(
     total_steps=10**9,
     eval_points=1,
 )
-# A refresh of the target after 500 environment steps, as Rejax counts them: after 50
-# of these updates.
+# Rejax counts the target period in environment steps: 500 of them are 50 updates here.
 HARM = dataclasses.replace(CARTPOLE, num_envs=10, batch_size=128, target_period=50)
 WORKLOADS = {
     # One environment, an update of 32 transitions after every step.
@@ -53,24 +50,24 @@ WORKLOADS = {
         CARTPOLE, environment="Breakout-MinAtar", batch_size=32, update_steps=1,
         buffer_size=100_000, warmup_steps=5_000, target_period=1_000,
     ),
-    # The settings of purejaxql.
-    "w3_cartpole": presets.preset(
+    # The hyperparameters of purejaxql.
+    "w3_cartpole": preset(
         "pqn", environment="CartPole-v1", hidden_sizes=(256, 256), num_envs=32,
         rollout_length=64, num_minibatches=16, num_epochs=4, total_steps=10**9,
         eval_points=1,
     ),
-    "w3_breakout": presets.preset(
+    "w3_breakout": preset(
         "pqn", environment="Breakout-MinAtar", num_envs=128, rollout_length=32,
         num_minibatches=32, num_epochs=2, total_steps=10**9, eval_points=1,
     ),
-    # The settings of Rejax's own PQN.
-    "w3_rejax": presets.preset(
+    # The hyperparameters of Rejax's own PQN.
+    "w3_rejax": preset(
         "pqn", environment="CartPole-v1", hidden_sizes=(64, 64), num_envs=16,
         rollout_length=128, num_minibatches=16, num_epochs=5, total_steps=10**9,
         eval_points=1,
     ),
 }  # fmt: skip
-# Iterations of all seeds in a timed chunk; a second or so on two CPU cores.
+# Iterations of a timed chunk, summed over seeds; about a second on two CPU cores.
 CHUNK = {
     "w1_classic": 80_000, "w1_harm": 24_000, "w1_prioritized": 16_000, "w2": 2_400,
     "w3_cartpole": 16, "w3_breakout": 4, "w3_rejax": 160,
@@ -79,31 +76,31 @@ CHUNK = {
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """What to measure."""
+    """Command-line arguments."""
 
     workloads: tuple[str, ...] = tuple(WORKLOADS)
-    """Names."""
+    """Workloads to measure."""
     seeds: tuple[int, ...] = (1, 8, 32)
-    """Numbers of seeds."""
+    """Numbers of seeds to measure."""
     repeats: int = 5
-    """Timed chunks."""
+    """Number of timed chunks."""
     buffer_size: int = 0
-    """Transitions kept in place of the workload's, the buffer full when the time is
-    taken; 0 keeps the workload's and its warm-up."""
+    """Replay capacity in transitions, filled before timing starts; 0 keeps the
+    workload's capacity and warm-up."""
     iterations: int = 0
-    """Iterations of a timed chunk; 0 takes a second or so of two CPU cores."""
+    """Iterations of a timed chunk; 0 chooses about a second on two CPU cores."""
     seed_block: int = 0
     """Seeds vectorised together; 0 chooses."""
     cpu_cores: int = 0
-    """CPU cores to use; 0 takes all."""
+    """CPU cores to use; 0 uses all."""
     output: pathlib.Path | None = None
-    """File to append the JSON lines to."""
+    """File to which to append the JSON lines."""
     here: bool = False
-    """Measure in this process, and print the JSON line."""
+    """Measure the first pair in this process and print its JSON line."""
 
 
 def workload(name: str, seeds: int) -> Config:
-    """The configuration of a workload."""
+    """Configuration of a workload."""
     iterations = max(4, CHUNK[name] // seeds)
     return dataclasses.replace(
         WORKLOADS[name], num_seeds=seeds, chunk_iterations=iterations
@@ -111,18 +108,18 @@ def workload(name: str, seeds: int) -> Config:
 
 
 def population_of(config: Config, cores: int = 0) -> "Population":
-    """All seeds of a configuration, on all devices."""
+    """Population of all seeds of a configuration, on all devices."""
     from jaxq.envs import make
     from jaxq.training import blocks, memory, population
 
     env = make.from_config(config)
-    each = memory.need(presets.compose(config), env)
-    layout = blocks.layout(config, blocks.workers(cores), each.update)
+    need = memory.need(config, env)
+    layout = blocks.layout(config, blocks.workers(cores), need.update)
     return population.Population(config, env, layout)
 
 
 def steps_per_chunk(config: Config) -> int:
-    """Environment steps of all seeds in a chunk."""
+    """Environment steps per chunk, summed over seeds."""
     from jaxq.config import loop_lengths
 
     iterations = loop_lengths.loop_lengths(config).chunk_iterations
@@ -130,7 +127,7 @@ def steps_per_chunk(config: Config) -> int:
 
 
 def steps_per_iteration(config: Config) -> int:
-    """Environment steps of a seed in an iteration."""
+    """Environment steps per seed and iteration."""
     from jaxq.config import loop_lengths
 
     return loop_lengths.loop_lengths(config).rollout_length * config.num_envs
@@ -138,15 +135,32 @@ def steps_per_iteration(config: Config) -> int:
 
 def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
     """Time one workload in this process."""
-    began = time.monotonic()
+    start_time = time.monotonic()
     config = workload(name, seeds)
     options = flags.Options(compilation_cache=False, cpu_cores=arguments.cpu_cores)
     cli.set_up_jax(options, config)
-    from jaxq.config import loop_lengths
-    from jaxq.envs import make
-    from jaxq.runs import manifest
-    from jaxq.training import memory
+    from support import measurements
 
+    config = override(config, arguments)
+    members = population_of(config, arguments.cpu_cores)
+    setup_time = time.monotonic()
+    members.advance()
+    first_chunk_time = time.monotonic()
+    seconds = chunk_seconds(members, arguments.repeats)
+    return {
+        "workload": name,
+        "seeds": seeds,
+        "width": members.width,
+        "buffer_size": config.buffer_size,
+        **measurements.summarize(config, members, steps_per_chunk(config), seconds),
+        "seconds_to_start": setup_time - start_time,
+        "seconds_to_first_chunk": first_chunk_time - start_time,
+        "seconds_per_chunk": seconds,
+    }
+
+
+def override(config: Config, arguments: Arguments) -> Config:
+    """The configuration with the nonzero settings of the command line."""
     changes = {
         "seed_block": arguments.seed_block,
         "buffer_size": arguments.buffer_size,
@@ -154,130 +168,21 @@ def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
         "chunk_iterations": arguments.iterations,
     }
     changes = {field: value for field, value in changes.items() if value}
-    config = dataclasses.replace(config, **changes)  # type: ignore[arg-type]
-    lengths = loop_lengths.loop_lengths(config)
-    env = make.from_config(config)
-    need = memory.need(presets.compose(config), env)
-    everyone = population_of(config, arguments.cpu_cores)
-    started = time.monotonic()
-    everyone.advance()
-    first = time.monotonic()
+    return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
+
+
+def chunk_seconds(members: "Population", repeats: int) -> list[float]:
+    """Seconds of each of several chunks."""
     seconds = []
-    for _ in range(arguments.repeats):
-        before = time.monotonic()
-        everyone.advance()
-        seconds.append(time.monotonic() - before)
-    steps = steps_per_chunk(config)
-    updates = lengths.chunk_iterations * lengths.num_updates * seeds
-    used, width = everyone.devices, everyone.width
-    # Before the ceilings are measured, whose arrays are large.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    stats = used[0].memory_stats() or {}
-    floor = seeds * update_floor(config, env, used) / len(set(used))
-    middle = float(np.median(seconds))
-    return {
-        "workload": name,
-        "seeds": seeds,
-        "width": width,
-        "buffer_size": config.buffer_size,
-        "steps_per_second": steps / middle,
-        "steps_per_second_range": [steps / max(seconds), steps / min(seconds)],
-        "updates_per_second": updates / middle,
-        "share_of_floor": floor * updates / seeds / middle,
-        "seconds_to_start": started - began,
-        "seconds_to_first_chunk": first - began,
-        "seconds_per_chunk": seconds,
-        "bytes_per_transition": None
-        if config.rollout_length
-        else need.experience / (lengths.buffer_rows * config.num_envs),
-        "peak_host_bytes": 1024 * peak,
-        "peak_device_bytes": stats.get("peak_bytes_in_use"),
-        "manifest": manifest.manifest(env.spec.name, used, width),
-    }
-
-
-def update_floor(config: Config, env: Any, used: list[Any]) -> float:
-    """Seconds that one seed's update cannot go below on one device."""
-    import jax
-    import jax.numpy as jnp
-
-    from jaxq.agents import algorithms
-    from jaxq.training import memory
-
-    agent = algorithms.make(config, env.spec)
-    keys = jax.random.split(jax.random.key(0), 2)
-    state = jax.eval_shape(agent.init, keys[0], env.spec.example())
-    traced = jax.jit(agent.update).trace(keys[1], state, jnp.float32(0.1))
-    flops = product_flops(traced.jaxpr.jaxpr)
-    traffic = 7 * memory.size(state.learner.params)  # of Adam: reads 4, writes 3
-    with jax.default_device(used[0]):
-        seconds = flops / matrix_speed()
-        if used[0].platform == "cpu":  # its caches hold the parameters
-            return seconds
-        return max(seconds, traffic / copy_speed())
-
-
-def product_flops(jaxpr: Any) -> float:
-    """Floating-point operations of the matrix products of a program, loops unrolled."""
-    total = 0.0
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == "dot_general":
-            (contracted, _), _ = equation.params["dimension_numbers"]
-            shape = equation.invars[0].aval.shape
-            inner = np.prod([shape[axis] for axis in contracted])
-            total += 2.0 * inner * equation.outvars[0].aval.size
-        times = equation.params.get("length", 1)
-        inside = [product_flops(part) for part in _parts(equation)]
-        # Of the branches one is taken: those of a platform compute the same.
-        branches = equation.primitive.name == "cond"
-        total += times * (max(inside) if branches else sum(inside))
-    return total
-
-
-def _parts(equation: Any) -> list[Any]:
-    """The programs that an equation calls."""
-    parts = []
-    for value in equation.params.values():
-        for part in value if isinstance(value, tuple | list) else (value,):
-            part = getattr(part, "jaxpr", part)
-            if hasattr(part, "eqns"):
-                parts.append(part)
-    return parts
-
-
-def matrix_speed(size: int = 2_048) -> float:
-    """Floating-point operations a second of one device, in a large product."""
-    import jax
-    import jax.numpy as jnp
-
-    x = jnp.ones((size, size))
-    product = jax.jit(lambda x: x @ x)
-    return 2 * size**3 / best_time(lambda: product(x))
-
-
-def copy_speed(size: int = 2**26) -> float:
-    """Bytes a second of one device, read and written by a large addition."""
-    import jax
-    import jax.numpy as jnp
-
-    x = jnp.ones(size)
-    add = jax.jit(lambda x: x + 1)
-    return 2 * x.nbytes / best_time(lambda: add(x))
-
-
-def best_time(run: Any, repeats: int = 5) -> float:
-    """Shortest seconds of several runs, after one that compiles."""
-    run().block_until_ready()
-    times = []
     for _ in range(repeats):
-        before = time.monotonic()
-        run().block_until_ready()
-        times.append(time.monotonic() - before)
-    return min(times)
+        start_time = time.monotonic()
+        members.advance()
+        seconds.append(time.monotonic() - start_time)
+    return seconds
 
 
 def main() -> None:
-    """Measure every pair in a process of its own."""
+    """Measure every pair in a separate process and print the table."""
     arguments = tyro.cli(Arguments, description=__doc__)
     for name in arguments.workloads:
         check_name("workload", name, WORKLOADS)
@@ -292,20 +197,22 @@ def main() -> None:
     print("| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns))
     for name in arguments.workloads:
         for seeds in arguments.seeds:
-            print(row(measure_apart(name, seeds, arguments)), flush=True)
+            print(row(measure_in_subprocess(name, seeds, arguments)), flush=True)
 
 
-def measure_apart(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
-    """Measure one pair in a process of its own, and keep the line."""
-    words = [
+def measure_in_subprocess(
+    name: str, seeds: int, arguments: Arguments
+) -> dict[str, Any]:
+    """Measure one pair in a separate process and append its line to the output file."""
+    options = [
         "--here", "--workloads", name, "--seeds", seeds,
         "--repeats", arguments.repeats, "--buffer-size", arguments.buffer_size,
         "--iterations", arguments.iterations,
         "--seed-block", arguments.seed_block, "--cpu-cores", arguments.cpu_cores,
     ]  # fmt: skip
-    command = [sys.executable, __file__, *map(str, words)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    line = done.stdout.strip().splitlines()[-1]
+    command = [sys.executable, __file__, *map(str, options)]
+    process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    line = process.stdout.strip().splitlines()[-1]
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         with arguments.output.open("a") as file:
@@ -314,13 +221,13 @@ def measure_apart(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]
 
 
 def spread(line: dict[str, Any]) -> str:
-    """The range of the rates, as a share of their median."""
+    """Range of the rates relative to their median, in percent."""
     low, high = line["steps_per_second_range"]
     return f"{(high - low) / line['steps_per_second']:.0%}"
 
 
 def row(line: dict[str, Any]) -> str:
-    """A line of the table."""
+    """Row of the printed table."""
     transition = line["bytes_per_transition"]
     cells = (
         line["workload"],

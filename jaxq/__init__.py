@@ -10,12 +10,11 @@ it is first used.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from jaxq.config.config import Config
+from jaxq.config.config import Config, preset
 from jaxq.config.fields import ConfigError
 
 if TYPE_CHECKING:
     from jaxq.agents.algorithms import register as register
-    from jaxq.config.presets import preset as preset
     from jaxq.envs.adapter import adapt as adapt
     from jaxq.runs.run import Result as Result
     from jaxq.runs.run import run as run
@@ -25,11 +24,10 @@ __version__ = "0.1.0"
 _LAZY = {
     "Result": "jaxq.runs.run",
     "adapt": "jaxq.envs.adapter",
-    "preset": "jaxq.config.presets",
     "register": "jaxq.agents.algorithms",
     "run": "jaxq.runs.run",
 }
-__all__ = ["Config", "ConfigError", *_LAZY]
+__all__ = ["Config", "ConfigError", "preset", *_LAZY]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Shared settings: two CPU devices, a compilation cache, and jax's own checks on."""
+"""Shared setup: two CPU devices, a compilation cache, and jax's own checks."""
 
 import os
 import pathlib
@@ -20,7 +20,7 @@ jax.config.update("jax_enable_compilation_cache", True)
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
-    """One cache for the whole session, whatever the number of processes."""
+    """One compilation cache for the session, shared by all worker processes."""
     root = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         root = root.parent
@@ -34,10 +34,10 @@ _tests_done = 0
 
 @pytest.fixture(autouse=True)
 def few_executables():
-    """Let compiled programs go now and then.
+    """Release compiled programs from time to time.
 
-    Each maps memory of its own, and a process that holds hundreds of them meets the
-    system's limit on mappings and is aborted in the compiler.
+    Every program adds memory mappings, and a process with hundreds of programs reaches
+    the system's limit on mappings and aborts in the compiler.
     """
     global _tests_done
     yield
@@ -48,7 +48,7 @@ def few_executables():
 
 @pytest.fixture
 def strict():
-    """No implicit promotion of dtypes, and no key consumed twice."""
+    """Disallow implicit dtype promotion and the reuse of keys."""
     with jax.numpy_dtype_promotion("strict"), jax.debug_key_reuse(True):
         yield
 
@@ -60,12 +60,12 @@ def rng():
 
 def same(left, right):
     """Whether two pytrees are equal bit for bit."""
-    leaves, others = jax.tree.leaves(left), jax.tree.leaves(right)
-    assert len(leaves) == len(others)
+    left_leaves, right_leaves = jax.tree.leaves(left), jax.tree.leaves(right)
+    assert len(left_leaves) == len(right_leaves)
     return all(
         np.asarray(a).dtype == np.asarray(b).dtype
         and np.asarray(a).tobytes() == np.asarray(b).tobytes()
-        for a, b in zip(leaves, others, strict=True)
+        for a, b in zip(left_leaves, right_leaves, strict=True)
     )
 
 
@@ -74,14 +74,14 @@ def key(seed=0):
 
 
 def equations(jaxpr):
-    """Every equation of a jaxpr and of what it calls."""
+    """All equations of a jaxpr and of the jaxprs inside it."""
     for equation in jaxpr.eqns:
         yield equation
         for value in equation.params.values():
-            for part in value if isinstance(value, tuple | list) else (value,):
-                part = getattr(part, "jaxpr", part)
-                if hasattr(part, "eqns"):
-                    yield from equations(part)
+            for item in value if isinstance(value, tuple | list) else (value,):
+                inner = getattr(item, "jaxpr", item)
+                if hasattr(inner, "eqns"):
+                    yield from equations(inner)
 
 
-assert jnp  # imported so that a broken installation fails here, once
+assert jnp  # imported here so that a broken installation fails once

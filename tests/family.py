@@ -1,4 +1,4 @@
-"""Small configurations of every algorithm, and what it takes to train them."""
+"""A small configuration for every algorithm, and helpers to train it."""
 
 import dataclasses
 import functools
@@ -10,12 +10,12 @@ from mdps import ConstantReward, Corridor, Gauntlet
 
 from jaxq import types
 from jaxq.agents import algorithms
-from jaxq.config import loop_lengths, presets
+from jaxq.config import algorithm_table, loop_lengths
 from jaxq.config.config import Config
 from jaxq.envs import adapter, gymnax_facts
 from jaxq.training import compiled
 
-# The loop on CartPole, for a second or so.
+# A run on CartPole that takes about a second.
 TINY = Config(
     environment="CartPole-v1",
     num_seeds=4,
@@ -34,7 +34,7 @@ TINY = Config(
     eval_episodes=3,
     chunk_iterations=125,
 )
-# Random behaviour throughout: every action of every state is learned.
+# The behaviour is always random, so that all actions of all states are learned.
 DEEP = Config(
     num_seeds=1,
     seed_block=1,
@@ -88,16 +88,17 @@ CHANGES = {
 
 
 def config(name, **changes):
+    """Small configuration of an algorithm, with its components filled in."""
     base = TABLE if name in TABULAR else DEEP
     fields = CHANGES.get(name, {}) | {"algorithm": name} | changes
-    return presets.compose(dataclasses.replace(base, **fields))
+    return dataclasses.replace(base, **fields)
 
 
-TABULAR = tuple(algorithm.__name__ for algorithm in algorithms.TABULAR)
+TABULAR = tuple(algorithm_table.TABULAR)
 NAMES = tuple(algorithms.ALGORITHMS)
-# Their targets are not those of the greedy policy when the behaviour is random.
-OF_BEHAVIOUR = ("sarsa", "expected_sarsa", "n_step_q", "n_step_dqn", "rainbow")
-OF_BEHAVIOUR += ("watkins_q_lambda", "peng_q_lambda", "pqn", "pqn_rnn")
+# With random behaviour, their targets are not those of the greedy policy.
+BEHAVIOUR_TARGETS = ("sarsa", "expected_sarsa", "n_step_q", "n_step_dqn", "rainbow")
+BEHAVIOUR_TARGETS += ("watkins_q_lambda", "peng_q_lambda", "pqn", "pqn_rnn")
 ROLLOUTS = ("watkins_q_lambda", "peng_q_lambda", "pqn", "pqn_rnn")
 
 
@@ -119,7 +120,7 @@ def constant():
 
 
 class Trained:
-    """Some seeds of a configuration, trained without evaluation."""
+    """Seeds of a configuration that are trained without evaluation."""
 
     def __init__(self, config, env, seeds=(0,)):
         self.config, self.env = config, env
@@ -128,7 +129,7 @@ class Trained:
         self.state = compiled.start(self.traced, self.keys, env=env)
 
     def chunk(self, state):
-        # Donated: hand over a copy.
+        # The state is donated, so pass a copy.
         state = jax.tree.map(jnp.array, state)
         return compiled.chunk(self.traced, self.keys, state, env=self.env)
 
@@ -139,7 +140,7 @@ class Trained:
         return self
 
     def q_values(self, observations, seed=0):
-        """Values of the last of some observations, from the start of an episode."""
+        """Values of the last observation, after the earlier ones of its episode."""
         agent = algorithms.make(self.config, self.env.spec)
         state = lane(self.state, seed).agent
         memory = agent.initial_memory(jax.random.key(0))
@@ -151,10 +152,10 @@ class Trained:
 
 
 def lane(state, i):
-    """One seed of a state."""
+    """State of one seed."""
     axes = types.seed_axes(state)
     return jax.tree.map(
-        lambda axis, part: part if axis is None else jax.tree.map(lambda x: x[i], part),
+        lambda axis, tree: tree if axis is None else jax.tree.map(lambda x: x[i], tree),
         axes,
         state,
         is_leaf=lambda axis: axis is None,

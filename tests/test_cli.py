@@ -47,7 +47,8 @@ def test_programs_are_kept_and_a_chunk_is_traced(tmp_path):
 )
 def test_where_programs_are_kept(words, changes, directory, tmp_path):
     code = (
-        f"from jaxq import cli; from jaxq.config import flags; cli.set_up_jax(flags.{words}); import jax; "
+        f"from jaxq import cli; from jaxq.config import flags; cli.set_up_jax(flags.{words})"
+        "; import jax; "
         "print(jax.config.jax_compilation_cache_dir)"
     )
     done = subprocess.run(

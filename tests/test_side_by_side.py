@@ -1,4 +1,4 @@
-"""The runner that alternates two programs, with a peer that only counts."""
+"""The runner that alternates two programs, tested with a dummy peer."""
 
 import pathlib
 import sys
@@ -10,10 +10,11 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "experiments"))
 import side_by_side
+from support import update_floor
 
 PEER = """
 import json, sys
-print("a warning of a library's")
+print("a warning from a library")
 print(json.dumps({"versions": {"peer": "1"}}), flush=True)
 print("{}", flush=True)
 for i, _ in enumerate(sys.stdin):
@@ -21,20 +22,20 @@ for i, _ in enumerate(sys.stdin):
 """
 
 
-def test_a_worker_answers_chunk_by_chunk_until_it_is_closed():
+def test_a_worker_replies_once_per_chunk_until_it_is_closed():
     worker = side_by_side.Worker("peer", [sys.executable, "-c", PEER])
     assert worker.seconds_to_first_chunk > 0
-    assert worker.about == {"versions": {"peer": "1"}}
+    assert worker.manifest == {"versions": {"peer": "1"}}
     assert [worker.rate() for _ in range(3)] == [50.0, 100.0, 150.0]
     worker.close()
 
 
-def test_a_worker_that_ends_early_is_named():
+def test_the_error_names_a_worker_that_ends_early():
     with pytest.raises(SystemExit, match="peer ended"):
         side_by_side.Worker("peer", [sys.executable, "-c", "print('no module')"])
 
 
-def test_the_row_gives_medians_and_their_ratio():
+def test_a_row_has_the_medians_and_their_ratio():
     line = {
         "workload": "w1_harm",
         "seeds": 8,
@@ -49,13 +50,13 @@ def test_the_row_gives_medians_and_their_ratio():
     )
 
 
-def test_the_floor_counts_matrix_products_and_nothing_else():
+def test_only_matrix_products_count_towards_the_floor():
     def program(x, w):
         x = jax.lax.scan(lambda x, _: (jnp.tanh(x @ w), None), x, None, length=3)[0]
         return jax.vmap(lambda row: jnp.sum(row * row + 1.0))(x @ w.T)
 
     jaxpr = jax.jit(program).trace(jnp.ones((5, 7)), jnp.ones((7, 7))).jaxpr.jaxpr
-    count = side_by_side.throughput.product_flops(jaxpr)
+    count = update_floor.product_flops(jaxpr)
     assert count == (3 + 1) * 2 * 5 * 7 * 7
 
     def on_any_platform(x):
@@ -64,8 +65,8 @@ def test_the_floor_counts_matrix_products_and_nothing_else():
         )
 
     jaxpr = jax.make_jaxpr(on_any_platform)(jnp.ones((5, 7))).jaxpr
-    assert side_by_side.throughput.product_flops(jaxpr) == 2 * 5 * 5 * 7
+    assert update_floor.product_flops(jaxpr) == 2 * 5 * 5 * 7
 
 
-def test_every_workload_of_the_peer_is_one_of_ours():
+def test_jaxq_has_every_workload_of_the_peer():
     assert set(side_by_side.PEER_CHUNK) <= set(side_by_side.throughput.WORKLOADS)

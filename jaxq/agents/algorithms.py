@@ -1,55 +1,134 @@
-"""The algorithms by name, as compositions of a network, a head, a loss and a store.
+"""The algorithms: functions from a configuration and an environment to an agent.
 
-Each is a function of a configuration and of what the environment looks like. Its parts
-are listed in `jaxq.config.presets`, and every part can be added to every other
-algorithm by its field of the configuration; incompatible parts are refused.
+The table of algorithms, `jaxq.config.algorithm_table`, lists the components, the paper
+and the settings of each, and names the function here that composes it. There are only
+as many functions as there are ways to compose: most algorithms are `dqn` with other
+components.
 """
 
 from collections.abc import Callable
 
-from jaxq.agents import deep, tabular
+from jaxq.agents import factory, replay_agent, rollout_agent
+from jaxq.config import algorithm_table, compatibility
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
-from jaxq.config.presets import compose
-from jaxq.types import Agent, EnvSpec
+from jaxq.networks import ensemble
+from jaxq.replay import dyna, stores
+from jaxq.rl import losses, recurrent_losses
+from jaxq.types import Agent, EnvSpec, LossFunction, Network
 
 Algorithm = Callable[[Config, EnvSpec], Agent]
 
-TABULAR: tuple[Algorithm, ...] = (
-    tabular.tabular_q,
-    tabular.n_step_q,
-    tabular.sarsa,
-    tabular.expected_sarsa,
-    tabular.double_q_learning,
-    tabular.watkins_q_lambda,
-    tabular.peng_q_lambda,
-    tabular.dyna_q,
-)
-DEEP: tuple[Algorithm, ...] = (
-    deep.dqn,
-    deep.double_dqn,
-    deep.dueling_dqn,
-    deep.n_step_dqn,
-    deep.prioritized_dqn,
-    deep.c51,
-    deep.hl_gauss_dqn,
-    deep.two_hot_dqn,
-    deep.qr_dqn,
-    deep.iqn,
-    deep.fqf,
-    deep.munchausen_dqn,
-    deep.munchausen_qr_dqn,
-    deep.munchausen_iqn,
-    deep.noisy_dqn,
-    deep.rainbow,
-    deep.dqn_reg,
-    deep.bootstrapped_dqn,
-    deep.r2d2,
-    deep.pqn,
-    deep.pqn_rnn,
-)
+
+def dqn(config: Config, spec: EnvSpec) -> Agent:
+    """Deep Q-learning: a network, a target network, and replay.
+
+    With a table in the network's place it is tabular Q-learning.
+    """
+    networks = factory.make_networks(config, spec)
+    loss = make_loss(config, networks)
+    store = make_store(config, spec)
+    return replay_agent.replay_agent(
+        networks.online, networks.policy, loss, store, config
+    )
+
+
+def q_lambda(config: Config, spec: EnvSpec) -> Agent:
+    """Q(lambda) on fresh rollouts, without replay or target network: PQN."""
+    networks = factory.make_networks(config, spec)
+    loss = make_regression_loss(config, networks.online)
+    return rollout_agent.rollout_agent(networks.online, networks.policy, loss, config)
+
+
+def double_q_learning(config: Config, spec: EnvSpec) -> Agent:
+    """Double Q-learning: two tables, each evaluated by the other."""
+    network = factory.make_double_table(config, spec)
+    loss = make_double_q_loss(config, network)
+    store = make_store(config, spec)
+    return replay_agent.replay_agent(network, network, loss, store, config)
+
+
+def dyna_q(config: Config, spec: EnvSpec) -> Agent:
+    """Dyna-Q: learns from each step, and from steps recalled by a model."""
+    network = factory.make_networks(config, spec).online
+    loss = add_penalty(losses.td_loss(network, config.double_q), config)
+    store = dyna.dyna_store(config, spec)
+    return replay_agent.replay_agent(network, network, loss, store, config)
+
+
+def make_loss(config: Config, networks: factory.Networks) -> LossFunction:
+    """The temporal-difference loss that a configuration asks for."""
+    return add_penalty(_td_loss(config, networks), config)
+
+
+def _td_loss(config: Config, networks: factory.Networks) -> LossFunction:
+    if config.recurrent != "none":
+        return recurrent_losses.td_loss(
+            networks.online,
+            config.burn_in,
+            config.n_step,
+            config.discount,
+            config.double_q,
+            config.sequence_max_weight,
+        )
+    if config.ensemble_size > 1:
+        return ensemble.ensemble_loss(networks.online, factory.make_head(config))
+    if config.munchausen:
+        return losses.munchausen_loss(
+            networks.online,
+            config.munchausen_alpha,
+            config.entropy_temperature,
+            config.munchausen_clip,
+            target=networks.evaluator,
+            policy=networks.selector,
+        )
+    return losses.td_loss(
+        networks.online,
+        config.double_q,
+        target=networks.evaluator,
+        policy=networks.selector,
+        next_policy=losses.BOOTSTRAP_POLICIES[config.next_value],
+    )
+
+
+def make_regression_loss(config: Config, network: Network) -> LossFunction:
+    """The loss of an estimate against the returns of a rollout."""
+    recurrent = config.recurrent != "none"
+    regression = recurrent_losses if recurrent else losses
+    return add_penalty(regression.regression_loss(network), config)
+
+
+def make_double_q_loss(config: Config, network: Network) -> LossFunction:
+    """The loss of Double Q-learning's two tables."""
+    return add_penalty(ensemble.double_q_loss(network), config)
+
+
+def add_penalty(loss: LossFunction, config: Config) -> LossFunction:
+    """The loss, with DQN-Reg's penalty if the configuration gives it a weight."""
+    if config.q_penalty is None:
+        return loss
+    return losses.penalised(loss, config.q_penalty)
+
+
+def make_store(config: Config, spec: EnvSpec) -> stores.Store:
+    """The store from which an agent learns by temporal differences."""
+    if compatibility.REPLAY.holds(config):
+        kind = stores.proportional if config.prioritized else stores.uniform
+    elif compatibility.SARSA.holds(config):
+        kind = stores.sarsa_queue
+    else:
+        kind = stores.current_rollout
+    return kind(config, spec)
+
+
+AGENTS: dict[str, Algorithm] = {
+    "dqn": dqn,
+    "q_lambda": q_lambda,
+    "double_q_learning": double_q_learning,
+    "dyna_q": dyna_q,
+}
 ALGORITHMS: dict[str, Algorithm] = {
-    algorithm.__name__: algorithm for algorithm in TABULAR + DEEP
+    name: AGENTS[row.agent] for name, row in algorithm_table.ALGORITHMS.items()
 }
 
 
@@ -61,11 +140,11 @@ def register(algorithm: Algorithm) -> Algorithm:
     """
     name = algorithm.__name__
     if name in ALGORITHMS:
-        raise ConfigError(f"algorithm {name!r} is registered already; rename yours.")
+        raise ConfigError(f"algorithm {name!r} is already registered; rename yours.")
     ALGORITHMS[name] = algorithm
     return algorithm
 
 
 def make(config: Config, spec: EnvSpec) -> Agent:
     """The agent that `config.algorithm` names."""
-    return ALGORITHMS[config.algorithm](compose(config), spec)
+    return ALGORITHMS[config.algorithm](config, spec)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from jaxq.config import presets
 from jaxq.config.config import Config
 from jaxq.rl import exploration
 from jaxq.types import Array
@@ -32,7 +31,6 @@ def step_size(config: Config, updates: Array) -> Array:
 
 def epsilon_schedule(config: Config) -> Schedule:
     """The configured schedule of the probability of a random action."""
-    config = presets.compose(config)
     if config.epsilon_schedule == "none":
         return lambda steps, episodes: jnp.zeros(())
     if config.epsilon_schedule == "ladder":

@@ -1,13 +1,14 @@
-"""The fields of the parts that algorithms are composed of.
+"""Fields of the components that algorithms are composed of, in groups.
 
-Every part can be switched on by hand, for instance `--algorithm dqn --head quantile
---prioritized`; the algorithms named in `jaxq.config.presets` switch on their own.
+Each component can be switched on by hand, for instance `--algorithm dqn --head quantile
+--prioritized`; a named algorithm switches on its own (`jaxq.config.algorithm_table`).
 """
 
 import dataclasses
 from typing import Annotated, Literal
 
 from jaxq.config.fields import (
+    MAX_INT32,
     TRACED,
     Count,
     Positive,
@@ -19,11 +20,10 @@ Value = Annotated[float, Range(-1e9, 1e9), TRACED]
 NotNegative = Annotated[float, Range(0), TRACED]
 
 
-@dataclasses.dataclass(frozen=True)
-class Components:
-    """What distinguishes one algorithm from another."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReturnRepresentation:
+    """How the network represents a return."""
 
-    # -- what the network says of a return ---------------------------------------------
     head: Literal[
         "scalar",
         "categorical",
@@ -43,7 +43,7 @@ class Components:
     v_max: Value = 10.0
     """categorical, hl_gauss, two_hot: largest return."""
     hl_gauss_sigma: Positive = 0.75
-    """hl_gauss: standard deviation of the target, in widths of a bin."""
+    """hl_gauss: standard deviation of the target, in bin widths."""
     num_quantiles: Count = 200
     """quantile, fully_parameterized: fractions."""
     quantile_samples: Count = 64
@@ -62,10 +62,25 @@ class Components:
     """scalar, quantile: estimate h(return), h(x) = sign(x) (sqrt(|x| + 1) - 1) + x/1000
     (R2D2)."""
 
-    # -- the target --------------------------------------------------------------------
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Target:
+    """The target of the estimate."""
+
+    discount: Probability = 0.99
+    """Discount factor gamma, per environment step."""
+    n_step: Annotated[int, Range(1, 100)] = 1
+    """Rewards summed before bootstrapping."""
     next_value: Literal["max", "sarsa", "expected_sarsa"] = "max"
-    """Value of a successor: of its best action, of the action that was taken there, or
-    of the epsilon-greedy policy."""
+    """Value of a successor: of its best action, of the action taken there, or of the
+    epsilon-greedy policy."""
+    double_q: bool = False
+    """Select the next action with the online parameters (Double DQN)."""
+    target_period: Annotated[int, Range(1, MAX_INT32), TRACED] = 50
+    """Gradient steps between refreshes of the target parameters."""
+    target_tau: Annotated[float, Range(0, 1, open_low=True), TRACED] = 1.0
+    """Weight of the online parameters in a refresh; 1 copies, less is Polyak
+    averaging."""
     munchausen: bool = False
     """Add the scaled log-policy to the reward, and bootstrap softly."""
     munchausen_alpha: Probability = 0.9
@@ -73,28 +88,50 @@ class Components:
     entropy_temperature: Positive = 0.03
     """munchausen: temperature of the policy, in units of the return."""
     munchausen_clip: Annotated[float, Range(-1e9, 0), TRACED] = -1.0
-    """munchausen: smallest temperature times log-policy that is added."""
+    """munchausen: lower bound on temperature times log-policy."""
     q_penalty: NotNegative | None = None
     """Weight of the estimate itself, added to the squared TD error (DQN-Reg: 0.1);
     None adds nothing."""
 
-    # -- the network -------------------------------------------------------------------
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NetworkLayers:
+    """The network, or the table."""
+
+    network: Literal["auto", "mlp", "minatar", "table"] = "auto"
+    """Torso; auto takes minatar for 10 x 10 grids of channels and mlp otherwise."""
+    hidden_sizes: tuple[Count, ...] = (120, 84)
+    """mlp: widths of the hidden layers."""
+    channels: Count = 16
+    """minatar: 3 x 3 filters of the convolution."""
+    dense_size: Count = 128
+    """minatar: width of the dense layer."""
+    weight_init: Literal["torch", "lecun", "orthogonal"] = "torch"
+    """torch: weights and biases uniform within 1/sqrt(fan_in); lecun: normal weights,
+    zero biases; orthogonal: scaled by sqrt(2), and the last layer by output_scale, zero
+    biases."""
+    output_scale: Positive = 2.0**0.5
+    """orthogonal: scale of the last layer."""
+    activation: Literal["relu", "tanh"] = "relu"
+    """Activation of every hidden layer."""
+    initial_value: Annotated[float, Range(-1e9, 1e9), TRACED] = 0.0
+    """table: initial value of every entry; optimistic above the best return."""
     dueling: bool = False
     """Separate streams for the value of a state and the advantages of its actions."""
     stream_sizes: tuple[Count, ...] = ()
     """Widths of the hidden layers of each output stream, after the torso."""
     noisy: bool = False
-    """Factorised Gaussian noise on the weights of every dense layer; to act greedily
-    besides, set epsilon_schedule to none."""
+    """Factorised Gaussian noise on the weights of every dense layer; to act greedily as
+    well, set epsilon_schedule to none."""
     noisy_sigma: Positive = 0.5
     """noisy: initial standard deviation, times sqrt(fan_in)."""
     normalization: Literal["none", "layer", "batch"] = "none"
     """Normalise the inputs of every hidden activation."""
     ensemble_size: Count = 1
     """Networks that learn side by side; more than one acts by Thompson sampling, one
-    network an episode (Bootstrapped DQN)."""
+    network per episode (Bootstrapped DQN)."""
     prior_scale: NotNegative = 3.0
-    """ensemble: weight of the fixed random network that is added to each."""
+    """ensemble: weight of the fixed random network added to each."""
     mask_probability: Annotated[float, Range(0, 1, open_low=True), TRACED] = 1.0
     """ensemble: probability that a network learns from a transition."""
     recurrent: Literal["none", "lstm", "gru"] = "none"
@@ -102,13 +139,17 @@ class Components:
     memory_size: Count = 64
     """recurrent: width of the cell."""
 
-    # -- replay ------------------------------------------------------------------------
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How replayed experience is drawn."""
+
     prioritized: bool = False
     """Draw transitions in proportion to a power of their last priority."""
     priority_exponent: Probability = 0.6
     """prioritized: the power (omega, or alpha)."""
     importance_exponent: Probability = 0.4
-    """prioritized: exponent of the importance weights at the start (beta)."""
+    """prioritized: initial exponent of the importance weights (beta)."""
     importance_updates: Positive = 1e6
     """prioritized: gradient steps over which that exponent rises to 1."""
     priority_epsilon: Positive = 1e-6
@@ -121,15 +162,22 @@ class Components:
     """recurrent, prioritized: weight of a sequence's largest priority against their
     mean (eta)."""
 
-    # -- learning from rollouts, without replay ----------------------------------------
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rollouts:
+    """Learning from rollouts, without replay."""
+
     rollout_length: Annotated[int, Range(0, 1_000_000)] = 0
-    """Steps of every environment between rounds of learning from just these steps; 0
+    """Steps of every environment between rounds of learning from only these steps; 0
     learns from replay, with update_steps and num_updates."""
     num_epochs: Count = 1
     """rollouts: times every step is learned from."""
     num_minibatches: Count = 1
-    """rollouts: gradient steps in an epoch, each on its share of the steps."""
+    """rollouts: gradient steps per epoch, each on its share of the steps."""
     trace_decay: Probability = 0.65
-    """Lambda of Q(lambda)."""
+    """Q(lambda): lambda."""
     trace_cut: bool = False
-    """Q(lambda): end the trace before an action that is not greedy (Watkins)."""
+    """Q(lambda): end the trace before a non-greedy action (Watkins)."""
+
+
+GROUPS = (ReturnRepresentation, Target, NetworkLayers, Sampling, Rollouts)

@@ -1,4 +1,4 @@
-"""Flags of the experiments, from the configuration and from what a script adds.
+"""Flags of the experiments, from the configuration and a script's own options.
 
 Nothing here imports jax, so that `--help` and a misspelt flag are answered at once.
 """
@@ -12,18 +12,13 @@ from typing import Any, Literal, TypeVar
 
 import tyro
 
-from jaxq.config import presets as config_presets
-from jaxq.config.config import (
-    Config,
-    ConfigError,
-    from_json,
-)
+from jaxq.config.config import Config, ConfigError, Fields, changed, from_json
 from jaxq.config.fields import check_name
 
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """Where to compute, without effect on any number."""
+    """Where to compute, and where to write; without effect on any number."""
 
     deterministic: bool = False
     """On a GPU, use only operations that give the same bits every time; slower."""
@@ -33,15 +28,15 @@ class Machine:
     """CPU cores to use; 0 takes all of them, or one if a small network has one seed."""
     compilation_cache: bool = True
     """Keep compiled programs in the user's cache directory, so that the next start is
-    quicker; JAX_COMPILATION_CACHE_DIR sets another directory."""
+    faster; JAX_COMPILATION_CACHE_DIR sets another directory."""
     progress: bool = True
     """Print progress."""
     plot: bool = True
-    """Draw what was measured."""
+    """Draw the learning curve."""
     output: pathlib.Path = pathlib.Path("results/runs")
-    """Directory of results; a run makes its own below it."""
+    """Directory of results; every run makes its own below it."""
     force_resume: bool = False
-    """Go on although versions or devices differ."""
+    """Resume although versions or devices differ."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,13 +44,13 @@ class Options(Machine):
     """Where and how, without effect on any number."""
 
     resume: pathlib.Path | None = None
-    """Directory of a run to go on with, whatever stopped it: to the same bits as if it
-    had not been stopped. Its configuration is taken; only --total-steps may be more."""
+    """Directory of a run to resume, however it was stopped, to the same bits as if it
+    had not been. Its own configuration is used; only --total-steps may be larger."""
     checkpoint_seconds: float = 60.0
-    """Seconds between checkpoints, which take a twentieth of the time at most; one is
-    kept at the end, too."""
+    """Seconds between checkpoints, which take at most a twentieth of the time; one is
+    always written at the end."""
     checkpoint: bool = True
-    """Keep checkpoints to go on from."""
+    """Keep checkpoints to resume from."""
     profile: pathlib.Path | None = None
     """Write a trace of one chunk of training, for Perfetto or XProf, to this
     directory."""
@@ -72,6 +67,9 @@ def parse(
 ) -> tuple[Config, _Options]:
     """Read flags; the defaults are those of `--preset NAME`, or of the first preset.
 
+    `--algorithm NAME` fills in the components of that algorithm, so that `--help` shows
+    them; a flag always wins.
+
     Args:
         presets: name -> configuration.
         description: shown by `--help`.
@@ -82,42 +80,48 @@ def parse(
     base, directory = presets[name], _value(args, "--resume")
     if directory is not None:
         base = read_config(pathlib.Path(directory))
+    algorithm = _value(args, "--algorithm")
+    if algorithm is not None:
+        base = dataclasses.replace(base, algorithm=algorithm)
     text = (
         f"{description.strip()}\n\n--preset NAME sets the defaults shown below: "
         f"{', '.join(presets)}. Shown: {name}."
     )
     flat = tyro.conf.OmitArgPrefixes
     command = dataclasses.make_dataclass(
-        "Command", [("config", flat[Config]), ("options", flat[type(options)])]
+        "Command", [("config", flat[Fields]), ("options", flat[type(options)])]
     )
-    default = command(base, options)
-    read: Any = tyro.cli(command, default=default, args=args, description=text)
-    config_presets.compose_given(read.config, _given(args))
-    return read.config, read.options
+    default = command(Fields(**dataclasses.asdict(base)), options)
+    parsed: Any = tyro.cli(command, default=default, args=args, description=text)
+    flags = {name: getattr(parsed.config, name) for name in _fields_of(args)}
+    return dataclasses.replace(base, **flags), parsed.options
 
 
-def _given(args: list[str]) -> list[str]:
-    """Names of the configuration's fields that flags among words set."""
-    words = [word[2:].partition("=")[0].replace("-", "_") for word in args]
-    flags = [word for word, text in zip(words, args, strict=True) if text[:2] == "--"]
-    names = {name for word in flags for name in (word, word.removeprefix("no_"))}
+def _fields_of(args: list[str]) -> list[str]:
+    """Names of the configuration's fields that are set by flags."""
+    words = [word.partition("=")[0] for word in args if word.startswith("--")]
+    names = {word[2:].replace("-", "_") for word in words}
+    names |= {name.removeprefix("no_") for name in names}
     return [field.name for field in dataclasses.fields(Config) if field.name in names]
 
 
 def flags(config: Config) -> list[str]:
-    """The words that make a configuration from the default one."""
+    """Words of the command line that make a configuration, for any preset of defaults.
+
+    The fields that an algorithm fills in by itself are left out.
+    """
+    base = Config(algorithm=config.algorithm)
     words: list[str] = []
-    for field in dataclasses.fields(Config):
-        value, flag = getattr(config, field.name), field.name.replace("_", "-")
-        if value == field.default:
-            continue
+    for name in changed(config, base):
+        value, flag = getattr(config, name), name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
         elif isinstance(value, tuple):
             words += [f"--{flag}", *map(str, value)]
         else:
             words += [f"--{flag}", str(value)]
-    return words
+    named = base.algorithm != Config().algorithm
+    return (["--algorithm", config.algorithm] if named else []) + words
 
 
 def _take_preset(
@@ -138,7 +142,7 @@ def _take_preset(
 
 
 def _value(args: list[str], flag: str) -> str | None:
-    """The value of a flag among words, if it is there."""
+    """The value of a flag, or None if it is not given."""
     for word, following in itertools.zip_longest(args, args[1:]):
         if word == flag:
             return following
@@ -154,7 +158,7 @@ def read_config(directory: pathlib.Path) -> Config:
         fields = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"resume = {str(directory)!r} is no directory of a run: config.json cannot "
-            f"be read ({error})."
+            f"resume = {str(directory)!r} is not the directory of a run: config.json "
+            f"cannot be read ({error})."
         ) from error
     return from_json(fields)

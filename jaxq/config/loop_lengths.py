@@ -1,25 +1,34 @@
-"""The loop lengths of a run, exact integers for any number of environments."""
+"""Lengths of the loops of a run: exact integers for any number of environments."""
 
 from fractions import Fraction
 from typing import NamedTuple
 
-from jaxq.config import presets
 from jaxq.config.config import Config
 
 
 class LoopLengths(NamedTuple):
-    """The loop lengths that follow from a configuration; see `plan`."""
+    """Lengths that follow from a configuration; see `loop_lengths`."""
 
-    rollout_length: int  # steps of every environment in an iteration (T)
-    num_updates: int  # gradient steps in an iteration (U)
+    rollout_length: int  # steps of every environment per iteration (T)
+    num_updates: int  # gradient steps per iteration (U)
     buffer_rows: int  # steps of every environment kept for replay
     warmup_rollouts: int  # rollouts with random actions
-    chunk_iterations: int  # iterations in one compiled call
+    chunk_iterations: int  # iterations per compiled call
     point_chunks: int  # compiled calls between points of the curve
     num_points: int  # points of the curve
     warmup_steps: int  # environment steps of the warm-up
     point_steps: int  # environment steps between points of the curve
     total_steps: int  # environment steps of the whole run
+
+    @property
+    def point_iterations(self) -> int:
+        """Iterations between points of the curve."""
+        return self.chunk_iterations * self.point_chunks
+
+    @property
+    def iterations(self) -> int:
+        """Iterations of the whole run, after the warm-up."""
+        return self.num_points * self.point_iterations
 
 
 def window(config: Config) -> int:
@@ -30,33 +39,26 @@ def window(config: Config) -> int:
 
 
 def loop_lengths(config: Config) -> LoopLengths:
-    """Exact integer loop lengths, for any number of environments.
+    """Loop lengths, for any number of environments.
 
-    With replay, E environments, T steps and then U updates an iteration, U / (T E) must
-    equal num_updates / update_steps; T and U are the smallest such numbers. Without
-    replay, T is rollout_length and U is num_epochs num_minibatches.
+    With replay, each iteration is T steps of E environments and then U updates, where
+    U / (T E) must equal num_updates / update_steps; T and U are the smallest such
+    integers. Without replay, T is rollout_length and U is num_epochs num_minibatches.
     """
-    config = presets.compose(config)
-    if config.rollout_length:
-        length = config.rollout_length
-        num_updates = config.num_epochs * config.num_minibatches
-    else:
-        ratio = Fraction(config.num_envs * config.num_updates, config.update_steps)
-        num_updates, length = ratio.numerator, ratio.denominator
+    length, num_updates = _iteration(config)
     iteration_steps = length * config.num_envs
-    wanted = max(config.warmup_steps, (window(config) + 1) * config.num_envs)
-    warmup = 0 if config.rollout_length else -(-wanted // iteration_steps)
+    warmup = _warmup_rollouts(config, iteration_steps)
     warmup_steps = warmup * iteration_steps
-    iterations = max(1, -(-(config.total_steps - warmup_steps) // iteration_steps))
-    point = -(-iterations // config.eval_points)
-    chunks = -(-point // (config.chunk_iterations or 2_000))
-    chunk = -(-point // chunks)
-    num_points = -(-iterations // (chunk * chunks))
+    iterations = max(1, _ceil(config.total_steps - warmup_steps, iteration_steps))
+    point = _ceil(iterations, config.eval_points)
+    chunks = _ceil(point, config.chunk_iterations or DEFAULT_CHUNK)
+    chunk = _ceil(point, chunks)
+    num_points = _ceil(iterations, chunk * chunks)
     point_steps = chunk * chunks * iteration_steps
     return LoopLengths(
         rollout_length=length,
         num_updates=num_updates,
-        buffer_rows=-(-config.buffer_size // iteration_steps) * length,
+        buffer_rows=_ceil(config.buffer_size, iteration_steps) * length,
         warmup_rollouts=warmup,
         chunk_iterations=chunk,
         point_chunks=chunks,
@@ -67,15 +69,37 @@ def loop_lengths(config: Config) -> LoopLengths:
     )
 
 
-def notes(config: Config) -> list[str]:
-    """What is allowed but hardly meant, in words."""
-    lengths = loop_lengths(config)
-    iterations = lengths.num_points * lengths.point_chunks * lengths.chunk_iterations
-    updates, last = iterations * lengths.num_updates, config.learning_rate_updates
+DEFAULT_CHUNK = 2_000  # iterations per compiled call, at most
+
+
+def _ceil(total: int, part: int) -> int:
+    return -(-total // part)
+
+
+def _iteration(config: Config) -> tuple[int, int]:
+    """Steps T of every environment and gradient steps U of an iteration."""
+    if config.rollout_length:
+        return config.rollout_length, config.num_epochs * config.num_minibatches
+    ratio = Fraction(config.num_envs * config.num_updates, config.update_steps)
+    return ratio.denominator, ratio.numerator
+
+
+def _warmup_rollouts(config: Config, iteration_steps: int) -> int:
+    """Rollouts of the warm-up: at least enough rows for one sample."""
+    if config.rollout_length:
+        return 0
+    needed = (window(config) + 1) * config.num_envs
+    return _ceil(max(config.warmup_steps, needed), iteration_steps)
+
+
+def notes(config: Config, lengths: LoopLengths) -> list[str]:
+    """Warnings about legal but probably unintended settings."""
+    updates = lengths.iterations * lengths.num_updates
+    last = config.learning_rate_updates
     if config.learning_rate_schedule != "linear" or updates <= 1.05 * last:
         return []
     return [
         f"note: the learning rate reaches 0 after {last:,.0f} of {updates:,} updates, "
-        f"and nothing is learned from there on; --learning-rate-updates {updates} "
+        f"and nothing is learned after that; --learning-rate-updates {updates} "
         "spreads it over the run"
     ]

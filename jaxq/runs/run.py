@@ -11,7 +11,6 @@ import numpy as np
 
 from jaxq.config import loop_lengths
 from jaxq.config.config import Config, ConfigError
-from jaxq.config.presets import compose
 from jaxq.envs.adapter import Environment
 from jaxq.runs import checkpoint, curves, files, manifest, progress, results
 from jaxq.runs import resume as runs_resume
@@ -96,7 +95,6 @@ def run(
     output = None if output is None else pathlib.Path(output)
     resume = None if resume is None else pathlib.Path(resume)
     env = check(config, environment)
-    config = compose(config)
     each = memory.need(config, env)
     blocks = layout(config, devices or workers(), each.update)
     record = manifest.manifest(env.spec.name, used_devices(blocks), 0)
@@ -134,7 +132,7 @@ def run(
             f"{lengths.total_steps:,} steps each | {len(used)} x {used[0].device_kind}"
         )
         bar.say(takes)
-        for note in loop_lengths.notes(config):
+        for note in loop_lengths.notes(config, lengths):
             bar.say(note)
         if directory:
             bar.say(f"run: {directory}")
@@ -268,7 +266,7 @@ def report(result: Result) -> str:
         )
     if len(diverged):
         cure = "A lower learning_rate may help."
-        if compose(result.config).loss_reduction == "sum":
+        if result.config.loss_reduction == "sum":
             cure = (
                 "Losses are summed, so what comes k times in a minibatch moves k times "
                 "as far: a lower learning_rate or a smaller minibatch may help."

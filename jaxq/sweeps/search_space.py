@@ -18,7 +18,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from jaxq.config import presets
 from jaxq.config.config import Config, annotation
 from jaxq.config.fields import ConfigError, did_you_mean
 
@@ -271,10 +270,10 @@ def from_json(setting: Mapping[str, Any]) -> Setting:
 
 
 def apply(base: Config, setting: Mapping[str, Any]) -> Config:
-    """The configuration of a setting, with the components of its algorithm.
+    """The configuration of a setting.
 
-    Raises:
-        ConfigError: for a value that the algorithm's components would replace.
+    Where the setting changes the algorithm, its components fill in what neither the
+    setting nor the base configuration gives; see `Config`.
     """
     fields = {k: v for k, v in setting.items() if not k.startswith(PARAMETER)}
     args = {word.partition("=")[0]: word for word in base.environment_args}
@@ -282,5 +281,4 @@ def apply(base: Config, setting: Mapping[str, Any]) -> Config:
         if name.startswith(PARAMETER):
             name = name.removeprefix(PARAMETER)
             args[name] = f"{name}={value}"
-    config = dataclasses.replace(base, **fields, environment_args=tuple(args.values()))
-    return presets.compose_given(config, fields)
+    return dataclasses.replace(base, **fields, environment_args=tuple(args.values()))

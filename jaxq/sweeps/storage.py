@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxq.config.config import ConfigError, from_json
+from jaxq.config.config import Config, ConfigError, changed, from_json
 from jaxq.config.fields import CheckpointError
 from jaxq.runs import checkpoint, files, resume
 from jaxq.sweeps import search_space
@@ -33,6 +33,7 @@ def contents(sweep: Sweep, manifest: Mapping[str, Any]) -> dict[str, Any]:
     content = {
         "schema": SCHEMA,
         "config": dataclasses.asdict(sweep.base),
+        "given": sorted(sweep.base.given),  # type: ignore[attr-defined]
         "settings": sweep.settings,
         "ranges": sweep.ranges,
         "programs": [
@@ -72,8 +73,17 @@ def load(
     content = read(directory)
     settings = [search_space.from_json(setting) for setting in content["settings"]]
     widths = [program["width"] for program in content["programs"]]
-    base = from_json(content["config"])
+    base = _base(content)
     return make(base, settings, content["ranges"], devices, widths, computed)
+
+
+def _base(content: Mapping[str, Any]) -> Config:
+    """The base configuration, with the memory of which fields were given."""
+    if "given" in content:
+        return from_json(content["config"], content["given"])
+    # Earlier sweeps took the fields that differ from their defaults as given.
+    stored = from_json(content["config"])
+    return Config(**{name: getattr(stored, name) for name in changed(stored)})
 
 
 def begin(

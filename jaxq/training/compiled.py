@@ -20,7 +20,6 @@ from jaxq.config.config import (
     annotation,
     traced_fields,
 )
-from jaxq.config.presets import compose
 from jaxq.envs.adapter import Environment
 from jaxq.training import evaluate, loop
 from jaxq.types import Array, Key, PyTree, seed_axes
@@ -37,7 +36,7 @@ def traced(config: Config, changes: Mapping[str, Any] = _NOTHING) -> Config:
         config: of all members.
         changes: traced fields in place of its own: [], or [S] for one a member.
     """
-    config = dataclasses.replace(compose(config), **changes)
+    config = dataclasses.replace(config, **changes)
     arrays: dict[str, Any] = {}
     for name in traced_fields():
         value, kind = getattr(config, name), annotation(name)[0]

@@ -1,4 +1,4 @@
-"""What single algorithms do, and evaluation; tests of all of them: test_family."""
+"""Individual algorithms, and evaluation. Tests of every algorithm: test_family."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ from jaxq.envs import adapter
 from jaxq.replay import ring, transition_readers
 from jaxq.rl import exploration
 from jaxq.runs import run
-from jaxq.training import evaluate, loop
+from jaxq.training import checks, evaluate, loop
 
 SMALL = {"num_envs": 4, "update_steps": 4, "batch_size": 16, "epsilon_end": 1.0}
 
@@ -27,6 +27,7 @@ def make_agent(name, env, **changes):
 
 
 def random_rollout(env, time, envs):
+    """Rollout of random actions, [time, envs]."""
     key = jax.random.key(7)
     state = jax.vmap(env.reset)(jax.random.split(key, envs))
 
@@ -38,24 +39,24 @@ def random_rollout(env, time, envs):
 
 
 @pytest.mark.parametrize("name", ["tabular_q", "dqn", "pqn"])
-def test_timeout_is_terminal_gives_the_value_of_the_limited_task(name):
+def test_timeout_is_terminal_learns_the_value_of_the_time_limited_task(name):
     changes = {"timeout_is_terminal": True}
-    if name == "tabular_q":  # one entry takes every sample of a minibatch
+    if name == "tabular_q":  # all samples of a minibatch update the same entry
         changes["learning_rate"] = 0.002
     env = adapter.adapt(ConstantReward(), timeout_is_terminal=True)
     trained = family.Trained(family.config(name, **changes), env).train()
-    # Averaged over where in an episode of 7 steps it is: V = 1 + 0.9 * (6/7) V.
+    # The value averaged over the steps of an episode of 7: V = 1 + 0.9 * (6/7) V.
     values = trained.q_values([jnp.int32(0)])
-    if name == "pqn":  # the mean of Q(lambda)'s returns lies between that and the
-        # mean over an episode of what is left of it
-        whole = np.mean([(1 - 0.9**n) / 0.1 for n in range(1, 8)])
-        assert whole < values[0] < 1 / (1 - 0.9 * 6 / 7)
+    if name == "pqn":
+        # The mean lambda-return lies between that and the mean Monte Carlo return.
+        monte_carlo = np.mean([(1 - 0.9**n) / 0.1 for n in range(1, 8)])
+        assert monte_carlo < values[0] < 1 / (1 - 0.9 * 6 / 7)
     else:
         np.testing.assert_allclose(values, 1 / (1 - 0.9 * 6 / 7), rtol=0.1)
 
 
-def test_the_table_equals_plain_numpy_q_learning():
-    """The same minibatches, entry by entry: Q(s, a) += lr (R - Q(s, a))."""
+def test_the_table_equals_that_of_q_learning_in_numpy():
+    """On the same minibatches, Q(s, a) += lr (target - Q(s, a)) for each sample."""
     env = adapter.adapt(Corridor())
     config, agent = make_agent("tabular_q", env)
     read = transition_readers.transitions(env.spec.observation, 1, config.discount)
@@ -73,18 +74,18 @@ def test_the_table_equals_plain_numpy_q_learning():
         batch, weight = jax.device_get((sample.example[:5], sample.weight))
         state, _ = update(key, state, jnp.float32(1))
         before = table.copy()
-        for s, a, r, discount, after, w in zip(*batch, weight, strict=True):
+        for s, a, r, discount, s_next, w in zip(*batch, weight, strict=True):
             terminal = discount == 0
-            target = r if terminal else r + 0.9 * before[after].max()
+            target = r if terminal else r + 0.9 * before[s_next].max()
             table[s, a] += w * config.learning_rate * (target - before[s, a])
-        found = np.asarray(state.learner.params["table"])[..., 0]
-        np.testing.assert_allclose(found, table, rtol=2e-6, atol=1e-7)
+        learned = np.asarray(state.learner.params["table"])[..., 0]
+        np.testing.assert_allclose(learned, table, rtol=2e-6, atol=1e-7)
     assert table.max() > 0.1
 
 
 @pytest.mark.parametrize("name", ["tabular_q", "sarsa", "expected_sarsa"])
-def test_online_learning_equals_the_textbook_step_by_step(name):
-    """One environment, plain NumPy, the book's order of acting and learning."""
+def test_online_learning_equals_the_textbook_algorithm_in_numpy(name):
+    """With one environment, acting and learning alternate in the book's order."""
     env = adapter.adapt(Corridor(), timeout_is_terminal=True)
     config = family.config(
         name, num_envs=1, rollout_length=1, learning_rate=0.5, epsilon_start=0.3,
@@ -94,36 +95,37 @@ def test_online_learning_equals_the_textbook_step_by_step(name):
     table = np.zeros((5, 2))
     state, key = family.lane(trained.state, 0), trained.keys[0]
     iteration = jax.jit(lambda state: loop.iteration(trained.traced, env, key, state))
-    last = None
+    previous = None
     for _ in range(300):
-        state, said = iteration(state)
-        said = jax.tree.map(lambda x: np.asarray(x)[0, 0], said)
-        s, a, after = said.observation, said.action, said.next_observation
+        state, step = iteration(state)
+        step = jax.tree.map(lambda x: np.asarray(x)[0, 0], step)
+        s, a, s_next = step.observation, step.action, step.next_observation
         if name == "sarsa":
-            if last is not None:
-                s0, a0, r0, ended = last
-                target = r0 + (0 if ended else 0.9 * table[s, a])
+            if previous is not None:
+                s0, a0, r0, terminated = previous
+                target = r0 + (0 if terminated else 0.9 * table[s, a])
                 table[s0, a0] += 0.5 * (target - table[s0, a0])
-            last = (s, a, said.reward, said.terminated)
+            previous = (s, a, step.reward, step.terminated)
         else:
             policy = np.asarray(exploration.epsilon_greedy_policy(
-                jnp.asarray(table[after], jnp.float32), 0.3
+                jnp.asarray(table[s_next], jnp.float32), 0.3
             ))  # fmt: skip
-            best = table[after].max()
-            following = best if name == "tabular_q" else policy @ table[after]
-            target = said.reward + (0 if said.terminated else 0.9 * following)
+            best = table[s_next].max()
+            next_value = best if name == "tabular_q" else policy @ table[s_next]
+            target = step.reward + (0 if step.terminated else 0.9 * next_value)
             table[s, a] += 0.5 * (target - table[s, a])
-        found = np.asarray(state.agent.learner.params["table"])[..., 0]
-        np.testing.assert_allclose(found, table, rtol=1e-4, atol=1e-5)
+        learned = np.asarray(state.agent.learner.params["table"])[..., 0]
+        np.testing.assert_allclose(learned, table, rtol=1e-4, atol=1e-5)
     assert table.max() > 0.5
 
 
 @pytest.mark.parametrize("change", [{"double_q": True}, {"loss": "huber"}])
 @pytest.mark.parametrize("name", ["tabular_q", "dqn"])
-def test_options_reach_the_update(name, change):
+def test_options_change_the_update(name, change):
     env = adapter.adapt(Corridor())
     rollout = random_rollout(env, 1, 4)
-    rollout = rollout._replace(reward=rollout.reward + 5)  # beyond Huber's delta
+    # Errors exceed Huber's delta.
+    rollout = rollout._replace(reward=rollout.reward + 5)
     learned = []
     epsilon = jnp.float32(1)
     for changes in ({}, change):
@@ -134,7 +136,7 @@ def test_options_reach_the_update(name, change):
             state = observe(jax.random.key(i), state, rollout)
         for i in range(5):
             state, _ = update(jax.random.key(i), state, epsilon)
-        # Online and target params disagree on the best action.
+        # With these parameters the target network prefers another action.
         learner = state.learner
         target = jax.tree.map(
             lambda x: jax.random.normal(jax.random.key(5), x.shape),
@@ -146,7 +148,7 @@ def test_options_reach_the_update(name, change):
     assert not same(*learned)
 
 
-def test_optimistic_values_are_where_a_table_starts():
+def test_a_table_starts_at_the_initial_value():
     env = adapter.adapt(Corridor())
     _, agent = make_agent("tabular_q", env, initial_value=3.0)
     state = agent.init(jax.random.key(0), env.spec.example())
@@ -154,7 +156,7 @@ def test_optimistic_values_are_where_a_table_starts():
 
 
 def test_noise_differs_between_environments_and_is_off_in_evaluation():
-    """With one observation and no epsilon, only noise can tell environments apart."""
+    """All observations are equal and epsilon is 0, so only noise changes actions."""
     env = family.gauntlet()
     _, agent = make_agent("noisy_dqn", env, noisy_sigma=5.0)
     state = agent.init(jax.random.key(0), env.spec.example())
@@ -167,7 +169,7 @@ def test_noise_differs_between_environments_and_is_off_in_evaluation():
     assert len(set(np.asarray(quiet).tolist())) == 1
 
 
-def test_boltzmann_explores_and_evaluates_greedily():
+def test_boltzmann_exploration_is_off_in_evaluation():
     env = adapter.adapt(Corridor())
     _, agent = make_agent("tabular_q", env, exploration="boltzmann", temperature=2.0)
     state = agent.init(jax.random.key(0), env.spec.example())
@@ -176,29 +178,28 @@ def test_boltzmann_explores_and_evaluates_greedily():
     keys = jax.random.split(jax.random.key(1), 4000)
     act = jax.vmap(agent.act, (0, None, None, None, None, None))
     action, _ = act(keys, state, (), jnp.int32(0), jnp.float32(0), True)
-    chance = 1 / (1 + np.exp(-0.5))
-    assert (
-        abs(float(action.mean()) - chance) < 4 * (chance * (1 - chance) / 4000) ** 0.5
-    )
+    probability = 1 / (1 + np.exp(-0.5))
+    standard_error = (probability * (1 - probability) / 4000) ** 0.5
+    assert abs(float(action.mean()) - probability) < 4 * standard_error
     greedy, _ = act(keys, state, (), jnp.int32(0), jnp.float32(0), False)
     assert bool((greedy == 1).all())
 
 
-def test_a_table_is_not_a_network():
+def test_a_tabular_algorithm_rejects_a_network():
     config = Config(algorithm="tabular_q", network="mlp", environment="FrozenLake-misc")
-    with pytest.raises(ConfigError, match="tabular_q learns a table"):
-        run.check(config)
+    with pytest.raises(ConfigError, match="a tabular algorithm: it learns"):
+        checks.check(config)
 
 
-def test_a_network_that_does_not_fit_is_refused():
+def test_a_network_that_does_not_fit_the_observations_raises():
     with pytest.raises(ConfigError, match="10 x 10 grid"):
-        run.check(Config(network="minatar"))
+        checks.check(Config(network="minatar"))
     with pytest.raises(ConfigError, match="no numbered states"):
-        run.check(Config(algorithm="tabular_q", environment="CartPole-v1"))
+        checks.check(Config(algorithm="tabular_q", environment="CartPole-v1"))
 
 
 def test_evaluation_counts_the_first_episode_of_every_environment():
-    """Half the episodes are long and worthless: the mean is 1/2, not 20/21."""
+    """Half the episodes are long with return 0, so the mean is 1/2, not 20/21."""
     env = adapter.adapt(LengthBiased())
     _, agent = make_agent("tabular_q", env)
     state = agent.init(jax.random.key(0), env.spec.example())
@@ -210,7 +211,7 @@ def test_evaluation_counts_the_first_episode_of_every_environment():
     assert set(np.asarray(result.episode_length).tolist()) == {1, 20}
 
 
-def test_evaluation_says_what_it_cut_off():
+def test_evaluation_marks_episodes_that_were_cut_off():
     env = adapter.adapt(ConstantReward())
     _, agent = make_agent("tabular_q", env)
     state = agent.init(jax.random.key(0), env.spec.example())
@@ -222,7 +223,7 @@ def test_evaluation_says_what_it_cut_off():
 @pytest.mark.parametrize(
     "environment", ["Breakout-MinAtar", "FrozenLake-misc", "FourRooms-misc"]
 )
-def test_dqn_takes_every_kind_of_observation(environment):
+def test_dqn_trains_on_every_kind_of_observation(environment):
     config = dataclasses.replace(
         family.DEEP, environment=environment, num_seeds=2, seed_block=2,
         total_steps=1200, batch_size=8,

@@ -1,4 +1,4 @@
-"""A head, a loss, a network and an environment from outside, each in its own file."""
+"""A user-defined head, loss, network and environment work without changes to jaxq."""
 
 import pathlib
 import sys
@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from jaxq import Config, ConfigError, adapt, register, run
 from jaxq.agents import algorithms, replay_agent
-from jaxq.config.config import Config, ConfigError
-from jaxq.envs import adapter
 from jaxq.networks import from_flax
 from jaxq.replay import stores
 from jaxq.rl import heads, losses
-from jaxq.runs import run
+from jaxq.training import checks
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "extension"))
 import my_environment
@@ -25,7 +24,7 @@ import my_network
 
 @pytest.fixture
 def my_algorithm():
-    @algorithms.register
+    @register
     def advantage_learning(config, spec):
         """Advantage learning with log cosh, on Fourier features."""
         torso = my_network.FourierFeatures()
@@ -38,40 +37,40 @@ def my_algorithm():
     del algorithms.ALGORITHMS["advantage_learning"]
 
 
-def test_parts_from_outside_learn_without_a_change_to_jaxq(my_algorithm):
-    env = adapter.adapt(my_environment.Line())
+def test_an_algorithm_of_user_defined_components_solves_its_environment(my_algorithm):
+    env = adapt(my_environment.Line())
     config = Config(
         algorithm="advantage_learning", num_seeds=2, total_steps=8_000, num_envs=4,
         buffer_size=4_000, batch_size=32, warmup_steps=400, update_steps=4,
         learning_rate=2e-3, target_period=20, epsilon_steps=4_000.0, eval_points=2,
         eval_episodes=4, discount=0.9,
     )  # fmt: skip
-    result = run.run(config, env)
+    result = run(config, env)
     np.testing.assert_array_equal(result.curve.eval_return[:, -1], 1.0)
     np.testing.assert_array_equal(result.curve.eval_length[:, -1], 4.0)
 
 
-def test_parameters_of_half_precision_are_refused_before_compiling():
-    @algorithms.register
+def test_parameters_of_half_precision_raise_before_compilation():
+    @register
     def half(config, spec):
-        torso = nn.Dense(4, dtype=jnp.bfloat16, param_dtype=config_dtype)
+        torso = nn.Dense(4, dtype=jnp.bfloat16, param_dtype=param_dtype)
         network = from_flax.from_torso(torso, spec, heads.scalar())
         store = stores.uniform(config, spec)
         loss = losses.td_loss(network)
         return replay_agent.replay_agent(network, network, loss, store, config)
 
-    env = adapter.adapt(my_environment.Line())
+    env = adapt(my_environment.Line())
     config = Config(algorithm="half", total_steps=20_000)
     try:
-        config_dtype = jnp.float32
-        run.check(config, env)
-        config_dtype = jnp.bfloat16
+        param_dtype = jnp.float32
+        checks.check(config, env)
+        param_dtype = jnp.bfloat16
         with pytest.raises(ConfigError, match=r"torso/.*bfloat16.*param_dtype=jnp"):
-            run.check(config, env)
+            checks.check(config, env)
     finally:
         del algorithms.ALGORITHMS["half"]
 
 
-def test_a_name_that_is_taken_is_refused(my_algorithm):
+def test_registering_an_existing_name_raises(my_algorithm):
     with pytest.raises(ConfigError, match="registered already"):
-        algorithms.register(my_algorithm)
+        register(my_algorithm)

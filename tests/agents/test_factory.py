@@ -1,4 +1,4 @@
-"""Components that go together, and the reasons why others do not."""
+"""Combinations of components: compatible ones train, others raise with a reason."""
 
 import dataclasses
 import itertools
@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from jaxq import preset
 from jaxq.agents import algorithms
-from jaxq.config import loop_lengths, presets
+from jaxq.config import loop_lengths
 from jaxq.config.config import Config, ConfigError
-from jaxq.runs import run
+from jaxq.training import checks
 
 HEADS = (
     "scalar", "categorical", "hl_gauss", "two_hot", "quantile", "implicit_quantile",
@@ -31,7 +32,7 @@ PARTS = {
 
 
 def trace(config, env):
-    """Shapes of an update, without compiling anything."""
+    """Abstract results of an update, without compiling anything."""
     agent = algorithms.make(config, env.spec)
     length = loop_lengths.loop_lengths(config).rollout_length
 
@@ -59,7 +60,7 @@ def check_parts(head, parts):
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_every_part_goes_with_every_head_and_all_at_once(head):
+def test_every_component_works_with_every_head_alone_and_combined(head):
     for part in PARTS:
         check_parts(head, (part,))
     check_parts(head, tuple(PARTS))
@@ -67,7 +68,7 @@ def test_every_part_goes_with_every_head_and_all_at_once(head):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("head", HEADS)
-def test_any_two_parts_go_with_any_head(head):
+def test_every_pair_of_components_works_with_every_head(head):
     for pair in itertools.combinations(PARTS, 2):
         check_parts(head, pair)
 
@@ -91,8 +92,8 @@ def test_any_two_parts_go_with_any_head(head):
     ],
     ids=str,
 )
-def test_parts_that_go_together(fields):
-    config = presets.compose(dataclasses.replace(family.DEEP, **fields))
+def test_compatible_components_train(fields):
+    config = dataclasses.replace(family.DEEP, **fields)
     if fields["algorithm"] == "expected_sarsa":
         config = dataclasses.replace(config, algorithm="dqn", network="mlp")
     (_, metrics), _ = trace(config, family.gauntlet())
@@ -104,49 +105,52 @@ REFUSED = [
     ({"munchausen": True, "head": "categorical"}, "head = 'categorical'"),
     ({"munchausen": True, "n_step": 3}, "n_step = 3 .* log-policy of every step"),
     ({"munchausen": True, "double_q": True}, "double_q = True .* no greedy action"),
-    ({"next_value": "sarsa"}, "Set rollout_length = 1"),
+    ({"munchausen": True, "value_rescaling": True}, "rescaled outputs do not average"),
+    ({"next_value": "sarsa"}, "set rollout_length = 1"),
     ({"next_value": "expected_sarsa", "head": "hl_gauss"}, "cannot be averaged"),
     ({"network": "table", "noisy": True}, "a table has no layers"),
     ({"network": "table", "head": "implicit_quantile"}, "cannot take a fraction"),
-    ({"value_rescaling": True, "head": "two_hot"}, "a scale of its own"),
+    ({"value_rescaling": True, "head": "two_hot"}, "set their own scale"),
     ({"ensemble_size": 3, "head": "quantile"}, "members of an ensemble"),
     ({"ensemble_size": 3, "noisy": True}, "explores by its members"),
-    ({"recurrent": "lstm", "head": "implicit_quantile"}, "with a memory"),
+    ({"recurrent": "lstm", "head": "implicit_quantile"}, "recurrent networks"),
     ({"recurrent": "lstm", "normalization": "batch"}, "batch statistics"),
     ({"recurrent": "lstm", "rollout_length": 4}, "only pqn_rnn learns a memory"),
-    ({"rollout_length": 4, "prioritized": True}, "used up, not drawn"),
+    ({"rollout_length": 4, "prioritized": True}, "every step .* is used once"),
     ({"rollout_length": 4, "num_minibatches": 2}, "only pqn and Q"),
     ({"algorithm": "pqn", "double_q": True}, "no target network"),
     ({"algorithm": "pqn", "prioritized": True}, "regresses to the returns"),
     ({"algorithm": "pqn", "n_step": 3}, "see trace_decay"),
     ({"algorithm": "pqn", "head": "implicit_quantile"}, "one number"),
     ({"algorithm": "pqn", "num_minibatches": 7}, "must divide"),
-    ({"rollout_length": 4, "n_step": 5}, "n_step = 5 .* rollout_length = 4"),
+    ({"rollout_length": 4, "n_step": 5}, "n_step = 5 exceeds rollout_length = 4"),
     ({"epsilon_schedule": "ladder"}, "every action would be random"),
     (LADDER | {"num_envs": 1}, "num_envs = 1. Raise num_envs"),
-    (LADDER | {"next_value": "expected_sarsa"}, "epsilon_schedule = 'ladder' does not"),
+    (
+        LADDER | {"next_value": "expected_sarsa"},
+        "epsilon_schedule = 'ladder' is incompatible",
+    ),
     (
         {"next_value": "expected_sarsa", "exploration": "boltzmann"},
         "one epsilon-greedy policy",
     ),
-    ({"algorithm": "c51", "head": "quantile"}, "head is 'categorical'. Use algorithm"),
     ({"v_min": 1.0, "v_max": 1.0}, "v_min = 1.0 must be below"),
     ({"recurrent": "lstm", "buffer_size": 500}, "burn_in = 40 and sequence_length"),
 ]
 
 
 @pytest.mark.parametrize(("fields", "reason"), REFUSED, ids=lambda x: str(x)[:60])
-def test_parts_without_a_meaning_together_are_refused(fields, reason):
+def test_incompatible_components_raise_with_the_reason(fields, reason):
     config = Config(**{"environment": "Catch-bsuite", "num_envs": 8} | fields)
     with pytest.raises(ConfigError, match=reason):
-        run.check(config)
+        checks.check(config)
 
 
-MODEL = {
+DYNA_REJECTS = {
     "n_step": 5, "prioritized": True, "num_minibatches": 4, "munchausen": True,
     "next_value": "expected_sarsa", "ensemble_size": 3,
 }  # fmt: skip
-TWIN = {
+DOUBLE_REJECTS = {
     "head": "quantile", "value_rescaling": True, "double_q": True, "munchausen": True,
     "next_value": "sarsa", "ensemble_size": 3,
 }  # fmt: skip
@@ -154,41 +158,32 @@ TWIN = {
 
 @pytest.mark.parametrize(
     ("name", "field", "value"),
-    [("dyna_q", *item) for item in MODEL.items()]
-    + [("double_q_learning", *item) for item in TWIN.items()],
+    [("dyna_q", *item) for item in DYNA_REJECTS.items()]
+    + [("double_q_learning", *item) for item in DOUBLE_REJECTS.items()],
 )
-def test_a_tabular_algorithm_refuses_the_parts_it_would_ignore(name, field, value):
+def test_a_tabular_algorithm_rejects_components_it_would_ignore(name, field, value):
     config = Config(environment="CliffWalking", algorithm=name, num_envs=4)
-    run.check(config)
-    with pytest.raises(ConfigError, match=f"{field} = {value!r} does not go with"):
-        run.check(dataclasses.replace(config, **{field: value}))
+    checks.check(config)
+    with pytest.raises(ConfigError, match=f"{field} = {value!r} is incompatible with"):
+        checks.check(dataclasses.replace(config, **{field: value}))
 
 
-def test_actions_that_do_not_exist_need_a_table():
+def test_an_environment_with_missing_actions_needs_a_table():
     with pytest.raises(ConfigError, match="some actions do not exist"):
-        run.check(Config(environment="MaximizationBias"))
-    run.check(Config(environment="MaximizationBias", algorithm="double_q_learning"))
+        checks.check(Config(environment="MaximizationBias"))
+    checks.check(Config(environment="MaximizationBias", algorithm="double_q_learning"))
 
 
-def test_components_fill_what_is_left_at_its_default():
-    rainbow = presets.compose(Config(algorithm="rainbow"))
-    assert (rainbow.head, rainbow.n_step, rainbow.noisy) == ("categorical", 3, True)
-    assert presets.compose(Config(algorithm="rainbow", n_step=5)).n_step == 5
-    assert presets.compose(rainbow) == rainbow
-    assert Config(algorithm="rainbow").n_step == 1  # nothing is changed in place
-
-
-def test_presets_are_complete_and_can_be_changed():
+def test_every_algorithm_has_a_preset_that_can_be_changed():
     for name in algorithms.ALGORITHMS:
-        config = presets.preset(name, num_seeds=3)
+        config = preset(name, num_seeds=3)
         assert config.num_seeds == 3 and config.algorithm == name
-    assert presets.preset("rainbow").target_period == 2_000
-    assert presets.preset("prioritized_dqn").target_period == 7_500
-    pqn = loop_lengths.loop_lengths(presets.preset("pqn"))
+    assert preset("rainbow").target_period == 2_000
+    assert preset("prioritized_dqn").target_period == 7_500
+    pqn = loop_lengths.loop_lengths(preset("pqn"))
     updates = pqn.num_points * pqn.point_chunks * pqn.chunk_iterations * pqn.num_updates
-    # A run is rounded up to whole chunks.
-    assert presets.preset("pqn").learning_rate_updates == pytest.approx(updates, 1e-2)
-    with pytest.raises(ConfigError, match="n_step = 1: rainbow is what sets"):
-        presets.preset("rainbow", n_step=1)
+    # The length of a run is rounded up to whole chunks.
+    assert preset("pqn").learning_rate_updates == pytest.approx(updates, 1e-2)
+    assert preset("rainbow", n_step=1).n_step == 1
     with pytest.raises(ConfigError, match="choose one of tabular_q"):
-        presets.preset("rain")
+        preset("rain")

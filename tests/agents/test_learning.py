@@ -1,4 +1,4 @@
-"""Learning on real environments. Thresholds come from runs of twenty or more seeds."""
+"""Learning on real environments, with thresholds from runs of twenty or more seeds."""
 
 import dataclasses
 import pathlib
@@ -34,8 +34,8 @@ def test_the_table_converges_to_the_optimal_values(preset):
     np.testing.assert_allclose(result.extra["exact_return"][:, -1], best, atol=1e-6)
 
 
-def test_what_is_measured_is_the_value_that_the_agent_acts_on():
-    """The mean of Double Q-learning's two tables, and of a table of quantiles."""
+def test_the_error_is_that_of_the_values_which_the_agent_acts_on():
+    """These are means: over Double Q-learning's two tables, and over quantiles."""
     catch = dataclasses.replace(tabular.PRESETS["catch"], num_seeds=1)
     best = tabular.exact_values(catch).levels["policy of Q*"]
     model = gymnax_mdps.from_config(catch)
@@ -47,16 +47,17 @@ def test_what_is_measured_is_the_value_that_the_agent_acts_on():
     ):
         config = dataclasses.replace(catch, **changes)
         table = np.stack([optimum + shift, optimum - shift], axis=-1)[None]
-        found = tabular.exact_values(config).measure({"table": np.float32(table)})
-        assert found["q_error"] == pytest.approx([0.0], abs=1e-5)
-        assert found["exact_return"] == pytest.approx([best], abs=1e-6)
+        metrics = tabular.exact_values(config).measure({"table": np.float32(table)})
+        assert metrics["q_error"] == pytest.approx([0.0], abs=1e-5)
+        assert metrics["exact_return"] == pytest.approx([best], abs=1e-6)
     ensemble = dataclasses.replace(catch, algorithm="bootstrapped_dqn")
-    with pytest.raises(ConfigError, match="ensemble_size = 10 learns no single table"):
+    message = "ensemble_size = 10 does not learn a single table"
+    with pytest.raises(ConfigError, match=message):
         tabular.exact_values(ensemble)
 
 
-def test_the_greedy_policy_of_the_slippery_lake_is_optimal():
-    # At this length 3 and 2 of 200 seeds are at 0.652 still, by two streams of keys.
+def test_the_greedy_policy_on_the_slippery_lake_is_optimal():
+    # With this many steps 3 and 2 of 200 seeds, in two trials, are still at 0.652.
     result = learn("frozenlake", num_seeds=40, total_steps=300_000, eval_points=3)
     success = result.extra["exact_return"][:, -1]
     np.testing.assert_allclose(success.mean(), 0.7402, atol=0.01)
@@ -67,7 +68,7 @@ def test_the_greedy_policy_of_the_slippery_lake_is_optimal():
     ("preset", "success", "tolerance"),
     [("frozenlake", 0.7402, 0.01), ("frozenlake8x8", 0.8630, 0.015)],
 )
-def test_lakes_at_full_length(preset, success, tolerance):
+def test_the_lakes_are_solved_at_full_length(preset, success, tolerance):
     config = tabular.PRESETS[preset]
     result = run.run(config, extras=tabular.exact_values(config))
     mean = result.extra["exact_return"][:, -1].mean()
@@ -77,7 +78,7 @@ def test_lakes_at_full_length(preset, success, tolerance):
 
 
 @pytest.mark.slow
-def test_the_main_job_solves_cartpole():
+def test_the_first_experiment_of_the_readme_solves_cartpole():
     result = run.run(dqn.PRESETS["cartpole"])
     assert result.summary["final_eval_return"]["iqm"] >= 475
     for leaf in jax.tree.leaves(result.params):

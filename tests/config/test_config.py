@@ -24,8 +24,8 @@ BAD = [
     ("discount", -0.1, r"outside \[0, 1\]"),
     ("discount", 1.01, r"outside \[0, 1\]"),
     ("discount", True, "must be of type float"),
-    ("learning_rate", 1e39, "does not fit float32"),
-    ("optimizer_eps", 1e-50, "does not fit float32"),
+    ("learning_rate", 1e39, "does not fit in float32"),
+    ("optimizer_eps", 1e-50, "does not fit in float32"),
     ("epsilon_start", 1.5, r"outside \[0, 1\]"),
     ("epsilon_end", -0.5, r"outside \[0, 1\]"),
     ("epsilon_steps", 0.0, "outside"),
@@ -45,7 +45,7 @@ BAD = [
     ("num_envs", 0, "outside"),
     ("buffer_size", 0, "outside"),
     ("buffer_size", 64, "batch_size = 128 exceeds buffer_size = 64"),
-    ("buffer_size", 2**31 - 1, "an index can address"),
+    ("buffer_size", 2**31 - 1, "that an index can address"),
     ("batch_size", 0, "outside"),
     ("batch_size", 20_000, "exceeds buffer_size"),
     ("warmup_steps", 0, "outside"),
@@ -154,12 +154,14 @@ def test_a_plan_keeps_the_replay_ratio(envs, steps, updates, warmup, n, chunk, p
     assert lengths.num_points <= points
 
 
+def notes(config):
+    return loop_lengths.notes(config, loop_lengths.loop_lengths(config))
+
+
 def test_a_learning_rate_that_ends_before_the_run_is_noted():
     config = Config(learning_rate_schedule="linear", learning_rate_updates=49_000.0)
-    assert loop_lengths.notes(config) == loop_lengths.notes(Config()) == []
-    (note,) = loop_lengths.notes(
-        dataclasses.replace(config, learning_rate_updates=20_000.0)
-    )
+    assert notes(config) == notes(Config()) == []
+    (note,) = notes(dataclasses.replace(config, learning_rate_updates=20_000.0))
     assert "reaches 0 after 20,000 of 49,000 updates" in note
     assert "--learning-rate-updates 49000 " in note
 
@@ -219,11 +221,11 @@ def test_help_explains_every_field_quickly(script):
         (("--num-seeds", "10000000"), "seeds fit. Use --num-seeds"),
         (("--cpu-cores", "-1"), "cpu_cores = -1"),
         (("--checkpoint-seconds", "nan"), "checkpoint_seconds = nan is no time"),
-        (("--resume", "/nowhere"), "resume = '/nowhere' is no directory of a run"),
+        (("--resume", "/nowhere"), "resume = '/nowhere' is not the directory of a run"),
         (("--environment", "CartPole-v7"), "Did you mean CartPole-v1"),
         (("--algorithm", "sarsa9"), "Did you mean sarsa"),
-        (("--algorithm", "rainbow", "--no-noisy"), "noisy = False: rainbow is what"),
-        (("--algorithm=n_step_q", "--n-step=1"), "n_step = 1: n_step_q is what"),
+        (("--loss", "hubert"), "choose from {squared,huber}"),
+        (("--algorithm", "pqn", "--double-q"), "incompatible with Q(lambda) and PQN"),
     ],
 )
 def test_bad_input_on_the_command_line(args, message, tmp_path):

@@ -1,4 +1,4 @@
-"""An environment of one's own: gymnax's interface, on any object."""
+"""A user-defined environment: any object with gymnax's interface."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ class Actions(NamedTuple):
 
 
 class Line:
-    """Walk along a line from 0 in steps of 1/4; reaching +1 pays 1, -1 costs 1."""
+    """A walk from 0 in steps of 1/4; the reward is 1 at +1 and -1 at -1."""
 
     default_params = Params()
 

@@ -1,4 +1,4 @@
-"""A head of one's own: the expected return, with the loss log cosh of the TD error."""
+"""A user-defined head: the expected return, with log cosh of the TD error as loss."""
 
 import jax.numpy as jnp
 

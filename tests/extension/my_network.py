@@ -1,4 +1,4 @@
-"""A network of one's own: any flax module from features to a vector is a torso."""
+"""A user-defined network: any flax module that returns a vector is a torso."""
 
 import jax.numpy as jnp
 from flax import linen as nn

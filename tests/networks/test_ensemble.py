@@ -9,7 +9,6 @@ import scipy.stats
 from definitions import ACTIONS, STATES, table_network
 
 from jaxq.agents import factory
-from jaxq.config import presets
 from jaxq.config.config import Config
 from jaxq.envs import make
 from jaxq.networks import ensemble as networks_ensemble
@@ -58,9 +57,7 @@ def test_members_and_priors_all_start_differently(strict):
 
 
 def test_tables_start_alike_with_random_priors():
-    config = presets.compose(
-        Config(algorithm="bootstrapped_dqn", network="table", initial_value=0.5)
-    )
+    config = Config(algorithm="bootstrapped_dqn", network="table", initial_value=0.5)
     spec = make.make("CliffWalking").spec
     network = factory.make_networks(config, spec).online
     params = network.init(jax.random.key(0), spec.example().observation)

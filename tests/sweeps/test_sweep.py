@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from family import TINY as SMALL
 
-from jaxq.config import presets
 from jaxq.config.config import ConfigError, traced_fields
 from jaxq.runs import manifest, resume, run, signals
 from jaxq.runs.progress import Progress
@@ -22,7 +21,7 @@ from jaxq.sweeps import hosts, packing, report, search_space, storage, sweep, wo
 from jaxq.training import compiled, memory, population
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BASE = presets.compose(dataclasses.replace(SMALL, seed_block=0, chunk_iterations=0))
+BASE = dataclasses.replace(SMALL, seed_block=0, chunk_iterations=0)
 RATES = [{"learning_rate": rate} for rate in (1e-3, 1e-2, 1e-1)]
 
 
@@ -101,7 +100,7 @@ def test_traced_fields_change_no_bit_when_every_member_has_its_own(algorithm):
         learning_rate_schedule="linear", learning_rate_updates=500.0,
     )  # fmt: skip
     config = compiled.traced(base)
-    env = packing.group([presets.compose(base)])[0].env
+    env = packing.group([base])[0].env
     names = [n for n in traced_fields() if getattr(config, n) is not None]
     own = {name: np.full(4, getattr(config, name)) for name in names}
     keys = compiled.make_keys(np.arange(4, dtype=np.uint32))

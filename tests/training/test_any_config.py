@@ -9,6 +9,7 @@ import jax
 import pytest
 
 from jaxq.agents import algorithms
+from jaxq.config import algorithm_table
 from jaxq.config.config import (
     Config,
     ConfigError,
@@ -80,7 +81,7 @@ def generate(number):
         for name in sorted(set(some) - shaping):
             if chance.random() < 0.4:
                 changes.pop(name, None)
-    if algorithm in {f.__name__ for f in algorithms.TABULAR}:
+    if algorithm in algorithm_table.TABULAR:
         changes.setdefault("network", "table")
         changes["environment"] = chance.choice(["FrozenLake-misc", "DeepSea-bsuite"])
     return dataclasses.replace(SMALL, **changes)

@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import pytest
 
-from jaxq.config import presets
 from jaxq.config.config import Config, ConfigError
 from jaxq.envs import make
 from jaxq.runs import run
@@ -34,7 +33,7 @@ SMALL = Config(
     ],
 )
 def test_what_is_foretold_is_what_a_state_takes(changes):
-    config = presets.compose(dataclasses.replace(SMALL, **changes))
+    config = dataclasses.replace(SMALL, **changes)
     env = make.from_config(config)
     keys = compiled.make_keys(np.uint32([0, 1]))
     state = compiled.start(compiled.traced(config), keys, env=env)

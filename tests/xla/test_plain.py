@@ -13,7 +13,6 @@ import pytest
 import scipy.stats
 
 from jaxq import xla
-from jaxq.config import presets
 from jaxq.config.config import Config
 from jaxq.envs import make
 from jaxq.training import compiled
@@ -200,7 +199,6 @@ def test_the_switch_ends_with_its_context():
 
 def trained_returns(config, iterations):
     """Returns of greedy episodes of four seeds, after training."""
-    config = presets.compose(config)
     env = make.from_config(config)
     config, seeds = compiled.traced(config), np.arange(4, dtype=np.uint32)
     keys = jax.vmap(prng.key)(seeds)

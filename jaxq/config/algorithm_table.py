@@ -1,0 +1,22 @@
+"""The table of algorithms, by name.
+
+`components` are the fields that make a configuration this algorithm: `Config` fills in
+those that are not given. `settings` are the paper's values of fields that any algorithm
+has; `preset` adds them.
+"""
+
+from jaxq.config.algorithm_entry import NOTHING, Algorithm, Fields
+from jaxq.config.deep_algorithms import DEEP
+from jaxq.config.tabular_algorithms import TABULAR
+
+ALGORITHMS: dict[str, Algorithm] = TABULAR | DEEP
+
+
+def components(name: str) -> Fields:
+    """Fields that an algorithm sets; none for one that is not in the table."""
+    return ALGORITHMS[name].components if name in ALGORITHMS else NOTHING
+
+
+def agent_of(name: str) -> str:
+    """Function that composes an algorithm; its own name if it is not in the table."""
+    return ALGORITHMS[name].agent if name in ALGORITHMS else name

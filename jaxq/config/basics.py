@@ -1,0 +1,161 @@
+"""Fields that every run has, in groups.
+
+A field marked *traced* is an input of the compiled program: it can be changed, or swept
+with `jax.vmap`, without recompiling. Every other field is *static*: it sets a shape, a
+loop length or which function is called.
+"""
+
+import dataclasses
+from typing import Annotated, Literal
+
+from jaxq.config.fields import (
+    MAX_INT32,
+    TRACED,
+    Count,
+    Decay,
+    Positive,
+    Probability,
+    Range,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """What is run, and for how long."""
+
+    algorithm: str = "dqn"
+    """Name of the algorithm, as in `jaxq.config.algorithm_table` or registered."""
+    num_seeds: Count = 10
+    """Independent runs, in parallel."""
+    first_seed: Annotated[int, Range(0, 2**32 - 1)] = 0
+    """The seeds are first_seed, first_seed + 1, ..."""
+    seed_block: Annotated[int, Range(0, MAX_INT32)] = 0
+    """Seeds vectorised together on one device; 0 chooses. At one width, the results of
+    a seed are bit-identical whatever seeds run beside it."""
+    total_steps: Count = 500_000
+    """Environment steps per seed, including the warm-up; rounded up to whole points."""
+    num_envs: Count = 1
+    """Environments per seed, stepped together."""
+    chunk_iterations: Annotated[int, Range(0, MAX_INT32)] = 0
+    """Iterations per compiled call; 0 chooses."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EnvironmentOptions:
+    """The environment."""
+
+    environment: str = "CartPole-v1"
+    """Name of a gymnax environment."""
+    environment_args: tuple[str, ...] = ()
+    """Constructor arguments or parameters of the environment, as name=value (for
+    example `size=10` for DeepSea or `is_slippery=false` for FrozenLake)."""
+    time_limit: Annotated[int, Range(1, MAX_INT32)] | None = None
+    """Steps after which an episode is truncated; None keeps the environment's limit."""
+    timeout_is_terminal: bool = False
+    """Treat truncation as termination, as many published curves do. By default the
+    agent bootstraps through a time limit."""
+    sticky_actions: Annotated[float, Range(0, 1)] = 0.0
+    """Probability that the environment repeats the previous action."""
+    full_action_set: bool = False
+    """MinAtar: all six actions instead of the minimal set."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Replay:
+    """Replay, and the ratio of gradient steps to environment steps."""
+
+    buffer_size: Count = 10_000
+    """Transitions kept for replay; rounded up to whole rollouts."""
+    batch_size: Count = 128
+    """Transitions in a minibatch."""
+    warmup_steps: Count = 10_000
+    """Environment steps with uniformly random actions before learning starts; rounded
+    up to whole rollouts, and at least enough for one sample. Algorithms without replay
+    have no warm-up."""
+    update_steps: Count = 10
+    """Environment steps, over all environments, between rounds of gradient steps. The
+    replay ratio num_updates / update_steps is exact for any num_envs."""
+    num_updates: Count = 1
+    """Gradient steps per round."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Optimization:
+    """The gradient step."""
+
+    learning_rate: Positive = 2.5e-4
+    """Step size of the optimizer."""
+    learning_rate_schedule: Literal["constant", "linear", "inverse"] = "constant"
+    """Decay of the step size over gradient steps: linear reaches zero after
+    learning_rate_updates; inverse is learning_rate / (1 + updates / that)."""
+    learning_rate_updates: Positive = 50_000.0
+    """Time scale of the step size's decay [gradient steps]."""
+    optimizer: Literal["adam", "radam", "rmsprop", "sgd"] = "adam"
+    """Rule that turns a gradient into a direction."""
+    adam_b1: Decay = 0.9
+    """Adam, RAdam: decay of the first moment."""
+    adam_b2: Decay = 0.999
+    """Adam, RAdam: decay of the second moment."""
+    rmsprop_decay: Decay = 0.95
+    """RMSprop: decay of the moments."""
+    rmsprop_centered: bool = False
+    """RMSprop: subtract the square of the mean gradient."""
+    rmsprop_eps_in_root: bool = False
+    """RMSprop: epsilon inside the root (TensorFlow) or added to it (PyTorch)."""
+    optimizer_eps: Positive = 1e-8
+    """Epsilon in the optimizer's denominator."""
+    max_grad_norm: Positive | None = None
+    """Clip the gradient to this global norm; None does not clip."""
+    loss: Literal["squared", "huber"] = "squared"
+    """Loss of a TD error: half its square, or Huber's."""
+    huber_delta: Positive = 1.0
+    """TD error at which Huber's loss turns linear."""
+    loss_reduction: Literal["mean", "sum"] = "mean"
+    """Mean or sum over the minibatch. With sgd and the sum, every transition moves its
+    entry of a table by learning_rate times its TD error."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Exploration:
+    """The behaviour policy."""
+
+    epsilon_schedule: Literal["linear", "exponential", "episodic", "ladder", "none"] = (
+        "linear"
+    )
+    """Epsilon: linear or exponential decay in environment steps; a decrement after
+    every finished episode (classic Q-learning); a constant per environment,
+    epsilon_start^(1 + ladder_exponent i / (num_envs - 1)) (Ape-X); or none, zero after
+    the warm-up."""
+    epsilon_start: Probability = 1.0
+    """Probability of a random action at step 0."""
+    epsilon_end: Probability = 0.05
+    """Final probability of a random action."""
+    epsilon_steps: Positive = 250_000.0
+    """linear: environment steps until epsilon_end; exponential: the time constant."""
+    epsilon_decrement: Annotated[float, Range(0, 1), TRACED] = 0.001
+    """episodic: decrease of epsilon per episode finished since the warm-up."""
+    ladder_exponent: Annotated[float, Range(0), TRACED] = 7.0
+    """ladder: exponent of the last environment, minus one."""
+    exploration: Literal["epsilon_greedy", "boltzmann"] = "epsilon_greedy"
+    """The action when it is not random: the greedy one, or one drawn from the softmax
+    of the values. Evaluation is greedy."""
+    temperature: Positive = 1.0
+    """boltzmann: temperature of the softmax, in units of the return."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Evaluation, on environments of its own."""
+
+    eval_points: Count = 100
+    """Points of the learning curve, equally spaced in environment steps, after the
+    first one, which precedes learning."""
+    eval_episodes: Count = 16
+    """Environments per evaluation; the first episode of each counts."""
+    eval_epsilon: Probability = 0.0
+    """Probability of a random action during evaluation."""
+    eval_max_steps: Annotated[int, Range(1, 10**7)] = 27_000
+    """Steps after which an unfinished evaluation episode is cut off."""
+
+
+GROUPS = (Experiment, EnvironmentOptions, Replay, Optimization, Exploration, Evaluation)

@@ -1,0 +1,162 @@
+"""Compatibility rules between algorithm components: one table, checked by one loop."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jaxq.config import algorithm_table
+from jaxq.config.config import Config
+from jaxq.config.fields import ConfigError
+
+
+class Condition(NamedTuple):
+    """A property of a configuration, as messages and pages name it."""
+
+    name: str
+    holds: Callable[[Config], bool]
+
+
+class Rule(NamedTuple):
+    """Values of a field that are compatible with a condition, and why no others are."""
+
+    when: Condition
+    field: str
+    allowed: tuple[Any, ...]
+    reason: str
+
+
+def _agent(name: str, description: str) -> Condition:
+    return Condition(
+        description, lambda c: algorithm_table.agent_of(c.algorithm) == name
+    )
+
+
+ARRAY_HEADS = ("scalar", "categorical", "hl_gauss", "two_hot", "quantile")
+AVERAGING_HEADS = ("scalar", "quantile", "implicit_quantile", "fully_parameterized")
+
+TABULAR = Condition(
+    "a tabular algorithm", lambda c: c.algorithm in algorithm_table.TABULAR
+)
+Q_LAMBDA = _agent("q_lambda", "Q(lambda) and PQN")
+DOUBLE_TABLE = _agent("double_q_learning", "`double_q_learning`")
+DYNA = _agent("dyna_q", "`dyna_q`")
+ROLLOUTS = Condition(
+    "TD learning from rollouts",
+    lambda c: c.rollout_length > 0 and not Q_LAMBDA.holds(c),
+)
+REPLAY = Condition("replay", lambda c: c.rollout_length == 0)
+TABLE = Condition("a table", lambda c: c.network == "table")
+RESCALED = Condition("`value_rescaling`", lambda c: c.value_rescaling)
+MUNCHAUSEN = Condition("`munchausen`", lambda c: c.munchausen)
+SARSA = Condition("`next_value=sarsa`", lambda c: c.next_value == "sarsa")
+EXPECTED_SARSA = Condition(
+    "`next_value=expected_sarsa`", lambda c: c.next_value == "expected_sarsa"
+)
+ENSEMBLE = Condition("an ensemble", lambda c: c.ensemble_size > 1)
+RECURRENT = Condition("a recurrent network", lambda c: c.recurrent != "none")
+BATCH_NORM = Condition("batch normalisation", lambda c: c.normalization == "batch")
+
+_MEMBERS = "the members of an ensemble are scalar and learn independently"
+_RETURNS = "the network regresses to the returns of its rollouts"
+_ONE_POLICY = "the average is over one epsilon-greedy policy"
+_NOT_RECURRENT = "not implemented for recurrent networks"
+_STATISTICS = "batch statistics need a network without memory, fractions or members"
+_TWO_TABLES = "there are two scalar tables and one target"
+_RECALLED = "the model recalls single steps, all equally often"
+_GREEDY = "the target is that of the best action of one table"
+
+RULES = (
+    Rule(TABULAR, "network", ("table",), "it learns a table; use algorithm = 'dqn'"),
+    Rule(TABLE, "dueling", (False,), "a table has no layers"),
+    Rule(TABLE, "noisy", (False,), "a table has no layers"),
+    Rule(TABLE, "normalization", ("none",), "a table has no layers"),
+    Rule(TABLE, "recurrent", ("none",), "a table has no layers"),
+    Rule(TABLE, "head", ARRAY_HEADS, "a table cannot take a fraction as input"),
+    Rule(RESCALED, "head", ("scalar", "quantile"), "other heads set their own scale"),
+    Rule(MUNCHAUSEN, "head", AVERAGING_HEADS, "histograms cannot be averaged"),
+    Rule(MUNCHAUSEN, "value_rescaling", (False,), "rescaled outputs do not average"),
+    Rule(
+        MUNCHAUSEN, "n_step", (1,),
+        "it needs the log-policy of every step, and only the first is known",
+    ),
+    Rule(MUNCHAUSEN, "double_q", (False,), "it selects no greedy action"),
+    Rule(MUNCHAUSEN, "next_value", ("max",), "it bootstraps from its own policy"),
+    Rule(EXPECTED_SARSA, "head", AVERAGING_HEADS, "histograms cannot be averaged"),
+    Rule(
+        EXPECTED_SARSA, "value_rescaling", (False,), "rescaled outputs do not average"
+    ),
+    Rule(EXPECTED_SARSA, "exploration", ("epsilon_greedy",), _ONE_POLICY),
+    Rule(
+        EXPECTED_SARSA, "epsilon_schedule",
+        ("linear", "exponential", "episodic", "none"), _ONE_POLICY,
+    ),
+    Rule(SARSA, "double_q", (False,), "the next action is the one taken"),
+    Rule(ENSEMBLE, "head", ("scalar",), _MEMBERS),
+    Rule(ENSEMBLE, "value_rescaling", (False,), _MEMBERS),
+    Rule(ENSEMBLE, "munchausen", (False,), _MEMBERS),
+    Rule(ENSEMBLE, "double_q", (False,), _MEMBERS),
+    Rule(ENSEMBLE, "next_value", ("max",), _MEMBERS),
+    Rule(ENSEMBLE, "noisy", (False,), "an ensemble explores by its members"),
+    Rule(
+        ENSEMBLE, "q_penalty", (None,),
+        "it would also pull at members whose mask is zero",
+    ),
+    Rule(ENSEMBLE, "recurrent", ("none",), _MEMBERS),
+    Rule(RECURRENT, "head", ARRAY_HEADS, _NOT_RECURRENT),
+    Rule(RECURRENT, "munchausen", (False,), _NOT_RECURRENT),
+    Rule(RECURRENT, "next_value", ("max",), _NOT_RECURRENT),
+    Rule(BATCH_NORM, "recurrent", ("none",), _STATISTICS),
+    Rule(BATCH_NORM, "head", ARRAY_HEADS, _STATISTICS),
+    Rule(BATCH_NORM, "ensemble_size", (1,), _STATISTICS),
+    Rule(
+        REPLAY, "next_value", ("max", "expected_sarsa"),
+        "sarsa evaluates the current policy, and a replay buffer holds actions of "
+        "older ones; set rollout_length = 1, or use expected_sarsa",
+    ),
+    Rule(ROLLOUTS, "prioritized", (False,), "every step of a rollout is used once"),
+    Rule(
+        ROLLOUTS, "recurrent", ("none",),
+        "only pqn_rnn learns a memory from rollouts; r2d2 does from replay",
+    ),
+    Rule(
+        ROLLOUTS, "num_minibatches", (1,),
+        "only pqn and Q(lambda) split their rollouts",
+    ),
+    Rule(Q_LAMBDA, "prioritized", (False,), _RETURNS),
+    Rule(Q_LAMBDA, "double_q", (False,), "there is no target network"),
+    Rule(Q_LAMBDA, "munchausen", (False,), _RETURNS),
+    Rule(Q_LAMBDA, "ensemble_size", (1,), _RETURNS),
+    Rule(Q_LAMBDA, "n_step", (1,), f"{_RETURNS}; see trace_decay"),
+    Rule(Q_LAMBDA, "next_value", ("max",), _RETURNS),
+    Rule(
+        Q_LAMBDA, "head", ARRAY_HEADS,
+        f"{_RETURNS}, which are one number each and not a distribution",
+    ),
+    Rule(DOUBLE_TABLE, "head", ("scalar",), _TWO_TABLES),
+    Rule(DOUBLE_TABLE, "value_rescaling", (False,), _TWO_TABLES),
+    Rule(DOUBLE_TABLE, "double_q", (False,), _TWO_TABLES),
+    Rule(DOUBLE_TABLE, "munchausen", (False,), _TWO_TABLES),
+    Rule(DOUBLE_TABLE, "next_value", ("max",), _TWO_TABLES),
+    Rule(DOUBLE_TABLE, "ensemble_size", (1,), _TWO_TABLES),
+    Rule(DYNA, "n_step", (1,), _RECALLED),
+    Rule(DYNA, "prioritized", (False,), _RECALLED),
+    Rule(DYNA, "num_minibatches", (1,), _RECALLED),
+    Rule(DYNA, "munchausen", (False,), _GREEDY),
+    Rule(DYNA, "next_value", ("max",), _GREEDY),
+    Rule(DYNA, "ensemble_size", (1,), _GREEDY),
+)  # fmt: skip
+
+
+def check(config: Config) -> None:
+    """Raise for the first rule that a configuration breaks.
+
+    Raises:
+        ConfigError: with the field, its value, the reason and the compatible values.
+    """
+    for rule in RULES:
+        value = getattr(config, rule.field)
+        if rule.when.holds(config) and value not in rule.allowed:
+            raise ConfigError(
+                f"{rule.field} = {value!r} is incompatible with "
+                f"{rule.when.name.replace('`', '')}: {rule.reason}. Set {rule.field} "
+                f"to {' or '.join(map(repr, rule.allowed))}."
+            )

@@ -1,0 +1,83 @@
+"""One table of compatibility rules, checked by one loop."""
+
+import dataclasses
+import typing
+
+import pytest
+
+from jaxq import Config, ConfigError
+from jaxq.config import algorithm_table, compatibility
+from jaxq.config.config import annotation
+
+OTHER = {
+    "n_step": 3,
+    "ensemble_size": 3,
+    "num_minibatches": 2,
+    "q_penalty": 0.1,
+}
+EXAMPLES = {
+    compatibility.TABULAR: {"algorithm": "tabular_q"},
+    compatibility.Q_LAMBDA: {"algorithm": "pqn"},
+    compatibility.DOUBLE_TABLE: {"algorithm": "double_q_learning"},
+    compatibility.DYNA: {"algorithm": "dyna_q"},
+    compatibility.ROLLOUTS: {"rollout_length": 4},
+    compatibility.REPLAY: {},
+    compatibility.TABLE: {"network": "table"},
+    compatibility.RESCALED: {"value_rescaling": True},
+    compatibility.MUNCHAUSEN: {"munchausen": True},
+    compatibility.SARSA: {"next_value": "sarsa", "rollout_length": 1},
+    compatibility.EXPECTED_SARSA: {"next_value": "expected_sarsa"},
+    compatibility.ENSEMBLE: {"ensemble_size": 3},
+    compatibility.RECURRENT: {"recurrent": "gru"},
+    compatibility.BATCH_NORM: {"normalization": "batch"},
+}
+
+
+def values(field):
+    """Some values of a field."""
+    kind, _, optional = annotation(field)
+    if typing.get_origin(kind) is typing.Literal:
+        return typing.get_args(kind)
+    if kind is bool:
+        return (False, True)
+    return (None if optional else 1, OTHER[field])
+
+
+@pytest.mark.parametrize("rule", compatibility.RULES, ids=lambda r: r.field)
+def test_every_rule_names_a_field_and_refuses_some_value(rule):
+    assert rule.field in {field.name for field in dataclasses.fields(Config)}
+    example = EXAMPLES[rule.when]
+    assert rule.when.holds(Config(**example))
+    assert set(rule.allowed) < set(values(rule.field))
+    for value in set(values(rule.field)) - set(rule.allowed):
+        config = Config(**example | {rule.field: value})
+        if not rule.when.holds(config):  # the field is what the condition is about
+            continue
+        with pytest.raises(ConfigError, match=r"is incompatible with .*\. Set "):
+            compatibility.check(config)
+
+
+@pytest.mark.parametrize("condition", EXAMPLES, ids=lambda c: c.name)
+def test_every_condition_can_be_met(condition):
+    config = Config(**EXAMPLES[condition])
+    assert condition.holds(config)
+    compatibility.check(config)
+
+
+@pytest.mark.parametrize("name", algorithm_table.ALGORITHMS)
+def test_every_algorithm_is_compatible_with_itself(name):
+    compatibility.check(Config(algorithm=name))
+
+
+def test_no_rule_stands_twice():
+    pairs = [(rule.when, rule.field) for rule in compatibility.RULES]
+    assert len(set(pairs)) == len(pairs)
+
+
+def test_a_message_names_the_value_the_reason_and_the_way_out():
+    with pytest.raises(ConfigError) as error:
+        compatibility.check(Config(algorithm="pqn", double_q=True))
+    assert str(error.value) == (
+        "double_q = True is incompatible with Q(lambda) and PQN: there is no target "
+        "network. Set double_q to False."
+    )
