@@ -125,7 +125,7 @@ def minibatch(examples: PyTree, order: Array, start: Array, size: int) -> PyTree
 
 
 def as_regressions(rollout: Step, target: Array) -> Regression:
-    """The steps of a rollout as examples of their own; leading axis [T E].
+    """The steps of a rollout as separate examples; leading axis [T E].
 
     Args:
         rollout: Step[T, E].
