@@ -30,20 +30,12 @@ STRICTER = {"config": set(), "stats": set(), "types": set(), "rl": {"types"}}
 MAX_FILE_LINES = 250
 MAX_BODY_LINES = 60
 LONG_EXCEPTIONS: set[str] = {
-    "agents/compatibility.py",
-    "agents/learner.py",
-    "agents/rollout_agent.py",
-    "config/presets.py",
     "envs/adapter.py",
     "envs/make.py",
-    "networks/layers.py",
-    "replay/dyna.py",
     "runs/run.py",
     "sweeps/search_space.py",
     "sweeps/workers.py",
-    "training/loop.py",
     "training/population.py",
-    "xla/matmul.py",
 }
 
 # Equations are readable without a compiler in mind: only jaxq.xla deals with one.
@@ -53,14 +45,7 @@ COMPILER = re.compile(
 )
 SEAM = re.compile(r"from jaxq(\.xla)? import .*|import jaxq\.xla.*|\bxla\.(?=\w)")
 COMPILER_EXCEPTIONS: set[str] = {
-    "agents/learner.py",
-    "agents/rollout_agent.py",
-    "networks/layers.py",
-    "replay/ring.py",
-    "replay/stores.py",
-    "replay/sum_tree.py",
     "rl/categorical.py",
-    "training/loop.py",
 }
 
 
