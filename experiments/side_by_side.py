@@ -138,15 +138,15 @@ def serve(name: str, seeds: int) -> None:
     cli.set_up_jax(flags.Options(compilation_cache=False), config)
     members = throughput.population_of(config)
     steps = throughput.steps_per_chunk(config)
-    members.advance()
+    members.train()
     from jaxq.runs import manifest
 
-    record = manifest.manifest(config.environment, members.devices, members.width)
+    record = manifest.collect(config.environment, members.devices, members.width)
     print(json.dumps(record), flush=True)
     print("{}", flush=True)
     for _ in sys.stdin:
         start_time = time.monotonic()
-        members.advance()
+        members.train()
         seconds = time.monotonic() - start_time
         print(json.dumps({"steps": steps, "seconds": seconds}), flush=True)
 

@@ -1,108 +1,79 @@
-"""Settings x seeds in the fewest compiled programs, ranked, and the best confirmed.
+"""Train settings x seeds in the fewest compiled programs, rank them, confirm the best.
 
---grid takes every combination of ranges, --random N draws from them, --settings reads a
-CSV file. A range is field=1,2,3, field=log:LOW:HIGH or field=uniform:LOW:HIGH, with
-:POINTS after it in a grid; env.NAME is a parameter of the environment. The same command
-goes on with a sweep that was stopped.
+--grid takes every combination of ranges, --random N samples from --ranges, --settings
+reads a CSV file. A range is field=1,2,3, field=log:LOW:HIGH or field=uniform:LOW:HIGH,
+followed by :POINTS in a grid; env.NAME is a parameter of the environment. The same
+command resumes a sweep that was stopped.
 """
 
 import contextlib
 import dataclasses
-import json
 import pathlib
 import shlex
 import sys
 from typing import TYPE_CHECKING, Literal
 
-import arlbench
-import dqn
+import search
 
 from jaxq import cli
 from jaxq.config import flags
 from jaxq.config.config import Config, ConfigError
 from jaxq.config.validate import validate
-from jaxq.sweeps import search_space
+from jaxq.sweeps import sampling, search_space
 
 if TYPE_CHECKING:
-    from jaxq.sweeps.report import Verdict
-    from jaxq.sweeps.sweep import Sweep
+    import jax
 
-PRESETS = dqn.PRESETS | arlbench.PRESETS
-
-
-@dataclasses.dataclass(frozen=True)
-class Search(flags.Machine):
-    """What is tried, what ranks it, and what is told."""
-
-    ranges: tuple[str, ...] = ()
-    """Ranges that settings are drawn from."""
-    sample_seed: int = 0
-    """Seed of the draws."""
-    score: Literal["final", "area"] = "final"
-    """What ranks: the greedy return in the end, or its mean over the steps."""
-    confirm_seeds: int | None = None
-    """Fresh seeds on which the best setting is run again; None takes as many as it was
-    chosen on, 0 none."""
-    top: int = 10
-    """Settings that are printed."""
+    from jaxq.runs.signals import Stopper
+    from jaxq.sweeps.planning import Sweep
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments(Search):
-    """What is tried, and where."""
+class Arguments(search.Options):
+    """Settings to train, and which part of them here."""
 
     grid: tuple[str, ...] = ()
-    """Ranges of which every combination is tried."""
+    """Ranges of which every combination is trained."""
     random: int = 0
-    """Settings to draw from --ranges."""
+    """Number of settings to sample from --ranges."""
     method: Literal["random", "latin", "sobol"] = "sobol"
-    """How --random draws: independently, a Latin hypercube, or Sobol's sequence."""
+    """How --random samples: independently, a Latin hypercube, or a Sobol sequence."""
     settings: pathlib.Path | None = None
-    """CSV file with a setting in every row and a field in every column."""
+    """CSV file with one row per setting and one column per field."""
     dry_run: bool = False
-    """Print the programs, members, bytes and blocks, and compute nothing."""
+    """Print the compilation plan and memory estimate, and exit."""
     shard: str = "1/1"
-    """i/n: compute every n-th block, the i-th first; --merge puts shares together."""
+    """i/n: train every n-th block, starting with the i-th; --merge joins the shards."""
     merge: tuple[pathlib.Path, ...] = ()
-    """Directories of shares of a sweep: gather their blocks in the first, and rank."""
+    """Directories of the shards of a sweep: copy all blocks to the first, and rank."""
     distributed: str = ""
-    """Compute with other processes: auto (SLURM, Open MPI, TPU pods), or
+    """Share the sweep with other processes: auto (SLURM, Open MPI, TPU pods), or
     ADDRESS:PORT,INDEX/COUNT."""
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run a sweep, or what is missing of it, and say what it tells."""
-    with cli.exit_codes("the same command goes on", at_once=args is None):
+    """Run or resume a sweep from the command line, and report."""
+    with cli.exit_codes("run the same command to resume", at_once=args is None):
         words = sys.argv[1:] if args is None else args
-        config, arguments = flags.parse(PRESETS, __doc__ or "", words, Arguments())
+        config, arguments = flags.parse(
+            search.PRESETS, __doc__ or "", words, Arguments()
+        )
         validate(config)
-        check_search(arguments)
-        share = read_share(arguments.shard)
+        search.check_options(arguments)
+        shard = parse_shard(arguments.shard)
         settings, ranges = read_settings(arguments)
         for setting in settings:
-            check_setting(config, setting)
+            search.check_setting(config, setting)
         cli.set_up_jax(arguments, join=arguments.distributed)
-        run(config, settings, ranges, share, arguments)
+        run(config, settings, ranges, shard, arguments)
 
 
-def check_setting(config: Config, setting: search_space.Setting) -> None:
-    """Refuse a setting that cannot run, and say which it is."""
-    try:
-        validate(search_space.apply(config, setting))
-    except ConfigError as error:
-        raise ConfigError(f"setting {setting}: {error}") from error
+def parse_shard(text: str) -> tuple[int, int]:
+    """Index, from zero, and number of shards from i/n.
 
-
-def check_search(arguments: Search) -> None:
-    """Refuse numbers that mean nothing."""
-    for name, least in (("top", 1), ("confirm_seeds", 0), ("sample_seed", 0)):
-        value = getattr(arguments, name)
-        if value is not None and value < least:
-            raise ConfigError(f"{name} = {value} is less than {least}.")
-
-
-def read_share(text: str) -> tuple[int, int]:
-    """Which share, from zero on, of how many; text: i/n."""
+    Raises:
+        ConfigError: if it is malformed.
+    """
     index, _, count = text.partition("/")
     if not (index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
         raise ConfigError(f"shard = {text!r} is not of the form i/n, with 1 <= i <= n.")
@@ -110,186 +81,144 @@ def read_share(text: str) -> tuple[int, int]:
 
 
 def read_settings(arguments: Arguments) -> tuple[list[search_space.Setting], list[str]]:
-    """The settings, and the ranges they come from."""
-    ways = {
-        "grid": bool(arguments.grid),
-        "random": arguments.random != 0,
-        "settings": arguments.settings is not None,
-        "merge": bool(arguments.merge),
-    }
-    given = [f"--{name}" for name, is_given in ways.items() if is_given]
-    if len(given) != 1:
-        raise ConfigError(
-            f"{' and '.join(given) or 'nothing'} says what is tried: give one of "
-            "--grid, --random with --ranges, --settings, and --merge."
-        )
-    if bool(arguments.random) != bool(arguments.ranges):
-        raise ConfigError("--random N and --ranges belong together.")
-    words = list(arguments.grid or arguments.ranges)
-    ranges = [search_space.parse(word) for word in words]
+    """The settings, and the ranges they come from.
+
+    Raises:
+        ConfigError: if not exactly one source of settings is given, or it is invalid.
+    """
+    _check_source(arguments)
+    texts = list(arguments.grid or arguments.ranges)
+    ranges = [search_space.parse(text) for text in texts]
     names = [r.field for r in ranges]
     if len(set(names)) < len(names):
         raise ConfigError(f"a field is given twice: {', '.join(names)}.")
     if arguments.settings:
-        return search_space.read(arguments.settings), []
+        return sampling.read_csv(arguments.settings), []
     if arguments.grid:
-        return search_space.grid(ranges), words
+        return sampling.grid(ranges), texts
     if arguments.random:
-        draw = arguments.random, arguments.method, arguments.sample_seed
-        return search_space.sample(ranges, *draw), words
+        options = arguments.random, arguments.method, arguments.sample_seed
+        return sampling.sample(ranges, *options), texts
     return [], []
+
+
+def _check_source(arguments: Arguments) -> None:
+    is_given = {
+        "--grid": bool(arguments.grid),
+        "--random": arguments.random != 0,
+        "--settings": arguments.settings is not None,
+        "--merge": bool(arguments.merge),
+    }
+    given = [name for name, value in is_given.items() if value]
+    if len(given) != 1:
+        raise ConfigError(
+            f"{' and '.join(given) or 'no source of settings'} given: give exactly one "
+            "of --grid, --random with --ranges, --settings, and --merge."
+        )
+    if bool(arguments.random) != bool(arguments.ranges):
+        raise ConfigError("--random N and --ranges must be given together.")
 
 
 def run(
     config: Config,
     settings: list[search_space.Setting],
     ranges: list[str],
-    share: tuple[int, int],
+    shard: tuple[int, int],
     arguments: Arguments,
 ) -> None:
-    """Compute what is missing, and report."""
-    from jaxq.runs import files, manifest, progress, signals
-    from jaxq.sweeps import hosts, storage, sweep, workers
+    """Train the missing blocks, or merge shards, and report."""
+    from jaxq.runs import signals
+    from jaxq.sweeps import planning
     from jaxq.training import blocks
 
     signals.Stopper.end_process = True
     devices = blocks.workers(arguments.cpu_cores)
     if arguments.merge:
-        target, *others = arguments.merge
-        storage.read(target)
-        with files.Lock(target):
-            copied = storage.merge(target, others)
-            print(f"{copied} blocks copied to {target}")
-            tried = storage.load(target, devices, computed=False)
-            report(tried, target, arguments)
+        merge(devices, arguments)
         return
-    tried = sweep.make(config, settings, ranges, devices)
-    directory = sweep.directory_of(
-        arguments.output, "sweep", tried.base, tried.settings
-    )
+    sweep = planning.plan(config, settings, ranges, devices)
+    root = arguments.output
+    directory = planning.directory(root, "sweep", sweep.base, sweep.settings)
     if arguments.dry_run:
-        print(sweep.describe(tried), f"would be kept in {directory}", sep="\n")
+        print(planning.describe(sweep), f"directory: {directory}", sep="\n")
         return
-    with contextlib.ExitStack() as held:
-        stop = held.enter_context(signals.Stopper())
-        if hosts.index() == 0:
-            specs = {program.env.spec.name for program in tried.programs}
-            record = manifest.manifest(", ".join(sorted(specs)), devices, 0)
-            directory.mkdir(parents=True, exist_ok=True)
-            held.enter_context(files.Lock(directory, _lock(share)))
-            tried = storage.begin(
-                tried, directory, record, devices, arguments.force_resume
-            )
-        tried = workers.agree(tried, devices)
-        total = sum(tried.steps(job) for job in tried.jobs[share[0] :: share[1]])
-        shown = arguments.progress and hosts.index() == 0
-        with progress.Progress(total, 1, shown) as bar:
-            bar.say(sweep.describe(tried))
-            bar.say(f"sweep: {directory}")
-            there = workers.run(tried, directory, devices, share, bar, stop)
-        if hosts.index() == 0:
-            if there:
-                print(f"{there} blocks were there already")
-            if share[1] == 1:
-                storage.clear(directory, tried)
-                report(tried, directory, arguments)
-            else:
-                words = [cli.python(), sys.argv[0], "--merge", str(directory)]
-                print(
-                    f"share {arguments.shard} is finished; when all are: "
-                    f"{shlex.join(words)} [directories of others]"
-                )
+    with signals.Stopper() as stop:
+        train(sweep, directory, devices, shard, stop, arguments)
 
 
-def _lock(share: tuple[int, int]) -> str:
-    """Shares may be computed side by side in one directory."""
-    return ".lock" if share[1] == 1 else f".lock-{share[0] + 1}-of-{share[1]}"
-
-
-def report(tried: "Sweep", directory: pathlib.Path, arguments: Arguments) -> None:
-    """Rank, draw, and run the best setting again on fresh seeds."""
-    from jaxq.sweeps import report as sweeps_report
+def merge(devices: "list[jax.Device]", arguments: Arguments) -> None:
+    """Copy the blocks of all shards to the directory of the first, and report."""
+    from jaxq.runs import files
     from jaxq.sweeps import storage
 
-    curves = storage.collect(directory, tried)
-    verdicts = sweeps_report.judge(tried, curves, arguments.score)
-    sweeps_report.write(
-        directory, tried, curves, verdicts, arguments.score, arguments.plot
-    )
-    for found in verdicts:
-        tell(tried, found, directory, arguments)
-    print(f"\nsaved in {directory}")
+    target, *others = arguments.merge
+    storage.read(target)
+    with files.Lock(target):
+        copied = storage.merge(target, others)
+        print(f"{copied} blocks copied to {target}")
+        sweep = storage.load(target, devices, computed=False)
+        write_report(sweep, target, arguments)
 
 
-def tell(
-    tried: "Sweep",
-    found: "Verdict",
+def train(
+    sweep: "Sweep",
     directory: pathlib.Path,
-    arguments: Search,
-    of: str = "",
+    devices: "list[jax.Device]",
+    shard: tuple[int, int],
+    stop: "Stopper",
+    arguments: Arguments,
 ) -> None:
-    """Print the table and its warnings, and confirm the best; of: which settings."""
-    from jaxq.sweeps import report as sweeps_report
+    """Train the missing blocks of a shard, and report if it is the whole sweep."""
+    from jaxq.runs import files, manifest, progress
+    from jaxq.sweeps import hosts, planning, storage, workers
 
-    print(f"\n{found.environment}, {arguments.score} return{of}:")
-    print(sweeps_report.table(tried, found, arguments.top))
-    for text in found.warnings:
-        print(f"warning: {text}")
-    if found.rows[0].diverged:
-        print(f"warning: {found.rows[0].diverged} seeds of the best have diverged.")
-    confirm(tried, found, directory, arguments)
+    is_main = hosts.index() == 0
+    with contextlib.ExitStack() as stack:
+        if is_main:
+            names = {program.env.spec.name for program in sweep.programs}
+            record = manifest.collect(", ".join(sorted(names)), devices, 0)
+            directory.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(files.Lock(directory, _lock_name(shard)))
+            sweep = storage.start_or_resume(
+                sweep, directory, record, devices, arguments.force_resume
+            )
+        sweep = workers.share_packing(sweep, devices)
+        total = sum(sweep.steps(job) for job in sweep.jobs[shard[0] :: shard[1]])
+        with progress.Progress(total, 1, arguments.progress and is_main) as bar:
+            bar.print(planning.describe(sweep))
+            bar.print(f"sweep: {directory}")
+            done = workers.train(sweep, directory, devices, shard, bar, stop)
+        if not is_main:
+            return
+        if done:
+            print(f"{done} blocks were already finished")
+        if shard[1] == 1:
+            storage.clean_up(directory, sweep)
+            write_report(sweep, directory, arguments)
+        else:
+            command = [cli.python(), sys.argv[0], "--merge", str(directory)]
+            print(
+                f"shard {arguments.shard} is finished; once all are, run: "
+                f"{shlex.join(command)} [directories of the others]"
+            )
 
 
-def confirm(
-    tried: "Sweep", found: "Verdict", directory: pathlib.Path, arguments: Search
-) -> None:
-    """Run the best setting again on seeds that it was not chosen by."""
-    import numpy as np
+def _lock_name(shard: tuple[int, int]) -> str:
+    """Name of the lock; shards may be trained side by side in one directory."""
+    return ".lock" if shard[1] == 1 else f".lock-{shard[0] + 1}-of-{shard[1]}"
 
-    from jaxq.runs import checkpoint, run
-    from jaxq.stats import intervals
-    from jaxq.sweeps import report as sweeps_report
-    from jaxq.training import blocks
 
-    config = tried.configs[found.best]
-    program = next(i for i, p in enumerate(tried.programs) if found.best in p.settings)
-    width = tried.packings[program].width
-    words = [cli.python(), "experiments/dqn.py", "--preset", "cleanrl"]
-    exact = dataclasses.replace(config, seed_block=width)
-    print(f"the best as a single run: {shlex.join(words + flags.flags(exact))}")
-    seeds = arguments.confirm_seeds
-    seeds = config.num_seeds if seeds is None else seeds
-    if not seeds:
-        return
-    fresh = sweeps_report.confirmation(config, seeds)
-    root = directory / "confirmed"
-    before = [path.parent for path in root.rglob("config.json")]
-    same = [path for path in before if flags.read_config(path) == fresh]
-    done = [path for path in same if (path / "summary.json").exists()]
-    begun = [path for path in same if checkpoint.found(path)]
-    if done:
-        summary = json.loads((done[0] / "summary.json").read_text())
-    else:
-        summary = run.run(
-            fresh,
-            output=root,
-            resume=begun[0] if begun else None,
-            force_resume=arguments.force_resume,
-            plot=arguments.plot,
-            devices=blocks.workers(arguments.cpu_cores),
-        ).summary
-    per_seed = {
-        "final": summary["final_eval_return"]["per_seed"],
-        "area": summary["mean_eval_return_over_steps"],
-    }
-    again = intervals.bootstrap_iqm(np.array(per_seed[arguments.score])[:, None])
-    iqm, low, high = (float(part[0]) for part in again)
-    if diverged := len(summary["diverged_seeds"]):
-        print(f"warning: {diverged} fresh seeds have diverged.")
-    print(
-        f"on {seeds} fresh seeds: {arguments.score} return IQM {iqm:.4g}, 95 % CI "
-        f"[{low:.4g}, {high:.4g}] ({found.rows[0].iqm:.4g} on those it was chosen by)"
-    )
+def write_report(sweep: "Sweep", directory: pathlib.Path, arguments: Arguments) -> None:
+    """Rank and plot the settings, and confirm the best of every environment."""
+    from jaxq.sweeps import report, storage
+
+    curves = storage.load_curves(directory, sweep)
+    rankings = report.rank_settings(sweep, curves, arguments.score)
+    report.write(directory, sweep, curves, rankings, arguments.score, arguments.plot)
+    for ranking in rankings:
+        search.print_ranking(sweep, ranking, arguments)
+        search.confirm(sweep, ranking, directory, arguments)
+    print(f"\nsaved in {directory}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jaxq import Config, ConfigError, cli
 
 if TYPE_CHECKING:
-    from jaxq.runs.run import ExtraMetrics
+    from jaxq.runs.results import ExtraMetrics
 
 BASE = Config(
     algorithm="tabular_q",
@@ -63,10 +63,8 @@ def exact_values(config: Config) -> "ExtraMetrics":
 
     from jaxq.agents import factory
     from jaxq.envs import gymnax_mdps, mdp
-    from jaxq.networks import ensemble
-    from jaxq.runs import run
+    from jaxq.rl import double_q
 
-    config = config
     if config.network != "table" or config.ensemble_size > 1:
         raise ConfigError(
             f"algorithm = {config.algorithm!r} with network = {config.network!r} and "
@@ -74,21 +72,22 @@ def exact_values(config: Config) -> "ExtraMetrics":
             "compare with Q*. Use experiments/dqn.py."
         )
     double = config.algorithm == "double_q_learning"
-    head = ensemble.double_table() if double else factory.make_head(config)
+    head = double_q.double_table() if double else factory.make_head(config)
     q_values = jax.jit(jax.vmap(jax.vmap(head.q_values)))
     model = gymnax_mdps.from_config(config)
     optimum = mdp.value_iteration(model, config.discount)
     reachable = mdp.reachable(model)
+    play = mdp.expected_return_and_length
 
     def measure(params: Any) -> dict[str, np.ndarray]:
         tables = np.asarray(q_values(params["table"]))
         errors = np.abs(tables - optimum)[:, reachable].max(axis=(1, 2))
         policies = [mdp.greedy_policy(table) for table in tables]
-        returns, lengths = np.transpose([mdp.play(model, pi) for pi in policies])
+        returns, lengths = np.transpose([play(model, pi) for pi in policies])
         return {"q_error": errors, "exact_return": returns, "exact_length": lengths}
 
-    best_return, _ = mdp.play(model, mdp.greedy_policy(optimum.round(9)))
-    return run.ExtraMetrics(measure, {"policy of Q*": best_return})
+    best_return, _ = play(model, mdp.greedy_policy(optimum.round(9)))
+    return results.ExtraMetrics(measure, {"policy of Q*": best_return})
 
 
 if __name__ == "__main__":

@@ -92,11 +92,11 @@ def programs(config: Config) -> tuple[Callable[..., Any], Callable[..., Any]]:
     import jax.numpy as jnp
 
     from jaxq.agents import algorithms
+    from jaxq.config import loop_lengths
     from jaxq.envs import make
     from jaxq.training import compiled, loop
 
-    config = config
-    env = make.from_config(config)
+    env, lengths = make.from_config(config), loop_lengths.loop_lengths(config)
     traced = compiled.traced(config)
 
     def start(key: Any) -> loop.RunState:
@@ -106,7 +106,7 @@ def programs(config: Config) -> tuple[Callable[..., Any], Callable[..., Any]]:
         settings = dataclasses.replace(traced, learning_rate=rate)
 
         def iterate(state: loop.RunState, _: None) -> Any:
-            state, step = loop.iteration(settings, env, key, state)
+            state, step = loop.iteration(settings, lengths, env, key, state)
             done = step.terminated | step.truncated
             record = step.action.astype(jnp.uint8), step.reward, done
             return state, jax.tree.map(lambda leaf: leaf[0, 0], record)
@@ -216,7 +216,7 @@ def main() -> None:
     walk = cliff(arguments, published)
     for name in ("figures", "tables"):
         (arguments.output / name).mkdir(parents=True, exist_ok=True)
-    record = manifest.manifest("textbook", jax.devices()[:1], arguments.bias_runs)
+    record = manifest.collect("textbook", jax.devices()[:1], arguments.bias_runs)
     table = {"maximization_bias": bias, "cliff": walk, "manifest": record}
     files.write_json(arguments.output / "tables" / "textbook.json", table)
     path = arguments.output / "figures" / "textbook.png"

@@ -9,7 +9,7 @@ Rates are summed over seeds. `of floor` is the fraction of the time that is unav
 the floor is the time of the updates' matrix products at the speed of a large product on
 all cores; on an accelerator it is the time of their parameters' memory traffic at the
 speed of a large copy, if that is longer. Both speeds are measured.
-results/performance.md explains the figures.
+`results/performance.md` explains the figures.
 """
 
 import dataclasses
@@ -109,13 +109,15 @@ def workload(name: str, seeds: int) -> Config:
 
 def population_of(config: Config, cores: int = 0) -> "Population":
     """Population of all seeds of a configuration, on all devices."""
+    from jaxq.config import loop_lengths
     from jaxq.envs import make
     from jaxq.training import blocks, memory, population
 
     env = make.from_config(config)
-    need = memory.need(config, env)
+    lengths = loop_lengths.loop_lengths(config)
+    need = memory.estimate(config, env, lengths)
     layout = blocks.layout(config, blocks.workers(cores), need.update)
-    return population.Population(config, env, layout)
+    return population.Population(config, env, lengths, layout)
 
 
 def steps_per_chunk(config: Config) -> int:
@@ -144,7 +146,7 @@ def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
     config = override(config, arguments)
     members = population_of(config, arguments.cpu_cores)
     setup_time = time.monotonic()
-    members.advance()
+    members.train()
     first_chunk_time = time.monotonic()
     seconds = chunk_seconds(members, arguments.repeats)
     return {
@@ -176,7 +178,7 @@ def chunk_seconds(members: "Population", repeats: int) -> list[float]:
     seconds = []
     for _ in range(repeats):
         start_time = time.monotonic()
-        members.advance()
+        members.train()
         seconds.append(time.monotonic() - start_time)
     return seconds
 

@@ -16,13 +16,13 @@ from jaxq.config.fields import ConfigError
 if TYPE_CHECKING:
     from jaxq.agents.algorithms import register as register
     from jaxq.envs.adapter import adapt as adapt
-    from jaxq.runs.run import Result as Result
+    from jaxq.runs.results import Result as Result
     from jaxq.runs.run import run as run
 
 __version__ = "0.1.0"
 
 _LAZY = {
-    "Result": "jaxq.runs.run",
+    "Result": "jaxq.runs.results",
     "adapt": "jaxq.envs.adapter",
     "register": "jaxq.agents.algorithms",
     "run": "jaxq.runs.run",

@@ -1,4 +1,4 @@
-"""The mathematics of heads and losses in the plainest NumPy loops, in float64."""
+"""Heads and losses, defined by the plainest NumPy loops in float64."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -29,7 +29,7 @@ def rescale(x):
 
 
 def unrescale(y):
-    """The inverse by bisection."""
+    """The inverse of `rescale`, by bisection."""
     low, high = -1e7, 1e7
     for _ in range(200):
         middle = (low + high) / 2
@@ -38,13 +38,16 @@ def unrescale(y):
 
 
 def project(value, probability, atoms):
-    """Bellemare et al., arXiv:1707.06887, algorithm 1: equally spaced atoms."""
+    """Projection onto equally spaced atoms.
+
+    Bellemare et al., arXiv:1707.06887, algorithm 1.
+    """
     spacing = (atoms[-1] - atoms[0]) / (len(atoms) - 1)
     mass = np.zeros(len(atoms))
     for z, p in zip(value, probability, strict=True):
         b = (min(max(z, atoms[0]), atoms[-1]) - atoms[0]) / spacing
         lower, upper = int(np.floor(b)), int(np.ceil(b))
-        if lower == upper:  # the algorithm as printed loses this mass
+        if lower == upper:  # the published algorithm loses this mass
             mass[lower] += p
         else:
             mass[lower] += p * (upper - b)
@@ -71,18 +74,18 @@ def quantile_loss(value, fraction, target, weight, delta):
 
 
 def epsilon_greedy(q_values, epsilon):
-    exists = [q > -np.inf for q in q_values]
+    valid = [q > -np.inf for q in q_values]
     best = [q == max(q_values) for q in q_values]
     return np.array(
         [
-            epsilon * e / sum(exists) + (1 - epsilon) * b / sum(best)
-            for e, b in zip(exists, best, strict=True)
+            epsilon * v / sum(valid) + (1 - epsilon) * b / sum(best)
+            for v, b in zip(valid, best, strict=True)
         ]
     )
 
 
 class Plain(NamedTuple):
-    """A head, and the same by its definition."""
+    """A head, and the definition of its functions."""
 
     head: heads.Head
     q_values: Callable  # output[A, K] -> [A]
@@ -91,8 +94,8 @@ class Plain(NamedTuple):
 
 
 def scalar(loss="squared", delta=1.0, rescaled=False):
-    squeeze = rescale if rescaled else lambda x: x
-    unsqueeze = unrescale if rescaled else lambda y: y
+    h = rescale if rescaled else lambda x: x
+    h_inverse = unrescale if rescaled else lambda y: y
 
     def compare(output, target):
         error = target - output[0]
@@ -101,15 +104,15 @@ def scalar(loss="squared", delta=1.0, rescaled=False):
 
     return Plain(
         heads.scalar(loss, delta, rescaled),
-        lambda output: np.array([unsqueeze(y) for y in output[:, 0]]),
-        lambda r, d, output: squeeze(r + d * unsqueeze(output[0])),
+        lambda output: np.array([h_inverse(y) for y in output[:, 0]]),
+        lambda r, d, output: h(r + d * h_inverse(output[0])),
         compare,
     )
 
 
 def quantile(size, delta=1.0, rescaled=False):
-    squeeze = rescale if rescaled else lambda x: x
-    unsqueeze = unrescale if rescaled else lambda y: y
+    h = rescale if rescaled else lambda x: x
+    h_inverse = unrescale if rescaled else lambda y: y
     fraction = [(2 * i + 1) / (2 * size) for i in range(size)]
 
     def compare(output, target):
@@ -119,8 +122,8 @@ def quantile(size, delta=1.0, rescaled=False):
 
     return Plain(
         heads.quantile(size, delta, rescaled),
-        lambda output: np.array([np.mean([unsqueeze(y) for y in z]) for z in output]),
-        lambda r, d, output: np.array([squeeze(r + d * unsqueeze(y)) for y in output]),
+        lambda output: np.array([np.mean([h_inverse(y) for y in z]) for z in output]),
+        lambda r, d, output: np.array([h(r + d * h_inverse(y)) for y in output]),
         compare,
     )
 
@@ -181,7 +184,7 @@ STATES, ACTIONS = 4, 3
 
 
 def table_network(head, view=lambda row: row):
-    """Outputs are a view of a row of a parameter table [S, A, K]."""
+    """A network whose output is a view of a row of its parameters [S, A, K]."""
     return feed_forward(
         lambda key, observation: None,
         lambda key, params, observation: view(params[observation]),
@@ -190,7 +193,7 @@ def table_network(head, view=lambda row: row):
 
 
 def transitions(rng, size):
-    """Transition[size] between the rows of a table."""
+    """A batch of random transitions between the rows of a table."""
 
     def index(limit):
         return jnp.asarray(rng.integers(limit, size=size), jnp.int32)
@@ -210,17 +213,17 @@ def transitions(rng, size):
 
 
 def example(batch, index):
-    """One of a batch, with leaves of NumPy."""
+    """One example of a batch, with NumPy leaves."""
     return jax.tree.map(lambda leaf: np.asarray(leaf)[index], batch)
 
 
 def tables(rng, outputs):
-    """Two tables of float32 numbers, in float64."""
+    """Two random tables [S, A, outputs] of float32 values, in float64."""
     values = rng.normal(size=(2, STATES, ACTIONS, outputs))
     return values.astype(np.float32).astype(np.float64)
 
 
 def slope(function, x, step=1e-6):
-    """Central differences."""
+    """The gradient of a function of a vector, by central differences."""
     shifts = step * np.eye(x.size)
     return np.array([function(x + h) - function(x - h) for h in shifts]) / (2 * step)

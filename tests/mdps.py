@@ -1,4 +1,4 @@
-"""Small environments with gymnax's interface and known values."""
+"""Small environments with known values, behind the interface of gymnax."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ class Discrete:
 
 
 class MDP:
-    """Base: subclasses give first(key), transition(...) and observe(value)."""
+    """Base class: subclasses define first(key), transition(...) and observe(value)."""
 
     num_actions = 2
     limit = 10_000
@@ -59,20 +59,24 @@ class MDP:
         done = terminated | truncated
         fresh_observation, fresh = self.reset(reset_key, params)
         final = self.observe(value)
-        following = jax.tree.map(lambda a, b: jnp.where(done, a, b), fresh, stepped)
+        next_state = jax.tree.map(lambda a, b: jnp.where(done, a, b), fresh, stepped)
         observation = jnp.where(done, fresh_observation, final)
         info = {"final_observation": final}
-        return observation, following, reward, terminated, truncated, info
+        return observation, next_state, reward, terminated, truncated, info
 
 
 class Gauntlet(MDP):
-    """Seven small tasks in one, drawn at reset; an observation is [one-hot task, x, y].
+    """Seven small tasks, one of which is drawn at reset.
 
-    0 value only: reward 1. 1 observation: reward x = +1 or -1. 2 delayed: reward 1 on
-    the second step (x = 1). 3 action: action 0 pays +1, action 1 pays -1. 4 both: the
-    action that equals the sign of y pays +1, the other -1. 5 constant reward 1, cut off
-    every 7 steps. 6 a corridor of four cells (x = cell / 4): action 1 moves on, leaving
-    the last pays 1; cut off after 6 steps.
+    An observation is [one-hot task, x, y]. The tasks are
+    0. value only: the reward is 1;
+    1. observation: the reward is x = +1 or -1;
+    2. delayed reward: 1 on the second step (x = 1);
+    3. action: action 0 is rewarded by +1, action 1 by -1;
+    4. both: the action that matches the sign of y is rewarded by +1, the other by -1;
+    5. constant reward 1, truncated after 7 steps;
+    6. a corridor of four cells (x = cell / 4): action 1 moves right, and leaving the
+       last cell is rewarded by 1; truncated after 6 steps.
     """
 
     def first(self, key):
@@ -107,7 +111,7 @@ class Gauntlet(MDP):
 
     @staticmethod
     def row(observation):
-        """A number of its own for every observation, below 7 * 15."""
+        """A unique index for each observation."""
         task = jnp.argmax(observation[:7])
         x, y = jnp.round(4 * observation[7]) + 4, jnp.sign(observation[8]) + 1
         return (task * 27 + 3 * x + y).astype(jnp.int32)
@@ -117,7 +121,7 @@ def seen(task, x=0.0, y=0.0):
     return jnp.zeros(9).at[task].set(1).at[7].set(x).at[8].set(y)
 
 
-# (observation, action, value) with discount 0.9, the same for every policy.
+# (observation, action, value) with discount 0.9, whatever the policy.
 PROBES = {
     "value only": [(seen(0), 0, 1.0)],
     "observation": [(seen(1, 1.0), 0, 1.0), (seen(1, -1.0), 1, -1.0)],
@@ -144,10 +148,10 @@ class ConstantReward(MDP):
 
 
 class Corridor(MDP):
-    """States 0..4; action 1 moves right, action 0 stays; state 4 ends with reward 1.
+    """States 0 to 4: action 1 moves right, action 0 stays; reaching state 4 pays 1.
 
-    The value of a state is gamma^(3 - state) whatever the time limit, if truncation is
-    not taken for termination.
+    The value of a state is gamma^(3 - state) whatever the time limit, unless truncation
+    is mistaken for termination.
     """
 
     num_values = 5
@@ -162,7 +166,7 @@ class Corridor(MDP):
 
 
 class LengthBiased(MDP):
-    """A fair coin at reset: return 1 after one step, or 0 after 20 steps."""
+    """A fair coin at reset decides: return 1 after one step, or 0 after 20 steps."""
 
     num_actions = 1
     num_values = 21

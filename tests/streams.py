@@ -1,4 +1,4 @@
-"""Logs of what happened, and what replay should make of them, step by step."""
+"""Random logs of steps, and the transitions and returns they define, step by step."""
 
 import operator
 
@@ -11,29 +11,33 @@ from jaxq.types import EnvSpec, Step
 NUM_ACTIONS = 3
 SPEC = EnvSpec("log", jax.ShapeDtypeStruct((), jnp.float32), NUM_ACTIONS)
 EXAMPLE = Step(
-    jnp.float32(0), jnp.int32(0), jnp.float32(0), jnp.bool_(0), jnp.bool_(0),
     jnp.float32(0),
-)  # fmt: skip
+    jnp.int32(0),
+    jnp.float32(0),
+    jnp.bool_(0),
+    jnp.bool_(0),
+    jnp.float32(0),
+)
 
 
 def make_stream(rng, time, envs, p_terminated=0.1, p_truncated=0.1, memory=False):
-    """Steps [time, envs] whose observations are unique: t * envs + e.
+    """Steps [time, envs] with unique observations: t * envs + e.
 
-    The true successor of the last step of an episode is a number of its own, below
-    zero, and not the observation in the next row, which starts another episode.
+    The true successor of the last step of an episode is unique as well: a negative
+    number, and not the observation in the next row, which starts another episode.
     """
     observation = np.arange(time * envs, dtype=np.float32).reshape(time, envs)
     terminated = rng.random((time, envs)) < p_terminated
     truncated = (rng.random((time, envs)) < p_truncated) & ~terminated
-    following = observation + envs
-    final = np.where(terminated | truncated, -1 - observation, following)
+    next_row = observation + envs
+    successor = np.where(terminated | truncated, -1 - observation, next_row)
     return Step(
         observation=observation,
         action=rng.integers(0, NUM_ACTIONS, (time, envs)).astype(np.int32),
         reward=rng.normal(size=(time, envs)).astype(np.float32),
         terminated=terminated,
         truncated=truncated,
-        next_observation=final.astype(np.float32),
+        next_observation=successor.astype(np.float32),
         memory=np.stack([observation, -observation], -1) if memory else (),
     )
 
@@ -43,22 +47,22 @@ def example(memory=False):
 
 
 def rollouts(stream, length):
-    """The stream, cut into rollouts."""
+    """Cut a stream into rollouts."""
     for start in range(0, stream.action.shape[0], length):
         part = operator.itemgetter(slice(start, start + length))
         yield jax.tree.map(part, stream)
 
 
 def plain_transition(stream, t, e, n, gamma):
-    """(reward, discount, row of the successor) from the stream itself.
+    """(reward, discount, row of the successor) of step (t, e), by the definition.
 
-    None if step t is truncated; the row is None if the window ends in a termination.
+    None if the step is truncated; the row is None if the window terminates.
     """
     if stream.truncated[t, e]:
         return None
     reward, discount = 0.0, 1.0
     for k in range(n):
-        if stream.truncated[t + k, e]:  # ends before it, in what it observes
+        if stream.truncated[t + k, e]:  # bootstrap from its observation
             return reward, discount, t + k
         reward += discount * stream.reward[t + k, e]
         discount *= gamma
@@ -67,56 +71,55 @@ def plain_transition(stream, t, e, n, gamma):
     return reward, discount, t + n
 
 
-def check_transition(found, stream, t, e, n, gamma):
-    """Whether a Transition without batch axis is the one that starts at (t, e)."""
-    reward, discount, after = plain_transition(stream, t, e, n, gamma)
-    assert found.observation == stream.observation[t, e]
-    assert found.action == stream.action[t, e]
-    np.testing.assert_allclose(found.reward, reward, atol=1e-5)
-    np.testing.assert_allclose(found.discount, discount, rtol=1e-6)
-    if after is not None:
-        assert found.next_observation == stream.observation[after, e]
-        assert found.next_action == stream.action[after, e]
+def check_transition(transition, stream, t, e, n, gamma):
+    """Assert that a transition (unbatched) is the one that starts at (t, e)."""
+    reward, discount, successor = plain_transition(stream, t, e, n, gamma)
+    assert transition.observation == stream.observation[t, e]
+    assert transition.action == stream.action[t, e]
+    np.testing.assert_allclose(transition.reward, reward, atol=1e-5)
+    np.testing.assert_allclose(transition.discount, discount, rtol=1e-6)
+    if successor is not None:
+        assert transition.next_observation == stream.observation[successor, e]
+        assert transition.next_action == stream.action[successor, e]
 
 
 def unbatched(examples):
-    """The examples of a minibatch, one by one, in NumPy."""
+    """The examples of a minibatch as a list, with NumPy leaves."""
     leaves, structure = jax.tree.flatten(jax.tree.map(np.asarray, examples))
     return [structure.unflatten(row) for row in zip(*leaves, strict=True)]
 
 
 def random_rollout(rng, time, envs, states):
-    """Steps between numbered states; after an end, the next row is elsewhere."""
+    """Steps between numbered states; after an episode the next row is another state."""
     shape = (time, envs)
     terminated = rng.random(shape) < 0.15
     truncated = ~terminated & (rng.random(shape) < 0.25)
     observation = rng.integers(0, states, shape)
-    after = np.vstack([observation[1:], rng.integers(0, states, (1, envs))])
-    elsewhere = (after + rng.integers(1, states, shape)) % states
+    next_row = np.vstack([observation[1:], rng.integers(0, states, (1, envs))])
+    other = (next_row + rng.integers(1, states, shape)) % states
+    successor = np.where(terminated | truncated, other, next_row)
     return Step(
         observation=observation.astype(np.int32),
         action=rng.integers(0, NUM_ACTIONS, shape).astype(np.int32),
         reward=rng.normal(size=shape).astype(np.float32),
         terminated=terminated,
         truncated=truncated,
-        next_observation=np.where(terminated | truncated, elsewhere, after).astype(
-            np.int32
-        ),
+        next_observation=successor.astype(np.int32),
     )
 
 
 def plain_returns(rollout, next_value, trace, gamma):
-    """The recursion, from the end of the rollout, one environment at a time.
+    """The recursive definition of lambda-returns, from the end of the rollout.
 
-    trace[t, e]: weight of the return of step t + 1, unless the episode ends with t.
+    trace[t, e]: weight of the return of step t + 1, unless step t ends an episode.
     """
     returns = np.zeros(rollout.action.shape)
     for t, e in reversed(list(np.ndindex(returns.shape))):
         value = next_value[t, e]
         if t + 1 < len(returns) and not rollout.truncated[t, e]:
             value = (1 - trace[t, e]) * value + trace[t, e] * returns[t + 1, e]
-        going = 0.0 if rollout.terminated[t, e] else gamma
-        returns[t, e] = rollout.reward[t, e] + going * value
+        discount = 0.0 if rollout.terminated[t, e] else gamma
+        returns[t, e] = rollout.reward[t, e] + discount * value
     return returns
 
 
@@ -124,8 +127,8 @@ def plain_table_returns(values, rollout, gamma, decay, cut):
     """`plain_returns` for the values[S, A] of a table."""
     trace = np.full(rollout.action.shape, decay)
     for t, e in np.ndindex(len(trace) - 1, trace.shape[1]):
-        here = values[rollout.observation[t + 1, e]]
-        if cut and here[rollout.action[t + 1, e]] < here.max():
+        q_values = values[rollout.observation[t + 1, e]]
+        if cut and q_values[rollout.action[t + 1, e]] < q_values.max():
             trace[t, e] = 0.0
     next_value = values[rollout.next_observation].max(-1)
     return plain_returns(rollout, next_value, trace, gamma)

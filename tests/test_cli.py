@@ -1,4 +1,4 @@
-"""Options of the command line that change no number."""
+"""Command-line options that do not affect results."""
 
 import os
 import pathlib
@@ -23,7 +23,7 @@ def environment(tmp_path, **changes):
     return kept | {"XDG_CACHE_HOME": str(tmp_path / "cache")} | changes
 
 
-def test_programs_are_kept_and_a_chunk_is_traced(tmp_path):
+def test_programs_are_cached_and_a_chunk_is_profiled(tmp_path):
     trace, out = tmp_path / "trace", tmp_path / "runs"
     words = [*TINY.split(), "--output", out, "--profile", trace]
     done = subprocess.run(
@@ -45,10 +45,10 @@ def test_programs_are_kept_and_a_chunk_is_traced(tmp_path):
         ("Options()", {"JAX_COMPILATION_CACHE_DIR": "/elsewhere"}, "/elsewhere"),
     ],
 )
-def test_where_programs_are_kept(words, changes, directory, tmp_path):
+def test_the_directory_of_the_compilation_cache(words, changes, directory, tmp_path):
     code = (
-        f"from jaxq import cli; from jaxq.config import flags; cli.set_up_jax(flags.{words})"
-        "; import jax; "
+        "from jaxq import cli; from jaxq.config import flags; "
+        f"cli.set_up_jax(flags.{words}); import jax; "
         "print(jax.config.jax_compilation_cache_dir)"
     )
     done = subprocess.run(
@@ -58,7 +58,7 @@ def test_where_programs_are_kept(words, changes, directory, tmp_path):
     assert done.stdout.strip() == directory.format(tmp_path), done.stderr
 
 
-def test_deterministic_is_told_to_xla_before_jax_starts():
+def test_deterministic_sets_the_xla_flag():
     code = (
         "from jaxq import cli; from jaxq.config import flags; "
         "cli.set_up_jax(flags.Options(deterministic=True)); "
@@ -83,7 +83,7 @@ def test_deterministic_is_told_to_xla_before_jax_starts():
         ("Options()", "None"),
     ],
 )
-def test_threads_of_xla(words, threads):
+def test_the_number_of_xla_threads(words, threads):
     code = (
         "from jaxq import cli; from jaxq.config.flags import Options; "
         f"from jaxq import Config; cli.set_up_jax({words}); "
@@ -97,7 +97,7 @@ def test_threads_of_xla(words, threads):
     assert done.stdout.strip() == threads, done.stderr
 
 
-def test_commands_name_the_python_that_runs(tmp_path, monkeypatch):
+def test_commands_name_the_running_python(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
     assert cli.python() == os.path.join(".venv", "bin", "python")
@@ -106,8 +106,8 @@ def test_commands_name_the_python_that_runs(tmp_path, monkeypatch):
     assert cli.python() == elsewhere
 
 
-def test_progress_tells_a_speed_and_what_is_left_of_the_time(monkeypatch, capsys):
-    """At 12 s, 200 steps of four seeds in two seconds: seven are left."""
+def test_progress_shows_speed_and_remaining_time(monkeypatch, capsys):
+    """At 12 s, 200 steps of four seeds took two seconds: seven remain."""
     now = 0.0
     monkeypatch.setattr(progress.time, "monotonic", lambda: now)
     with progress.Progress(1_000, 4) as bar:
@@ -115,6 +115,6 @@ def test_progress_tells_a_speed_and_what_is_left_of_the_time(monkeypatch, capsys
             bar.update(steps, "return 5")
     assert capsys.readouterr().out.splitlines() == [
         " 10%  100/1k steps  return 5",
-        " 20%  200/1k steps  return 5",  # too early to tell
+        " 20%  200/1k steps  return 5",  # timed for too short a time
         " 30%  300/1k steps  return 5  400 steps/s (all seeds)  ETA 0:07",
     ]

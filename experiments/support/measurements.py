@@ -27,7 +27,7 @@ def summarize(
     """
     env = make.from_config(config)
     lengths = loop_lengths.loop_lengths(config)
-    experience = memory.need(config, env).experience
+    experience = memory.estimate(config, env, lengths).experience
     updates_per_seed = lengths.chunk_iterations * lengths.num_updates
     devices = members.devices
     # Read before the floor is measured, which allocates large arrays.
@@ -46,5 +46,5 @@ def summarize(
         else experience / (lengths.buffer_rows * config.num_envs),
         "peak_host_bytes": peak_host,
         "peak_device_bytes": peak_device,
-        "manifest": manifest.manifest(env.spec.name, devices, members.width),
+        "manifest": manifest.collect(env.spec.name, devices, members.width),
     }

@@ -26,7 +26,9 @@ def update_seconds(config: Config, env: Environment, device: jax.Device) -> floa
     state = jax.eval_shape(agent.init, keys[0], env.spec.example())
     traced = jax.jit(agent.update).trace(keys[1], state, jnp.float32(0.1))
     flops = product_flops(traced.jaxpr.jaxpr)
-    traffic = 7 * memory.size(state.learner.params)  # Adam reads 4 trees, writes 3
+    traffic = 7 * memory.bytes_per_seed(
+        state.learner.params
+    )  # Adam reads 4 trees, writes 3
     with jax.default_device(device):
         seconds = flops / matrix_speed()
         if device.platform == "cpu":  # the parameters stay in its caches

@@ -12,9 +12,8 @@ from jaxq.agents import factory, replay_agent, rollout_agent
 from jaxq.config import algorithm_table, compatibility
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
-from jaxq.networks import ensemble
 from jaxq.replay import dyna, stores
-from jaxq.rl import losses, recurrent_losses
+from jaxq.rl import bootstrapped, double_q, losses, munchausen, recurrent_losses
 from jaxq.types import Agent, EnvSpec, LossFunction, Network
 
 Algorithm = Callable[[Config, EnvSpec], Agent]
@@ -72,22 +71,22 @@ def _td_loss(config: Config, networks: factory.Networks) -> LossFunction:
             config.sequence_max_weight,
         )
     if config.ensemble_size > 1:
-        return ensemble.ensemble_loss(networks.online, factory.make_head(config))
+        return bootstrapped.ensemble_loss(networks.online, factory.make_head(config))
     if config.munchausen:
-        return losses.munchausen_loss(
+        return munchausen.munchausen_loss(
             networks.online,
             config.munchausen_alpha,
             config.entropy_temperature,
             config.munchausen_clip,
-            target=networks.evaluator,
-            policy=networks.selector,
+            evaluator=networks.evaluator,
+            selector=networks.selector,
         )
     return losses.td_loss(
         networks.online,
         config.double_q,
-        target=networks.evaluator,
-        policy=networks.selector,
-        next_policy=losses.BOOTSTRAP_POLICIES[config.next_value],
+        evaluator=networks.evaluator,
+        selector=networks.selector,
+        bootstrap_policy=losses.BOOTSTRAP_POLICIES[config.next_value],
     )
 
 
@@ -100,14 +99,14 @@ def make_regression_loss(config: Config, network: Network) -> LossFunction:
 
 def make_double_q_loss(config: Config, network: Network) -> LossFunction:
     """The loss of Double Q-learning's two tables."""
-    return add_penalty(ensemble.double_q_loss(network), config)
+    return add_penalty(double_q.double_q_loss(network), config)
 
 
 def add_penalty(loss: LossFunction, config: Config) -> LossFunction:
     """The loss, with DQN-Reg's penalty if the configuration gives it a weight."""
     if config.q_penalty is None:
         return loss
-    return losses.penalised(loss, config.q_penalty)
+    return losses.penalized(loss, config.q_penalty)
 
 
 def make_store(config: Config, spec: EnvSpec) -> stores.Store:

@@ -16,7 +16,7 @@ from jaxq.networks import (
     tables,
     torsos,
 )
-from jaxq.rl import categorical, heads
+from jaxq.rl import categorical, double_q, heads
 from jaxq.types import EnvSpec, Head, Network
 
 
@@ -210,7 +210,7 @@ def _with_members(
 
 def make_double_table(config: Config, spec: EnvSpec) -> Network:
     """Two tables in one, for Double Q-learning."""
-    head = ensemble.double_table(config.loss, config.huber_delta)
+    head = double_q.double_table(config.loss, config.huber_delta)
     return tables.table(spec, head, config.initial_value)
 
 

@@ -101,8 +101,8 @@ def gradient_step(
     finite step.
 
     Args:
-        key: split over the minibatch. A network with noisy weights shares it instead,
-            so that its noise is drawn once per minibatch, as in Fortunato et al.; see
+        key: split over the minibatch, or, with noisy weights and shared_noise, shared
+            by it, so that the noise is drawn once, as in Fortunato et al.; see
             `batch_loss`.
         learner: state to update.
         examples: inputs of the loss, with a leading axis [B].
@@ -117,8 +117,9 @@ def gradient_step(
     Returns:
         The new state, priorities [B], and metrics.
     """
-    keys = key if config.noisy else jax.random.split(key, weight.size)
-    total = batch_loss(loss, config.loss_reduction, shared_key=config.noisy)
+    shared = config.noisy and config.shared_noise
+    keys = key if shared else jax.random.split(key, weight.size)
+    total = batch_loss(loss, config.loss_reduction, shared_key=shared)
     (value, (priority, q_value)), gradient = matmul.value_and_grad(total, has_aux=True)(
         learner.params, learner.target_params, keys, examples, weight
     )

@@ -125,6 +125,9 @@ class NetworkLayers:
     well, set epsilon_schedule to none."""
     noisy_sigma: Positive = 0.5
     """noisy: initial standard deviation, times sqrt(fan_in)."""
+    shared_noise: bool = True
+    """noisy: draw the noise once per minibatch, as in the paper, not per example. An
+    implicit_quantile head then shares its fractions over the minibatch as well."""
     normalization: Literal["none", "layer", "batch"] = "none"
     """Normalise the inputs of every hidden activation."""
     ensemble_size: Count = 1

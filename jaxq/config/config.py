@@ -168,6 +168,10 @@ def changed(config: Config, base: Config | None = None) -> list[str]:
     return [name for name in names if getattr(config, name) != getattr(base, name)]
 
 
+# Fields added since version 0.1.0, with the value by which earlier versions behaved.
+ADDED = {"shared_noise": True}
+
+
 def from_json(fields: Any, given: Iterable[str] | None = None) -> Config:
     """A configuration from its fields as JSON holds them.
 
@@ -184,6 +188,7 @@ def from_json(fields: Any, given: Iterable[str] | None = None) -> Config:
     values: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()
     }
+    values = {**ADDED, **values}
     values.pop("schema", None)
     odd = set(values) ^ {field.name for field in dataclasses.fields(Config)}
     if odd:

@@ -79,7 +79,8 @@ DEEP: dict[str, Algorithm] = {
         DISTRIBUTIONAL,
         "Actions are selected on policy_samples fractions, also inside the target, "
         "where the target parameters are used. Evaluation uses equally spaced "
-        "fractions.",
+        "fractions. With noisy layers a minibatch shares its fractions as it shares "
+        "its noise, unless shared_noise is off.",
     ),
     "fqf": Algorithm(
         "Fully parameterized quantile function: the network proposes the fractions.",

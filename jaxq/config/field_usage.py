@@ -133,7 +133,7 @@ USAGE = (
     Usage("orthogonal weights", lambda c: _layers(c) and c.weight_init == "orthogonal",
           ("output_scale",)),
     Usage("a table", _any("network", "table"), ("initial_value",)),
-    Usage("noisy layers", _any("noisy", True), ("noisy_sigma",)),
+    Usage("noisy layers", _any("noisy", True), ("noisy_sigma", "shared_noise")),
     Usage("TD learning of one or several networks", _temporal_difference, (
         "ensemble_size",
     )),

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxq.config.config import ConfigError
-from jaxq.envs import gymnax_facts
+from jaxq.envs import contract, gymnax_facts
 from jaxq.types import Array, EnvSpec, Key, PyTree, Step, is_key
 from jaxq.xla import prng
 
@@ -16,17 +16,17 @@ from jaxq.xla import prng
 class EnvState(NamedTuple):
     """State of one environment."""
 
-    inner: PyTree  # the environment's own
-    observation: Array  # [...] what the next action is chosen on
+    inner: PyTree  # the environment's own state
+    observation: Array  # [...] on which the next action is chosen
 
 
 class Environment(NamedTuple):
-    """An environment as two pure functions, for one environment.
+    """An environment as two pure functions, unbatched.
 
     reset: (key) -> EnvState
-    step: (key, EnvState, action[]) -> (EnvState, Step); resets by itself after an end
+    step: (key, EnvState, action[]) -> (EnvState, Step); resets itself after an episode
     bind: (parameters: name -> []) -> the same environment with these parameters, which
-        a compiled program may take as inputs
+        may be traced
     """
 
     spec: EnvSpec
@@ -34,7 +34,7 @@ class Environment(NamedTuple):
     step: Callable[[Key, EnvState, Array], tuple[EnvState, Step]]
     time_limit: float = math.inf  # steps
     optimal_return: float = math.nan
-    parameters: tuple[tuple[str, float], ...] = ()  # those that were set, by name
+    parameters: tuple[tuple[str, float], ...] = ()  # name and value of each for `bind`
     bind: Callable[[Mapping[str, Array]], "Environment"] | None = None
 
 
@@ -50,125 +50,89 @@ def adapt(
     """Adapt any object with gymnax's interface.
 
     Args:
-        env: has `reset(key, params)`, a `step(key, state, action, params)` of six
-            values, `action_space(params)` and `default_params`; its
-            `observation_space(params)` is asked for the range of scalar integers, and
-            its `action_mask(observation)`, if any, for the actions that exist.
-        params: its parameters; None takes the default.
-        name: shown to people; None takes the object's own.
-        changed: whether arguments differ from the registered environment's.
+        env: has `reset(key, params)`, `step(key, state, action, params)`, which returns
+            six values, `action_space(params)` and `default_params`. Optional are
+            `observation_space(params)`, which gives the number of values of a scalar
+            integer observation, and `action_mask(observation)`, which gives the valid
+            actions.
+        params: the environment's parameters; None uses `env.default_params`.
+        name: display name; an empty one uses the object's own.
+        changed: whether the task differs from the registered environment of that name.
         timeout_is_terminal: report a truncation as a termination.
-        table: numbering of its states, for a table of values.
-        parameters: those of `params` that a compiled program may take as inputs.
+        table: numbering of the states, for tabular agents.
+        parameters: values of those fields of `params` that may be traced.
 
     Raises:
-        ConfigError: if the object does not keep to the interface.
+        ConfigError: if the object does not follow the interface.
     """
     if isinstance(env, type) or (params is None and not hasattr(env, "default_params")):
         raise ConfigError(
-            f"environment = {env!r} must be an object with default_params. {_INTERFACE}"
+            f"environment = {env!r} must be an object with default_params. "
+            f"{contract.INTERFACE}"
         )
     params = env.default_params if params is None else params
     name = name or getattr(env, "name", type(env).__name__)
     num_actions = _num_actions(env, params, name)
-    as_taken, reset_shape, step_shape = _played(env, params, name)
-    observed = reset_shape[0]
-    dtype = _observation_dtype(name, observed.dtype)
-    categories = None
-    if observed.shape == () and dtype == jnp.int32:
-        space = getattr(env, "observation_space", lambda params: None)(params)
-        categories = getattr(space, "n", None)
-    table = table or gymnax_facts.table_index(name, env, params)
-    if table is None and categories is not None:
-        table = gymnax_facts.TableIndex(categories, lambda observation: observation)
-    limit = float(getattr(params, "max_steps_in_episode", math.inf))
-    optimum = gymnax_facts.optimal_return(name, changed)
-    spec = EnvSpec(
-        name=name,
-        observation=jax.ShapeDtypeStruct(observed.shape, dtype),
-        num_actions=num_actions,
-        num_categories=categories,
-        num_states=table.num_states if table else None,
-        state_index=table.row if table else None,
-        valid_actions=getattr(env, "action_mask", None),
+    types = contract.probe_contract(env, params, name)
+    spec = _spec(env, params, name, num_actions, types.observation, table)
+    adapter = GymnaxAdapter(
+        env, params, types, spec.observation.dtype, timeout_is_terminal
     )
-
-    def cast(observation: Array) -> Array:
-        binary = jnp.issubdtype(dtype, jnp.bool_)
-        return observation != 0 if binary else observation.astype(dtype)
-
-    def cast_state(inner: PyTree) -> PyTree:
-        # A fresh state may hold Python numbers where a stepped one holds arrays.
-        def same(leaf: Any, like: Any) -> Array:
-            if is_key(like):
-                return leaf
-            return jnp.asarray(leaf, like.dtype)
-
-        return jax.tree.map(same, inner, step_shape[1])
-
-    def build(params: Any) -> Environment:
-        def reset(key: Key) -> EnvState:
-            observation, inner = env.reset(as_taken(key), params)
-            return EnvState(cast_state(inner), cast(observation))
-
-        def step(key: Key, state: EnvState, action: Array) -> tuple[EnvState, Step]:
-            observation, inner, reward, terminated, truncated, info = env.step(
-                as_taken(key), state.inner, action, params
-            )
-            terminated, truncated = jnp.bool_(terminated), jnp.bool_(truncated)
-            if timeout_is_terminal:
-                terminated = terminated | truncated
-            said = Step(
-                observation=state.observation,
-                action=action,
-                reward=jnp.asarray(reward, jnp.float32),
-                terminated=terminated,
-                truncated=truncated & ~terminated,
-                next_observation=cast(info["final_observation"]),
-            )
-            return EnvState(cast_state(inner), cast(observation)), said
-
-        return Environment(spec, reset, step, limit, optimum)
-
-    def bind(values: Mapping[str, Array]) -> Environment:
-        return build(params.replace(**values))
-
-    built = build(params)
-    if not parameters or not _traceable(bind, parameters):
-        return built
-    return built._replace(parameters=tuple(parameters.items()), bind=bind)
+    environment = Environment(
+        spec=spec,
+        reset=adapter.reset,
+        step=adapter.step,
+        time_limit=float(getattr(params, "max_steps_in_episode", math.inf)),
+        optimal_return=gymnax_facts.optimal_return(name, changed),
+    )
+    return _with_parameters(environment, adapter, parameters or {})
 
 
-def _traceable(
-    bind: Callable[[Mapping[str, Array]], Environment], parameters: Mapping[str, float]
-) -> bool:
-    """Whether an environment takes its parameters as inputs of a program."""
+class GymnaxAdapter(NamedTuple):
+    """Reset and step of a gymnax environment with jaxq's keys, records and dtypes."""
 
-    def play(key: Key, values: Mapping[str, Array]) -> Any:
-        env = bind(values)
-        return env.step(key, env.reset(key), jnp.int32(0))
+    env: Any
+    params: Any
+    types: contract.Contract
+    observation_dtype: Any
+    timeout_is_terminal: bool
 
-    key = jax.eval_shape(lambda: prng.key(0))
-    values = {name: jax.ShapeDtypeStruct((), jnp.float32) for name in parameters}
-    try:
-        jax.eval_shape(play, key, values)
-    except (jax.errors.ConcretizationTypeError, TypeError, ValueError):
-        return False
-    return True
+    def reset(self, key: Key) -> EnvState:
+        """The start of an episode."""
+        key = self.types.convert_key(key)
+        observation, inner = self.env.reset(key, self.params)
+        return EnvState(self._cast_state(inner), self._cast(observation))
 
+    def step(self, key: Key, state: EnvState, action: Array) -> tuple[EnvState, Step]:
+        """One step; after an end, the state is that of a new episode."""
+        observation, inner, reward, terminated, truncated, info = self.env.step(
+            self.types.convert_key(key), state.inner, action, self.params
+        )
+        terminated, truncated = jnp.bool_(terminated), jnp.bool_(truncated)
+        if self.timeout_is_terminal:
+            terminated = terminated | truncated
+        step = Step(
+            observation=state.observation,
+            action=action,
+            reward=jnp.asarray(reward, jnp.float32),
+            terminated=terminated,
+            truncated=truncated & ~terminated,
+            next_observation=self._cast(info["final_observation"]),
+        )
+        return EnvState(self._cast_state(inner), self._cast(observation)), step
 
-REINSTALL = (
-    "jaxq needs gymnax 1.0.1 or newer. Other packages can overwrite its files while "
-    "its metadata stays (stable-gymnax, which popgym-arcade installs, does). Repair it "
-    "with `pip install --force-reinstall --no-deps 'gymnax>=1.0.1,<2'` in an "
-    "environment without them."
-)
+    def _cast(self, observation: Array) -> Array:
+        if jnp.issubdtype(self.observation_dtype, jnp.bool_):
+            return observation != 0
+        return observation.astype(self.observation_dtype)
 
-_INTERFACE = (
-    "It must follow gymnax 1: reset returns (observation, state); step returns "
-    "(observation, state, reward, terminated, truncated, info), with the observation "
-    "before any reset as info['final_observation']."
-)
+    def _cast_state(self, inner: PyTree) -> PyTree:
+        """Give the state of a reset the dtypes of a step's; it may hold numbers."""
+
+        def cast(leaf: Any, like: Any) -> Array:
+            return leaf if is_key(like) else jnp.asarray(leaf, like.dtype)
+
+        return jax.tree.map(cast, inner, self.types.state)
 
 
 def _num_actions(env: Any, params: Any, name: str) -> int:
@@ -182,8 +146,41 @@ def _num_actions(env: Any, params: Any, name: str) -> int:
     return int(space.n)
 
 
+def _spec(
+    env: Any,
+    params: Any,
+    name: str,
+    num_actions: int,
+    observation: jax.ShapeDtypeStruct,
+    table: gymnax_facts.TableIndex | None,
+) -> EnvSpec:
+    dtype = _observation_dtype(name, observation.dtype)
+    num_categories = None
+    if observation.shape == () and dtype == jnp.int32:
+        num_categories = _num_categories(env, params)
+    table = table or gymnax_facts.table_index(name, env, params)
+    if table is None and num_categories is not None:
+        table = gymnax_facts.TableIndex(num_categories, lambda observation: observation)
+    return EnvSpec(
+        name=name,
+        observation=jax.ShapeDtypeStruct(observation.shape, dtype),
+        num_actions=num_actions,
+        num_categories=num_categories,
+        num_states=table.num_states if table else None,
+        state_index=table.row if table else None,
+        valid_actions=getattr(env, "action_mask", None),
+    )
+
+
+def _num_categories(env: Any, params: Any) -> int | None:
+    """Number of values of a scalar integer observation, if declared."""
+    if not hasattr(env, "observation_space"):
+        return None
+    return getattr(env.observation_space(params), "n", None)
+
+
 def _observation_dtype(name: str, dtype: Any) -> Any:
-    """Narrowest type that holds every observation exactly."""
+    """Narrowest dtype that represents every observation exactly."""
     if name in gymnax_facts.BINARY or jnp.issubdtype(dtype, jnp.bool_):
         return jnp.dtype(bool)
     if jnp.issubdtype(dtype, jnp.integer):
@@ -191,71 +188,33 @@ def _observation_dtype(name: str, dtype: Any) -> Any:
     return jnp.dtype(jnp.float32)
 
 
-def _as_it_is(key: Key) -> Key:
-    return key
+def _with_parameters(
+    environment: Environment, adapter: GymnaxAdapter, parameters: Mapping[str, float]
+) -> Environment:
+    """Add `bind`, if there are parameters and the environment can be traced in them."""
+
+    def bind(values: Mapping[str, Array]) -> Environment:
+        bound = adapter._replace(params=adapter.params.replace(**values))
+        return environment._replace(reset=bound.reset, step=bound.step)
+
+    if not parameters or not _is_traceable(bind, parameters):
+        return environment
+    return environment._replace(parameters=tuple(parameters.items()), bind=bind)
 
 
-def _as_jaxs_own(key: Key) -> Key:
-    """The key of jax's own type that gives the same bits."""
-    return jax.random.wrap_key_data(jax.random.key_data(key), impl="threefry2x32")
+def _is_traceable(
+    bind: Callable[[Mapping[str, Array]], Environment], parameters: Mapping[str, float]
+) -> bool:
+    """Whether an environment accepts traced values of its parameters."""
 
+    def reset_and_step(key: Key, values: Mapping[str, Array]) -> Any:
+        env = bind(values)
+        return env.step(key, env.reset(key), jnp.int32(0))
 
-def _as_words(key: Key) -> Array:
-    """The key as `jax.random.PRNGKey` gives it, [2] uint32."""
-    return jax.random.key_data(key)
-
-
-def _played(env: Any, params: Any, name: str) -> tuple[Callable[[Key], Any], Any, Any]:
-    """What an environment takes for a key, and the shapes of its reset and step.
-
-    jax.random.poisson draws from jax's own keys only, and an environment may keep such
-    keys, or words, beside those it is given.
-    """
-    first: Exception | None = None
-    for as_taken in (_as_it_is, _as_jaxs_own, _as_words):
-        try:
-            return as_taken, *_check_contract(env, params, name, as_taken)
-        except ConfigError:
-            raise
-        except (NotImplementedError, TypeError, ValueError) as error:
-            first = first or error
-    assert first is not None
-    raise first
-
-
-def _check_contract(
-    env: Any, params: Any, name: str, as_taken: Callable[[Key], Any]
-) -> tuple[Any, Any]:
-    """Shapes of reset and step, after an abstract run that compiles nothing."""
-
-    def fail(what: str) -> ConfigError:
-        cure = REINSTALL if type(env).__module__.startswith("gymnax") else _INTERFACE
-        return ConfigError(f"environment = {name!r} {what}. {cure}")
-
-    key = jax.eval_shape(lambda: as_taken(prng.key(0)))
-    reset = jax.eval_shape(env.reset, key, params)
-    if len(reset) != 2:
-        raise fail(f"returns {len(reset)} values from reset instead of 2")
-    action = jax.ShapeDtypeStruct((), jnp.int32)
-    step = jax.eval_shape(env.step, key, reset[1], action, params)
-    if len(step) != 6:
-        raise fail(f"returns {len(step)} values from step instead of 6")
-    before, after = (jax.tree.leaves(state) for state in (reset[1], step[1]))
-    for old, new in zip(before, after, strict=False):
-        if is_key(new) and old.dtype != new.dtype:
-            raise TypeError(f"its state holds {old.dtype}, then {new.dtype}")
-    observation, _, reward, terminated, truncated, info = step
-    if "final_observation" not in info:
-        raise fail("gives no final_observation in the info of its step")
-    if len(jax.tree.leaves(reset[0])) != 1 or not hasattr(reset[0], "shape"):
-        raise fail("observes a structure of arrays; jaxq needs a single array")
-    scalars = {"reward": reward, "terminated": terminated, "truncated": truncated}
-    for what, leaf in scalars.items():
-        if leaf.shape != ():
-            raise fail(f"returns {what} of shape {leaf.shape} instead of a scalar")
-    for leaf in (observation, info["final_observation"]):
-        if leaf.shape != reset[0].shape:
-            raise fail(
-                f"observes {reset[0].shape} at reset but {leaf.shape} after a step"
-            )
-    return reset, step
+    key = jax.eval_shape(lambda: prng.key(0))
+    values = {name: jax.ShapeDtypeStruct((), jnp.float32) for name in parameters}
+    try:
+        jax.eval_shape(reset_and_step, key, values)
+    except (jax.errors.ConcretizationTypeError, TypeError, ValueError):
+        return False
+    return True

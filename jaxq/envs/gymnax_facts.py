@@ -1,8 +1,8 @@
-"""What is known of gymnax's environments beyond what they declare.
+"""Facts about gymnax's environments that they do not declare.
 
-Declared spaces are not trusted: Catch says int32 and gives float32, FourRooms says
-float32 and gives int32, and several observations leave their own bounds. The facts here
-were read from the sources of gymnax 1.0.1 and are checked by the tests.
+Declared spaces are not trusted: Catch declares int32 and returns float32, FourRooms the
+reverse, and several observations exceed their declared bounds. These facts come from
+the source of gymnax 1.0.1 and are checked by the tests.
 """
 
 import math
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from jaxq.types import Array
 
-# Every element of an observation is 0 or 1: stored as one bit.
+# Observations have only elements 0 and 1, which the replay stores as single bits.
 BINARY = (
     "Asterix-MinAtar",
     "Breakout-MinAtar",
@@ -24,11 +24,12 @@ BINARY = (
     "DeepSea-bsuite",
 )
 
-# Construction fetches a data set.
+# Constructing these downloads a data set.
 DOWNLOADS = ("MNISTBandit-bsuite",)
 
-# Return of an optimal policy with the default parameters. CartPole: one a step.
-# MountainCar: value iteration on a 721 x 561 grid, an achievable lower bound.
+# Expected return of an optimal policy with the default parameters. CartPole: a reward
+# of 1 per step up to the time limit. MountainCar: value iteration on a 721 x 561 grid,
+# an achievable lower bound.
 OPTIMAL_RETURNS = {
     "CartPole-v1": 500.0,
     "MountainCar-v0": -97.68,
@@ -42,10 +43,10 @@ OPTIMAL_RETURNS = {
 
 
 class TableIndex(NamedTuple):
-    """A numbering of the states that observations stand for."""
+    """A numbering of an environment's states by their observations."""
 
     num_states: int
-    row: Callable[[Array], Array]  # observation -> [] int32
+    row: Callable[[Array], Array]  # observation -> state number [] int32
 
 
 def _deep_sea(env: Any, params: Any) -> TableIndex:
@@ -54,7 +55,7 @@ def _deep_sea(env: Any, params: Any) -> TableIndex:
 
 
 def _catch(env: Any, params: Any) -> TableIndex:
-    # The paddle moves in the last row; the ball is above it until the last step.
+    # The paddle is in the last row; the ball is above that row until the last step.
     del params
 
     def index(grid: Array) -> Array:
@@ -87,14 +88,21 @@ _TABLES: dict[str, Callable[[Any, Any], TableIndex | None]] = {
 
 
 def table_index(name: str, env: Any, params: Any) -> TableIndex | None:
-    """Numbering of an environment's states, or None where none is known."""
+    """Numbering of an environment's states; None if none is known."""
     return _TABLES[name](env, params) if name in _TABLES else None
 
 
-# Constructor arguments that do not change it.
+# (environment, constructor argument) pairs that leave the optimal return unchanged. In
+# DeepSea of size n, the optimal policy moves right n times, at a total cost of 0.01,
+# and gets the treasure, 1: 0.99 for every n.
 SAME_OPTIMUM = {("DeepSea-bsuite", "size")}
 
 
 def optimal_return(name: str, changed: bool) -> float:
-    """Best expected return of an environment; nan if unknown or `changed`."""
+    """Expected return of an optimal policy; nan if unknown.
+
+    Args:
+        name: of the registered environment.
+        changed: whether the task differs from it, so that its optimum does not apply.
+    """
     return math.nan if changed else OPTIMAL_RETURNS.get(name, math.nan)

@@ -1,4 +1,4 @@
-"""Models of the small environments of gymnax, for exact values."""
+"""Exact models of the small environments of gymnax, as Markov decision processes."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,49 +8,51 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxq.config.config import Config, ConfigError
-from jaxq.envs import gymnax_facts
-from jaxq.envs.make import build
+from jaxq.envs import gymnax_env, gymnax_facts
 from jaxq.envs.mdp import MDP
 from jaxq.types import PyTree
 
 
 def from_config(config: Config) -> MDP:
-    """The model of the environment a configuration names.
+    """Model of the environment that a configuration names.
 
     Raises:
-        ConfigError: if it has no model here.
+        ConfigError: if it has no exact model.
     """
     altered = config.sticky_actions or config.timeout_is_terminal
     if config.environment not in _MODELS or altered:
         known = ", ".join(_MODELS)
         raise ConfigError(
-            f"environment = {config.environment!r} has no exact model; these have, "
-            f"without sticky_actions and timeout_is_terminal: {known}."
+            f"environment = {config.environment!r} has no exact model. Those with one, "
+            "as long as sticky_actions and timeout_is_terminal are not set, are: "
+            f"{known}."
         )
-    built = build(
+    built = gymnax_env.build(
         config.environment, config.environment_args, time_limit=config.time_limit
     )
     return _MODELS[config.environment](built.env, built.params)
 
 
 class _Outcomes(NamedTuple):
-    """What a deterministic step from every state leads to; [S, A]."""
+    """Outcome of each action in each state, in a deterministic environment."""
 
-    successor: np.ndarray
-    reward: np.ndarray
-    terminated: np.ndarray
+    successor: np.ndarray  # [S, A] int
+    reward: np.ndarray  # [S, A] float
+    terminated: np.ndarray  # [S, A] bool
 
 
-def _enumerate(
+def _tabulate(
     env: Any, params: Any, index: Callable[[Any], Any], num_states: int, states: PyTree
 ) -> _Outcomes:
-    """Step every action from every state of a deterministic environment.
+    """Tabulate the step function of a deterministic environment.
 
     Args:
-        env, params: whose `step_env` is called.
-        index: observation -> row.
-        num_states: rows S.
-        states: environment states, with a leading axis; each is one row.
+        env: a gymnax environment.
+        params: its parameters.
+        index: observation -> state number.
+        num_states: S.
+        states: environment states, stacked along a leading axis; a state number that
+            occurs in none gets zeros.
     """
     actions = jnp.arange(env.num_actions)
     key = jax.random.key(0)
@@ -64,9 +66,8 @@ def _enumerate(
 
     rows = jax.jit(jax.vmap(row))(states)
     outcomes = jax.jit(jax.vmap(jax.vmap(step, (None, 0)), (0, None)))(states, actions)
-    tables = _Outcomes(
-        *(np.zeros((num_states, env.num_actions), kind) for kind in (int, float, bool))
-    )
+    shape = (num_states, env.num_actions)
+    tables = _Outcomes(*(np.zeros(shape, dtype) for dtype in (int, float, bool)))
     for table, values in zip(tables, outcomes, strict=True):
         table[np.asarray(rows)] = values
     return tables
@@ -75,21 +76,28 @@ def _enumerate(
 def _mix(
     outcomes: _Outcomes, execution: np.ndarray, start: np.ndarray, limit: int
 ) -> MDP:
-    """Model of an agent whose action a is carried out as b with execution[a, b]."""
+    """Model in which the chosen action a is replaced by b at random.
+
+    Args:
+        outcomes: of the executed actions.
+        execution: [A, A] probability that b is executed when a is chosen.
+        start: [S] distribution of the initial state.
+        limit: time limit, steps.
+    """
     num_states, num_actions = outcomes.reward.shape
     transition = np.zeros((num_states, num_actions, num_states))
     reward = np.zeros((num_states, num_actions))
     states = np.arange(num_states)
     for action in range(num_actions):
-        for done, chance in enumerate(execution[action]):
-            going = chance * ~outcomes.terminated[:, done]
-            transition[states, action, outcomes.successor[:, done]] += going
-            reward[:, action] += chance * outcomes.reward[:, done]
+        for executed, probability in enumerate(execution[action]):
+            continues = probability * ~outcomes.terminated[:, executed]
+            transition[states, action, outcomes.successor[:, executed]] += continues
+            reward[:, action] += probability * outcomes.reward[:, executed]
     return MDP(transition, reward, start, limit)
 
 
 def _grid(fresh: PyTree, **axes: range) -> PyTree:
-    """Copies of a state for every combination of the values of some fields."""
+    """States for all combinations of values of some fields, stacked."""
     grids = np.meshgrid(*axes.values(), indexing="ij")
     values = {name: jnp.asarray(g.ravel()) for name, g in zip(axes, grids, strict=True)}
     count = grids[0].size
@@ -100,26 +108,25 @@ def _grid(fresh: PyTree, **axes: range) -> PyTree:
 
 
 def _frozen_lake(env: Any, params: Any) -> MDP:
-    actions = env.num_actions
-    execution = np.eye(actions)
+    execution = intended = np.eye(env.num_actions)
     if env.is_slippery:
-        aside = np.roll(np.eye(actions), 1, axis=1) + np.roll(
-            np.eye(actions), -1, axis=1
-        )
-        execution = (
-            env.success_rate * np.eye(actions) + (1 - env.success_rate) / 2 * aside
-        )
-    firm = type(env)(
+        sideways = np.roll(intended, 1, axis=1) + np.roll(intended, -1, axis=1)
+        slip_rate = (1 - env.success_rate) / 2  # to either side
+        execution = env.success_rate * intended + slip_rate * sideways
+    deterministic = type(env)(
         _frozen_map(env), is_slippery=False, reward_schedule=tuple(env.reward_schedule)
     )
     _, fresh = env.reset_env(jax.random.key(0), params)
     states = _grid(fresh, position=range(env.n_states))
-    outcomes = _enumerate(firm, params, lambda o: o, env.n_states, states)
+    outcomes = _tabulate(
+        deterministic, params, lambda position: position, env.n_states, states
+    )
     start = np.eye(env.n_states)[int(fresh.position)]
     return _mix(outcomes, execution, start, int(params.max_steps_in_episode))
 
 
 def _frozen_map(env: Any) -> list[str]:
+    """Rows of the map as letters, the form in which the constructor accepts it."""
     from gymnax.environments.misc import frozen_lake
 
     letters = {
@@ -131,16 +138,20 @@ def _frozen_map(env: Any) -> list[str]:
 
 def _four_rooms(env: Any, params: Any) -> MDP:
     if params.resample_goal_pos or params.resample_init_pos or env.use_visual_obs:
-        raise ConfigError("FourRooms-misc: only fixed positions have an exact model.")
+        raise ConfigError(
+            "FourRooms-misc: an exact model needs fixed start and goal "
+            "positions and symbolic observations."
+        )
     table = gymnax_facts.table_index("FourRooms-misc", env, params)
     assert table is not None
     _, fresh = env.reset_env(jax.random.key(0), params)
     cells = jnp.asarray(env.coords)
     states = jax.vmap(lambda pos: fresh.replace(pos=pos))(cells)
-    firm = params.replace(fail_prob=0.0)
-    outcomes = _enumerate(env, firm, table.row, table.num_states, states)
-    astray = min(1.0, params.fail_prob * 4 / 3)
-    execution = (1 - astray) * np.eye(4) + astray / 4
+    deterministic = params.replace(fail_prob=0.0)
+    outcomes = _tabulate(env, deterministic, table.row, table.num_states, states)
+    # gymnax replaces the action by a uniform one, which may be the same, this often.
+    random_rate = min(1.0, params.fail_prob * 4 / 3)
+    execution = (1 - random_rate) * np.eye(4) + random_rate / 4
     start = np.eye(table.num_states)[int(table.row(env.get_obs(fresh)))]
     return _mix(outcomes, execution, start, int(params.max_steps_in_episode))
 
@@ -148,13 +159,14 @@ def _four_rooms(env: Any, params: Any) -> MDP:
 def _deep_sea(env: Any, params: Any) -> MDP:
     if not params.deterministic or params.sample_action_map:
         raise ConfigError(
-            "DeepSea-bsuite: only the deterministic one has an exact model."
+            "DeepSea-bsuite: an exact model needs deterministic = True and "
+            "sample_action_map = False."
         )
     table = gymnax_facts.table_index("DeepSea-bsuite", env, params)
     assert table is not None
     _, fresh = env.reset_env(jax.random.key(0), params)
     states = _grid(fresh, row=range(env.size), column=range(env.size))
-    outcomes = _enumerate(env, params, table.row, table.num_states, states)
+    outcomes = _tabulate(env, params, table.row, table.num_states, states)
     start = np.eye(table.num_states)[0]
     return _mix(outcomes, np.eye(2), start, int(params.max_steps_in_episode))
 
@@ -165,7 +177,7 @@ def _catch(env: Any, params: Any) -> MDP:
     _, fresh = env.reset_env(jax.random.key(0), params)
     columns = range(env.columns)
     states = _grid(fresh, ball_y=range(env.rows - 1), ball_x=columns, paddle_x=columns)
-    outcomes = _enumerate(env, params, table.row, table.num_states, states)
+    outcomes = _tabulate(env, params, table.row, table.num_states, states)
     start = np.zeros(table.num_states)
     middle = int(fresh.paddle_x)
     for ball in columns:

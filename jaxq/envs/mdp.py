@@ -1,4 +1,4 @@
-"""Exact values of small environments, by dynamic programming on their models."""
+"""Exact values of finite Markov decision processes, by dynamic programming."""
 
 from typing import NamedTuple
 
@@ -10,32 +10,34 @@ MAX_SWEEPS = 100_000
 
 
 class MDP(NamedTuple):
-    """A finite Markov decision process; rows are those of the agent's table.
+    """A finite Markov decision process; states are numbered as in the agent's table.
 
-    An episode's end is probability that goes nowhere.
+    Rows of `transition` may sum to less than 1; the missing mass is termination.
     """
 
-    transition: np.ndarray  # [S, A, S'] probability of going on in S'
+    transition: np.ndarray  # [S, A, S'] probability that the episode continues in S'
     reward: np.ndarray  # [S, A] expected reward
-    start: np.ndarray  # [S] distribution at reset
+    start: np.ndarray  # [S] distribution of the initial state
     time_limit: int  # steps
 
 
 def value_iteration(
     model: MDP, discount: float, tolerance: float = 1e-12
 ) -> np.ndarray:
-    """Q*(s, a) = r(s, a) + gamma sum_s' p(s' | s, a) max_a' Q*(s', a').
+    """Optimal action values, by value iteration.
+
+    Q*(s, a) = r(s, a) + gamma sum_s' p(s' | s, a) max_a' Q*(s', a').
 
     Args:
-        model: of S states and A actions.
+        model: S states and A actions.
         discount: gamma.
-        tolerance: largest change of the last sweep.
+        tolerance: largest change of a value in the last sweep.
 
     Returns:
-        [S, A].
+        Q*, [S, A].
 
     Raises:
-        ConfigError: if it does not converge.
+        ConfigError: if the values do not converge.
 
     Reference: Sutton and Barto (2018), equation 4.10.
     """
@@ -46,39 +48,41 @@ def value_iteration(
             return backup
         q_values = backup
     raise ConfigError(
-        f"discount = {discount}: the values have not converged after {MAX_SWEEPS} "
-        "sweeps; they may have no bound. Lower it."
+        f"discount = {discount}: value iteration did not converge in {MAX_SWEEPS} "
+        "sweeps; the values may be unbounded. Lower the discount."
     )
 
 
 def greedy_policy(q_values: np.ndarray) -> np.ndarray:
-    """pi(a | s), uniform over the maximal actions; [S, A] -> [S, A]."""
+    """Greedy policy pi(a | s), uniform over ties; [S, A] -> [S, A]."""
     maximal = q_values == q_values.max(axis=1, keepdims=True)
     return maximal / maximal.sum(axis=1, keepdims=True)
 
 
-def play(model: MDP, policy: np.ndarray) -> tuple[float, float]:
-    """Expected undiscounted return and length of an episode within the time limit.
+def expected_return_and_length(model: MDP, policy: np.ndarray) -> tuple[float, float]:
+    """Expected undiscounted return, and length in steps, of an episode.
+
+    Episodes end by termination or at the time limit.
 
     Args:
-        model: of S states and A actions.
-        policy: [S, A] probabilities.
+        model: S states and A actions.
+        policy: [S, A] probabilities pi(a | s).
     """
-    onward = np.einsum("sa,sat->st", policy, model.transition)
+    continues = np.einsum("sa,sat->st", policy, model.transition)
     reward = (policy * model.reward).sum(axis=1)
-    alive, total, length = model.start, 0.0, 0.0
+    occupancy, total, length = model.start, 0.0, 0.0
     for _ in range(model.time_limit):
-        total += alive @ reward
-        length += alive.sum()
-        alive = alive @ onward
+        total += occupancy @ reward
+        length += occupancy.sum()
+        occupancy = occupancy @ continues
     return float(total), float(length)
 
 
 def reachable(model: MDP) -> np.ndarray:
-    """Which states can be met; [S] bool."""
-    met = model.start > 0
+    """Mask of the states that some policy can visit; [S] bool."""
+    visited = model.start > 0
     while True:
-        grown = met | (model.transition[met].sum(axis=(0, 1)) > 0)
-        if (grown == met).all():
-            return met
-        met = grown
+        grown = visited | (model.transition[visited].sum(axis=(0, 1)) > 0)
+        if (grown == visited).all():
+            return visited
+        visited = grown

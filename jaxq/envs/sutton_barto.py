@@ -1,6 +1,6 @@
-"""Two examples of Sutton and Barto's textbook, with gymnax's interface.
+"""Two examples from Sutton and Barto's textbook, with gymnax's interface.
 
-Observations are the numbers of the states, so `environments.adapt` gives them a table.
+An observation is the number of the state, so tabular agents can use it as it is.
 """
 
 from typing import Any, NamedTuple
@@ -17,25 +17,25 @@ class State:
     """State of an episode."""
 
     number: Array  # [] int32
-    time: Array  # [] int32: steps so far
+    time: Array  # [] int32: steps since the start
 
 
 @struct.dataclass
 class Params:
-    """What may be changed."""
+    """Parameters of an example."""
 
-    # The textbook sets no limit, and int32 holds this one.
+    # In effect none, as in the textbook; it must fit int32.
     max_steps_in_episode: int = 2**30
 
 
 class Discrete(NamedTuple):
-    """The integers 0 to n - 1; gymnax's own class would import all of gymnax."""
+    """The integers 0 to n - 1; gymnax's own class would require importing gymnax."""
 
     n: int
 
 
 class _Example:
-    """An environment that always starts in `start`; subclasses give `_transition`."""
+    """An environment with a fixed initial state; subclasses define `_transition`."""
 
     num_states: int
     num_actions: int
@@ -43,26 +43,26 @@ class _Example:
 
     @property
     def name(self) -> str:
-        """Shown to people."""
+        """Display name."""
         return type(self).__name__
 
     @property
     def default_params(self) -> Params:
-        """No time limit."""
+        """Parameters without a time limit."""
         return Params()
 
     def action_space(self, params: Params) -> Discrete:
-        """The same actions in every state."""
+        """The action space, the same in every state."""
         del params
         return Discrete(self.num_actions)
 
     def observation_space(self, params: Params) -> Discrete:
-        """The numbers of the states."""
+        """The observation space: state numbers."""
         del params
         return Discrete(self.num_states)
 
     def reset(self, key: Key, params: Params) -> tuple[Array, State]:
-        """Observation and state at the start."""
+        """Return the initial observation and state."""
         del key, params
         state = State(jnp.int32(self.start), jnp.int32(0))
         return state.number, state
@@ -70,10 +70,10 @@ class _Example:
     def step(
         self, key: Key, state: State, action: Array, params: Params
     ) -> tuple[Array, State, Array, Array, Array, dict[str, Array]]:
-        """Observation, state, reward, terminated, truncated and info.
+        """Return observation, state, reward, terminated, truncated and info.
 
-        After an end the first two are those of a new episode, and only
-        info["final_observation"] is the true successor.
+        After the last step of an episode, observation and state are those of the next
+        episode, and info["final_observation"] is the true successor.
         """
         step_key, reset_key = jax.random.split(key)
         successor, reward, terminated = self._transition(
@@ -92,17 +92,18 @@ class _Example:
     def _transition(
         self, key: Key, number: Array, action: Array
     ) -> tuple[Array, Array, Array]:
-        """Successor [] int32, reward [] float32 and terminated [] bool."""
+        """Return successor [] int32, reward [] float32 and terminated [] bool."""
         raise NotImplementedError
 
 
 class CliffWalking(_Example):
     """Walk along a cliff, from the bottom left of a grid to the bottom right.
 
-    States: 4 x 12 cells; the number is 12 row + column, and row 0 is the top one.
-    Actions: 0 up, 1 right, 2 down, 3 left; a move off the grid leaves one in place.
-    Rewards: -1 a step. A step into the cliff, which lies between start and goal, gives
-    -100 and leads to the start; the episode goes on. The goal ends it.
+    States: 4 x 12 cells, numbered 12 row + column from the top left.
+    Actions: 0 up, 1 right, 2 down, 3 left; a move off the grid has no effect.
+    Rewards: -1 per step, but -100 for a step into the cliff, the cells between start
+    and goal. The cliff sends the agent back to the start without ending the episode;
+    reaching the goal ends it.
 
     Reference: Sutton and Barto (2018), Example 6.6.
     """
@@ -123,21 +124,22 @@ class CliffWalking(_Example):
             column + jnp.array([0, 1, 0, -1])[action], 0, self.columns - 1
         )
         cell = row * self.columns + column
-        fallen = (cell > self.start) & (cell < self.goal)
-        successor = jnp.where(fallen, self.start, cell).astype(jnp.int32)
-        reward = jnp.where(fallen, jnp.float32(-100), jnp.float32(-1))
+        fell = (cell > self.start) & (cell < self.goal)
+        successor = jnp.where(fell, self.start, cell).astype(jnp.int32)
+        reward = jnp.where(fell, jnp.float32(-100), jnp.float32(-1))
         return successor, reward, cell == self.goal
 
 
 class MaximizationBias(_Example):
-    """Left looks better than right as long as the maximum is taken over noise.
+    """An MDP in which maximization bias makes the worse action look better.
 
-    States: 0 is A, the start; 1 is B; 2 is the end, which is only seen as a successor.
-    Actions: in A, 0 is left, to B, and 1 is right, to the end. In B there are ten, all
-    to the end. `action_mask` says which exist; in A others count as right.
+    States: 0 is A, the start; 1 is B; 2 is the terminal state, which appears only as a
+    successor.
+    Actions: in A, 0 (left) leads to B and 1 (right) terminates. In B there are ten, all
+    of which terminate. `action_mask` gives the valid ones; in A, all others act as 1.
     Rewards: 0 in A, normal with mean -0.1 and variance 1 in B.
 
-    Reference: Sutton and Barto (2018), Example 6.7; they say "many" actions in B.
+    Reference: Sutton and Barto (2018), Example 6.7, where B has "many" actions.
     """
 
     num_states = 3
@@ -145,10 +147,10 @@ class MaximizationBias(_Example):
     start = 0
 
     def action_mask(self, observation: Array) -> Array:
-        """Which actions exist; [A] bool.
+        """Mask of the valid actions; [A] bool.
 
-        Epsilon-greedy must choose, and break ties, among the two of A alone: with
-        copies of them it would be another experiment.
+        In A, epsilon-greedy must explore and break ties among two actions only: with
+        eight copies of right, the experiment would be another one.
         """
         return (observation != 0) | (jnp.arange(self.num_actions) < 2)
 

@@ -1,4 +1,4 @@
-"""Action selection and its schedules, for one state and one clock."""
+"""Behaviour policies for a single state, and schedules of their epsilon."""
 
 import chex
 import jax
@@ -13,7 +13,7 @@ def epsilon_greedy_policy(q_values: Array, epsilon: Array | float) -> Array:
     pi(a) = epsilon / A + (1 - epsilon) [a in argmax Q] / |argmax Q|
 
     Args:
-        q_values: [A] estimates; minus infinity marks an action that does not exist.
+        q_values: [A] estimates; minus infinity marks an invalid action.
         epsilon: [] probability of a uniformly random action.
 
     Returns:
@@ -29,7 +29,14 @@ def epsilon_greedy_policy(q_values: Array, epsilon: Array | float) -> Array:
 
 
 def boltzmann_policy(q_values: Array, temperature: Array | float) -> Array:
-    """Probabilities of the softmax policy, pi(a) ~ exp(Q(a) / temperature); [A].
+    """Probabilities of the softmax policy, pi(a) ~ exp(Q(a) / temperature).
+
+    Args:
+        q_values: [A] estimates; minus infinity marks an invalid action.
+        temperature: [].
+
+    Returns:
+        [A].
 
     Reference: Sutton and Barto (2018), equation 2.11.
     """
@@ -38,16 +45,16 @@ def boltzmann_policy(q_values: Array, temperature: Array | float) -> Array:
 
 
 def draw(key: Key, policy: Array) -> Array:
-    """An action from a policy [A], by one uniform draw; [] int32."""
+    """Sample an action [] int32 from the probabilities policy [A]."""
     cumulative = jnp.cumsum(policy)
-    # The first action whose cumulative probability exceeds the draw. Scaling the draw
-    # by the sum keeps rounding from ever choosing an action of probability zero.
+    # The first action whose cumulative probability exceeds a uniform sample. Scaled by
+    # the total, rounding can never select an action of probability zero.
     uniform = jax.random.uniform(key) * cumulative[-1]
     return jnp.argmax(cumulative > uniform).astype(jnp.int32)
 
 
 def epsilon_greedy(key: Key, q_values: Array, epsilon: Array | float) -> Array:
-    """An action from the epsilon-greedy policy; see `epsilon_greedy_policy`."""
+    """Sample an action from the epsilon-greedy policy; see `epsilon_greedy_policy`."""
     return draw(key, epsilon_greedy_policy(q_values, epsilon))
 
 
@@ -57,7 +64,10 @@ def boltzmann(
     temperature: Array | float,
     epsilon: Array | float = 0.0,
 ) -> Array:
-    """An action from the softmax policy, or with probability epsilon a random one."""
+    """Sample an action from the softmax policy, or with probability epsilon uniformly.
+
+    See `boltzmann_policy` and `epsilon_greedy_policy`.
+    """
     random = epsilon_greedy_policy(q_values, 1.0)
     softmax = boltzmann_policy(q_values, temperature)
     return draw(key, epsilon * random + (1.0 - epsilon) * softmax)
@@ -66,7 +76,7 @@ def boltzmann(
 def linear_schedule(
     steps: Array, start: Array | float, end: Array | float, decay_steps: Array | float
 ) -> Array:
-    """epsilon(t) = start + (end - start) min(1, t / decay_steps).
+    """Linear decay: epsilon(t) = start + (end - start) min(1, t / decay_steps).
 
     Args:
         steps: [] environment steps t.
@@ -79,11 +89,11 @@ def linear_schedule(
 def exponential_schedule(
     steps: Array, start: Array | float, end: Array | float, decay_steps: Array | float
 ) -> Array:
-    """epsilon(t) = end + (start - end) exp(-t / decay_steps).
+    """Exponential decay: epsilon(t) = end + (start - end) exp(-t / decay_steps).
 
     Args:
         steps: [] environment steps t.
-        start, end: [] value at t = 0 and limit.
+        start, end: [] value at t = 0, and limit as t grows.
         decay_steps: [] time constant [environment steps].
     """
     return end + (start - end) * jnp.exp(-steps / decay_steps)
@@ -92,12 +102,12 @@ def exponential_schedule(
 def episodic_schedule(
     episodes: Array, start: Array | float, end: Array | float, decrement: Array | float
 ) -> Array:
-    """Epsilon of classic Q-learning: max(end, start - decrement * episodes).
+    """Linear decay per episode: max(end, start - decrement * episodes).
 
     Args:
-        episodes: [] finished episodes.
-        start, end: [] first and smallest value.
-        decrement: [] what every finished episode takes off.
+        episodes: [] completed episodes.
+        start, end: [] initial and final value.
+        decrement: [] decrease per completed episode.
     """
     return jnp.maximum(end, start - decrement * episodes)
 
@@ -105,9 +115,19 @@ def episodic_schedule(
 def epsilon_ladder(
     num_envs: int, base: Array | float, exponent: Array | float
 ) -> Array:
-    """A constant epsilon for every environment: base^(1 + exponent i / (E - 1)); [E].
+    """A constant epsilon for each environment.
+
+    epsilon_i = base^(1 + exponent i / (E - 1))
+
+    Args:
+        num_envs: E.
+        base: [] epsilon of the first environment.
+        exponent: [] the last environment has epsilon base^(1 + exponent).
+
+    Returns:
+        [E].
 
     Reference: Horgan et al., arXiv:1803.00933, section 4.1 (base 0.4, exponent 7).
     """
-    share = jnp.arange(num_envs) / max(num_envs - 1, 1)
-    return base ** (1.0 + exponent * share)
+    position = jnp.arange(num_envs) / max(num_envs - 1, 1)
+    return base ** (1.0 + exponent * position)

@@ -1,4 +1,4 @@
-"""How the outputs of a network represent the return of an action."""
+"""Representations of the return of an action by the outputs of a network."""
 
 from typing import NamedTuple
 
@@ -8,20 +8,21 @@ import optax
 
 from jaxq.types import Array, Head
 
-RESCALING = 1e-3  # slope of h far from zero, Pohlen et al., arXiv:1805.11593
+RESCALING = 1e-3  # c of Pohlen et al.: the slope of `rescale` far from zero
 
 
 def rescale(x: Array) -> Array:
-    """h(x) = sign(x) (sqrt(|x| + 1) - 1) + c x, which squeezes large returns.
+    """Compress large returns: h(x) = sign(x) (sqrt(|x| + 1) - 1) + c x.
 
     Reference: Pohlen et al., arXiv:1805.11593, proposition A.2 (c = 0.001).
     """
-    # The first term without the cancellation near zero, and with its slope at zero.
+    # The first term is x / (sqrt(|x| + 1) + 1), which neither cancels near zero nor
+    # loses its slope there.
     return x / (jnp.sqrt(jnp.abs(x) + 1.0) + 1.0) + RESCALING * x
 
 
 def unrescale(y: Array) -> Array:
-    """The inverse of `rescale`; minus infinity, no action, stays what it is."""
+    """The inverse of `rescale`; minus infinity, an invalid action, is kept."""
     b, c = 1.0 + 2.0 * RESCALING, RESCALING
     finite = jnp.where(jnp.isfinite(y), y, 0.0)
     # Solves c u^2 + u - (1 + c + |y|) = 0 for u = sqrt(|x| + 1); u - 1 = |root|.
@@ -29,22 +30,27 @@ def unrescale(y: Array) -> Array:
     return jnp.where(jnp.isfinite(y), root * (jnp.abs(root) + 2.0), y)
 
 
+def _identity(x: Array) -> Array:
+    return x
+
+
 def scalar(
     loss: str = "squared", huber_delta: Array | float = 1.0, rescaled: bool = False
 ) -> Head:
-    """One output an action: its expected return.
+    """One output per action: its expected return.
 
-    target = r + discount * q'   and   loss = l(target - q), with
-    l(x) = x^2 / 2 (squared), or Huber's: x^2 / 2 up to delta and linear beyond.
-    Rescaled, the output is h(q) and the target h(r + discount * h^-1(output')).
+    target = r + discount * q'   and   loss = l(target - q),
+
+    where l(x) is x^2 / 2 (squared), or Huber's loss, which is linear beyond delta.
+    Rescaled, the output is h(q), and the target h(r + discount * h^-1(output')).
 
     Args:
         loss: "squared" or "huber".
-        huber_delta: [] where Huber's loss turns linear.
-        rescaled: whether outputs are squeezed by `rescale`.
+        huber_delta: [] error beyond which Huber's loss is linear.
+        rescaled: whether outputs are returns compressed by `rescale`.
 
     Raises:
-        ValueError: for any other loss.
+        ValueError: if the loss is unknown.
 
     Reference: Watkins (1989); Mnih et al. (2015), doi:10.1038/nature14236, equation 2;
     Kapturowski et al. (2019), "Recurrent Experience Replay", equation 1 (rescaled).
@@ -55,24 +61,23 @@ def scalar(
     }
     if loss not in losses:
         raise ValueError(f"loss = {loss!r}: choose one of {', '.join(losses)}")
-    squeeze, unsqueeze = (rescale, unrescale) if rescaled else (_same, _same)
+    h, h_inverse = (rescale, unrescale) if rescaled else (_identity, _identity)
+
+    def q_values(output: Array) -> Array:
+        return h_inverse(output[:, 0])
 
     def backup(reward: Array, discount: Array, next_output: Array) -> Array:
-        return squeeze(reward + discount * unsqueeze(next_output[0]))
+        return h(reward + discount * h_inverse(next_output[0]))
 
     def td(output: Array, target: Array) -> tuple[Array, Array]:
         error = target - output[0]
         return losses[loss](error), jnp.abs(error)
 
-    return Head(1, lambda output: unsqueeze(output[:, 0]), backup, td, not rescaled)
-
-
-def _same(x: Array) -> Array:
-    return x
+    return Head(1, q_values, backup, td, averages=not rescaled)
 
 
 class QuantileTarget(NamedTuple):
-    """Samples of a return."""
+    """Weighted samples of a return."""
 
     value: Array  # [M]
     weight: Array  # [M], sum 1
@@ -81,7 +86,7 @@ class QuantileTarget(NamedTuple):
 def quantile_loss(
     value: Array, fraction: Array, target: QuantileTarget, huber_delta: Array | float
 ) -> tuple[Array, Array]:
-    """Quantile Huber loss, and the absolute error of the means.
+    """Quantile Huber loss, and the absolute difference of the means.
 
     sum_i sum_j w_j |f_i - [u_ij < 0]| huber(u_ij) / delta,  u_ij = target_j - value_i
 
@@ -89,7 +94,7 @@ def quantile_loss(
         value: [N] estimated quantiles.
         fraction: [N] their fractions f.
         target: M samples of the return, with weights w.
-        huber_delta: [] where the loss turns linear.
+        huber_delta: [] error beyond which Huber's loss is linear.
 
     Reference: Dabney et al., arXiv:1710.10044, equation 10.
     """
@@ -104,49 +109,57 @@ def quantile_loss(
 def quantile(
     num_quantiles: int, huber_delta: Array | float = 1.0, rescaled: bool = False
 ) -> Head:
-    """N outputs an action: quantiles of its return at the fractions (i + 1/2) / N.
+    """N outputs per action: quantiles of its return at the fractions (i + 1/2) / N.
 
     target_j = r + discount * z'_j;  loss: see `quantile_loss`.
+
+    Args:
+        num_quantiles: N.
+        huber_delta: [] error beyond which Huber's loss is linear.
+        rescaled: whether outputs are returns compressed by `rescale`.
 
     Reference: Dabney et al., arXiv:1710.10044.
     """
     fraction = (jnp.arange(num_quantiles) + 0.5) / num_quantiles
-    squeeze, unsqueeze = (rescale, unrescale) if rescaled else (_same, _same)
+    h, h_inverse = (rescale, unrescale) if rescaled else (_identity, _identity)
+
+    def q_values(output: Array) -> Array:
+        return jnp.mean(h_inverse(output), axis=-1)
 
     def backup(reward: Array, discount: Array, next_output: Array) -> QuantileTarget:
-        value = squeeze(reward + discount * unsqueeze(next_output))
+        value = h(reward + discount * h_inverse(next_output))
         return QuantileTarget(value, jnp.full(value.shape, 1.0 / value.size))
 
     def td(output: Array, target: QuantileTarget) -> tuple[Array, Array]:
         return quantile_loss(output, fraction, target, huber_delta)
 
-    def q_values(output: Array) -> Array:
-        return jnp.mean(unsqueeze(output), axis=-1)
-
-    return Head(num_quantiles, q_values, backup, td, not rescaled)
+    return Head(num_quantiles, q_values, backup, td, averages=not rescaled)
 
 
 class Quantiles(NamedTuple):
-    """Quantiles of the return at fractions of their own; leading axis [A]."""
+    """Quantiles of the return of each action, at fractions that vary."""
 
     value: Array  # [A, N]
     fraction: Array  # [A, N]
-    weight: Array  # [A, N], what each counts in the mean
+    weight: Array  # [A, N] weight of each quantile in the mean
 
 
 class ProposedQuantiles(NamedTuple):
-    """Quantiles between proposed fractions; leading axis [A]."""
+    """Quantiles of the return of each action, between proposed fractions."""
 
-    quantiles: Quantiles  # at the middle of every interval
-    edge: Array  # [A, N - 1] inner ends of the intervals, with their gradient
-    edge_value: Array  # [A, N - 1] quantiles there
-    entropy: Array  # [A] of the lengths of the intervals
+    quantiles: Quantiles  # at the midpoint of each interval
+    edge: Array  # [A, N - 1] proposed fractions, through which the proposal learns
+    edge_value: Array  # [A, N - 1] quantiles at the proposed fractions
+    entropy: Array  # [A] entropy of the lengths of the intervals
 
 
 def implicit_quantile(huber_delta: Array | float = 1.0) -> Head:
     """Quantiles of the return at sampled fractions; outputs are `Quantiles`.
 
     target_j = r + discount * z'_j;  loss: see `quantile_loss`.
+
+    Args:
+        huber_delta: [] error beyond which Huber's loss is linear.
 
     Reference: Dabney et al., arXiv:1806.06923, equation 3.
     """
@@ -166,20 +179,25 @@ def implicit_quantile(huber_delta: Array | float = 1.0) -> Head:
         mean_error -= jnp.sum(output.weight * output.value)
         return loss, jnp.abs(jax.lax.stop_gradient(mean_error))
 
-    return Head(1, q_values, backup, td, True)
+    return Head(1, q_values, backup, td, averages=True)
 
 
 def fully_parameterized(
     huber_delta: Array | float = 1.0, entropy: Array | float = 0.0
 ) -> Head:
-    """Quantiles at proposed fractions; outputs are `ProposedQuantiles`.
+    """Quantiles between proposed fractions; outputs are `ProposedQuantiles`.
 
-    Adds to the loss of `implicit_quantile` one whose gradient with respect to the
+    Adds to the loss of `implicit_quantile` a term whose gradient with respect to the
     proposed fraction t_i is that of the 1-Wasserstein distance,
 
     dW/dt_i = 2 F(t_i) - F((t_i + t_{i+1}) / 2) - F((t_{i-1} + t_i) / 2),
 
-    and takes `entropy` times the entropy of the proposal off.
+    with F the quantile function, and subtracts `entropy` times the entropy of the
+    proposal.
+
+    Args:
+        huber_delta: [] error beyond which Huber's loss is linear.
+        entropy: [] weight of the entropy of the proposal.
 
     Reference: Yang et al., arXiv:1911.02140, proposition 1 and algorithm 1.
     """
@@ -198,10 +216,8 @@ def fully_parameterized(
         middle = output.quantiles.value
         slope = 2.0 * output.edge_value - middle[1:] - middle[:-1]
         proposal = jnp.sum(jax.lax.stop_gradient(slope) * output.edge)
-        bonus = entropy * output.entropy
-        # Only gradients: the value that is reported stays the quantile loss.
-        return loss + (proposal - bonus) - jax.lax.stop_gradient(
-            proposal - bonus
-        ), priority
+        term = proposal - entropy * output.entropy
+        # Only the gradient of the term counts: the reported loss is the quantile loss.
+        return loss + term - jax.lax.stop_gradient(term), priority
 
-    return Head(1, q_values, backup, td, True)
+    return Head(1, q_values, backup, td, averages=True)

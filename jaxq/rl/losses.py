@@ -1,4 +1,4 @@
-"""Losses of one example."""
+"""Temporal-difference and regression losses for a single example."""
 
 from collections.abc import Callable
 
@@ -19,15 +19,32 @@ from jaxq.types import (
     Transition,
 )
 
-# (transition, q_values[A] of the successor) -> probabilities[A] of its actions
+# (transition, q_values[A] of the next state) -> probabilities[A] of the next action
 BootstrapPolicy = Callable[[Transition, Array], Array]
 
 
-def select_action(output: PyTree, action: Array) -> PyTree:
-    """Row `action` of output[A, ...], as a masked sum.
+def greedy(transition: Transition, q_values: Array) -> Array:
+    """Q-learning bootstraps from the greedy policy; [A] probabilities."""
+    del transition
+    return jax.nn.one_hot(jnp.argmax(q_values), q_values.size)
 
-    The gradient of an index is a scatter, a kernel of its own; the mask fuses.
-    """
+
+def sarsa(transition: Transition, q_values: Array) -> Array:
+    """SARSA bootstraps from the action taken in the next state; [A] probabilities."""
+    return jax.nn.one_hot(transition.next_action, q_values.size)
+
+
+def epsilon_greedy(transition: Transition, q_values: Array) -> Array:
+    """Expected SARSA bootstraps from the epsilon-greedy policy; [A] probabilities."""
+    assert transition.epsilon is not None
+    return exploration.epsilon_greedy_policy(q_values, transition.epsilon)
+
+
+BOOTSTRAP_POLICIES = {"max": greedy, "sarsa": sarsa, "expected_sarsa": epsilon_greedy}
+
+
+def select_action(output: PyTree, action: Array) -> PyTree:
+    """Row `action` of every leaf [A, ...], as a masked sum rather than by indexing."""
 
     def select(leaf: Array) -> Array:
         mask = jnp.arange(leaf.shape[0]) == action
@@ -38,10 +55,10 @@ def select_action(output: PyTree, action: Array) -> PyTree:
 
 
 def average(output: PyTree, policy: Array) -> PyTree:
-    """Mean of output[A, ...] under the probabilities policy[A].
+    """Mean of every leaf [A, ...] under the probabilities policy [A].
 
-    Minus infinity, an action that does not exist, counts nothing: a state in which an
-    episode ended may have no action at all.
+    Values of minus infinity, which mark invalid actions, are left out, because a
+    terminal state may have no valid action at all.
     """
 
     def mean(leaf: Array) -> Array:
@@ -52,30 +69,67 @@ def average(output: PyTree, policy: Array) -> PyTree:
     return jax.tree.map(mean, output)
 
 
-def greedy(transition: Transition, q_values: Array) -> Array:
-    """The policy that takes the best action: Q-learning."""
-    del transition
-    return jax.nn.one_hot(jnp.argmax(q_values), q_values.size)
+def td_target(
+    head: Head, next_outputs: PyTree, policy: Array, reward: Array, discount: Array
+) -> PyTree:
+    """The target of an estimate: reward + discount * sum_a' policy(a') Z(s', a').
+
+    Args:
+        head: how the outputs represent returns, and how they are backed up.
+        next_outputs: [A, ...] estimates Z(s', .) of the next state.
+        policy: [A] probabilities of the next action.
+        reward, discount: [].
+
+    Returns:
+        The second argument of `head.loss`.
+    """
+    return head.backup(reward, discount, average(next_outputs, policy))
 
 
-def sarsa(transition: Transition, q_values: Array) -> Array:
-    """The policy that takes the action that was taken: SARSA."""
-    return jax.nn.one_hot(transition.next_action, q_values.size)
+def bootstrap_target(
+    head: Head,
+    transition: Transition,
+    evaluate_outputs: PyTree,
+    select_outputs: PyTree,
+    bootstrap_policy: BootstrapPolicy = greedy,
+) -> PyTree:
+    """The target whose next action one estimate selects and another evaluates.
 
+    reward + discount * sum_a' pi(a' | Q_select(s', .)) Z_evaluate(s', a')
 
-def epsilon_greedy(transition: Transition, q_values: Array) -> Array:
-    """The epsilon-greedy policy: Expected SARSA."""
-    assert transition.epsilon is not None
-    return exploration.epsilon_greedy_policy(q_values, transition.epsilon)
+    Args:
+        head: how the outputs represent returns.
+        transition: from s to s'.
+        evaluate_outputs: [A, ...] estimates of s' that the target is made of.
+        select_outputs: [A, ...] estimates of s' that the policy follows; the same
+            ones, except in Double Q-learning.
+        bootstrap_policy: probabilities of the next action.
 
+    Returns:
+        The second argument of `head.loss`.
 
-BOOTSTRAP_POLICIES = {"max": greedy, "sarsa": sarsa, "expected_sarsa": epsilon_greedy}
+    Reference: van Hasselt et al., arXiv:1509.06461, equations 2 to 4.
+    """
+    policy = bootstrap_policy(transition, head.q_values(select_outputs))
+    return td_target(
+        head, evaluate_outputs, policy, transition.reward, transition.discount
+    )
 
 
 def compare(
     head: Head, output: PyTree, action: Array, target: PyTree
 ) -> tuple[Array, LossInfo]:
-    """Loss of the estimate for an action against a target, which gets no gradient."""
+    """Loss of the estimate of an action against a target, which gets no gradient.
+
+    Args:
+        head: how the output represents returns.
+        output: [A, ...] estimates of all actions.
+        action: [] the action whose estimate is compared.
+        target: a target of the head, as returned by `td_target`.
+
+    Returns:
+        The loss [] and its LossInfo.
+    """
     value, priority = head.loss(
         select_action(output, action), jax.lax.stop_gradient(target)
     )
@@ -87,30 +141,30 @@ def td_loss(
     network: Network,
     double: bool = False,
     *,
-    target: Network | None = None,
-    policy: Network | None = None,
-    next_policy: BootstrapPolicy = greedy,
+    evaluator: Network | None = None,
+    selector: Network | None = None,
+    bootstrap_policy: BootstrapPolicy = greedy,
 ) -> LossFunction:
     """The temporal-difference loss, for any head.
 
-    a* = argmax_a q'(s', a)                        (double: q(s', a), online params)
-    target = r + discount * Z'(s', a*)             (Z': target params, no gradient)
+    pi = bootstrap_policy(q'(s', .))           (double: q(s', .), the online parameters)
+    target = r + discount * sum_a' pi(a') Z'(s', a')    (Z': target params, no gradient)
     loss = head.loss(Z(s, a), target)
 
-    For SARSA, a* is the action that was taken in s'; for Expected SARSA, Z' is averaged
-    over the epsilon-greedy policy.
-
     Args:
-        network: its head says what Z is and how two of them are compared.
+        network: the network that learns; its head defines Z, its backup and its loss.
         double: select the next action with the online parameters.
-        target: evaluates the next action; the same parameters, perhaps other samples.
-        policy: selects the next action, likewise.
-        next_policy: probabilities of the next action; greedy, taken or epsilon_greedy.
+        evaluator: computes Z', and defaults to `network`; a view of the same
+            parameters, for example with another number of sampled quantiles.
+        selector: computes the q-values that select the next action, and defaults to
+            `evaluator`; likewise a view of the same parameters.
+        bootstrap_policy: probabilities of the next action: `greedy` (Q-learning),
+            `sarsa`, `epsilon_greedy` (Expected SARSA), or any other.
 
     Reference: Mnih et al. (2015), doi:10.1038/nature14236; van Hasselt et al.,
     arXiv:1509.06461, equation 4; Rummery and Niranjan (1994); van Seijen et al. (2009).
     """
-    head, target = network.head, target or network
+    head, evaluator = network.head, evaluator or network
 
     def loss(
         key: Key, params: PyTree, target_params: PyTree, transition: Transition
@@ -119,87 +173,16 @@ def td_loss(
         online_key, target_key, select_key = jax.random.split(key, 3)
         outputs = network.apply(online_key, params, transition.observation)
         successor = transition.next_observation
-        next_outputs = target.apply(target_key, target_params, successor)
-        selector = next_outputs
-        if double or policy is not None:
-            chosen = params if double else target_params
-            selector = (policy or target).apply(select_key, chosen, successor)
-        probabilities = next_policy(transition, head.q_values(selector))
-        backup = head.backup(
-            transition.reward,
-            transition.discount,
-            average(next_outputs, probabilities),
+        evaluate_outputs = evaluator.apply(target_key, target_params, successor)
+        select_outputs = evaluate_outputs
+        if double or selector is not None:
+            select_params = params if double else target_params
+            select = (selector or evaluator).apply
+            select_outputs = select(select_key, select_params, successor)
+        target = bootstrap_target(
+            head, transition, evaluate_outputs, select_outputs, bootstrap_policy
         )
-        return compare(head, outputs, transition.action, backup)
-
-    return loss
-
-
-def munchausen_loss(
-    network: Network,
-    alpha: Array | float = 0.9,
-    temperature: Array | float = 0.03,
-    clip: Array | float = -1.0,
-    *,
-    target: Network | None = None,
-    policy: Network | None = None,
-) -> LossFunction:
-    """Munchausen's temporal-difference loss, for heads whose outputs average.
-
-    pi = softmax(q' / T)
-    r + alpha max(T log pi(a | s), clip)
-      + discount sum_a' pi(a' | s') (Z'(s', a') - T log pi(a' | s'))
-
-    Args:
-        network: a scalar or quantile head.
-        alpha: [] weight of the log-policy.
-        temperature: [] T.
-        clip: [] smallest T log pi that is added.
-        target, policy: as in `td_loss`.
-
-    Reference: Vieillard et al., arXiv:2007.14430, equation 2 and appendix B.
-    """
-    head, target = network.head, target or network
-
-    def log_policy(key: Key, params: PyTree, observation: Array) -> Array:
-        q_values = head.q_values((policy or target).apply(key, params, observation))
-        return jax.nn.log_softmax(q_values / temperature)
-
-    def loss(
-        key: Key, params: PyTree, target_params: PyTree, transition: Transition
-    ) -> tuple[Array, LossInfo]:
-        online_key, target_key, here_key, there_key = jax.random.split(key, 4)
-        outputs = network.apply(online_key, params, transition.observation)
-        successor = transition.next_observation
-        next_outputs = target.apply(target_key, target_params, successor)
-        here = log_policy(here_key, target_params, transition.observation)
-        there = log_policy(there_key, target_params, successor)
-        sarsa = select_action(here[:, None], transition.action)[0]
-        bonus = alpha * jnp.maximum(temperature * sarsa, clip)
-        probabilities = jnp.exp(there)
-        # An action without probability adds nothing, even where its log is infinite.
-        each = jnp.where(probabilities > 0.0, probabilities * there, 0.0)
-        entropy = -temperature * jnp.sum(each)
-        backup = head.backup(
-            transition.reward + bonus + transition.discount * entropy,
-            transition.discount,
-            average(next_outputs, probabilities),
-        )
-        return compare(head, outputs, transition.action, backup)
-
-    return loss
-
-
-def regression_loss(network: Network) -> LossFunction:
-    """The loss of an estimate against a return that is known, for any head."""
-    head = network.head
-
-    def loss(
-        key: Key, params: PyTree, target_params: PyTree, example: Regression
-    ) -> tuple[Array, LossInfo]:
-        del target_params
-        output = network.apply(key, params, example.observation)
-        return regress(head, output, example.action, example.target_return)
+        return compare(head, outputs, transition.action, target)
 
     return loss
 
@@ -207,24 +190,48 @@ def regression_loss(network: Network) -> LossFunction:
 def regress(
     head: Head, output: PyTree, action: Array, target_return: Array
 ) -> tuple[Array, LossInfo]:
-    """Loss against a return: a backup whose discount is zero."""
-    unused = select_action(output, action)
-    backup = head.backup(target_return, jnp.zeros(()), unused)
-    return compare(head, output, action, backup)
+    """Loss of the estimate of an action against a known return, for any head.
+
+    Args:
+        head: how the output represents returns.
+        output: [A, ...] estimates of all actions.
+        action: [] the action whose estimate is compared.
+        target_return: [].
+
+    Returns:
+        The loss [] and its LossInfo.
+    """
+    # A backup with discount 0 ignores the next output, whose shape is all that matters.
+    next_output = select_action(output, action)
+    target = head.backup(target_return, jnp.zeros(()), next_output)
+    return compare(head, output, action, target)
 
 
-def penalised(loss: LossFunction, weight: Array | float) -> LossFunction:
-    """A loss that pulls the estimate down: loss + weight / 2 * Q(s, a).
+def regression_loss(network: Network) -> LossFunction:
+    """The loss of a network's estimate against a known return, for any head."""
+
+    def loss(
+        key: Key, params: PyTree, target_params: PyTree, example: Regression
+    ) -> tuple[Array, LossInfo]:
+        del target_params
+        output = network.apply(key, params, example.observation)
+        return regress(network.head, output, example.action, example.target_return)
+
+    return loss
+
+
+def penalized(loss: LossFunction, weight: Array | float) -> LossFunction:
+    """DQNReg's penalty on the estimate itself: loss + weight / 2 * Q(s, a).
 
     With half the squared TD error d it is (d^2 + weight * Q(s, a)) / 2.
 
     Reference: Co-Reyes et al., arXiv:2101.03958, DQNReg (weight 0.1).
     """
 
-    def total(
+    def penalized_loss(
         key: Key, params: PyTree, target_params: PyTree, example: PyTree
     ) -> tuple[Array, LossInfo]:
         value, info = loss(key, params, target_params, example)
         return value + 0.5 * weight * info.q_value, info
 
-    return total
+    return penalized_loss

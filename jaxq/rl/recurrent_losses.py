@@ -1,12 +1,19 @@
 """Losses of a sequence, for networks with a memory."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from jaxq.rl import losses, returns
-from jaxq.types import Array, Key, LossFunction, LossInfo, Network, PyTree, Sequence
+from jaxq.types import (
+    Array,
+    Key,
+    LossFunction,
+    LossInfo,
+    Network,
+    PyTree,
+    Sequence,
+    Transition,
+)
 
 
 def unroll(
@@ -17,15 +24,15 @@ def unroll(
     observation: Array,
     ended: Array,
 ) -> tuple[PyTree, PyTree]:
-    """Apply a network along a sequence; its memory starts anew after an end.
+    """Apply a network along a sequence, resetting its memory after each episode.
 
     Args:
         network: with a memory.
-        key: for noise, the same along the sequence; None for none.
+        key: for noise, shared by all steps; None for no noise.
         params: of the network.
         memory: before the first step.
         observation: [L, ...].
-        ended: [L] bool: whether an episode ends with a step.
+        ended: [L] bool: whether the episode ends with this step.
 
     Returns:
         Outputs [L, A, ...], and the memory after the last step.
@@ -42,6 +49,52 @@ def unroll(
     return outputs, memory
 
 
+def unroll_after_burn_in(
+    network: Network, key: Key, params: PyTree, sequence: Sequence, burn_in: int
+) -> PyTree:
+    """Outputs [L - burn_in, A, ...] after steps that only refresh the stored memory.
+
+    No gradient flows through the first `burn_in` steps.
+    """
+    ended = sequence.terminated | sequence.truncated
+    first = sequence.observation[:burn_in], ended[:burn_in]
+    rest = sequence.observation[burn_in:], ended[burn_in:]
+    _, memory = unroll(network, key, params, sequence.memory, *first)
+    memory = jax.lax.stop_gradient(memory)
+    return unroll(network, key, params, memory, *rest)[0]
+
+
+def n_step_transition(
+    steps: Sequence, time: Array, n: int, gamma: Array | float
+) -> tuple[Transition, Array, Array]:
+    """The n-step transition that starts at a step of a sequence.
+
+    Args:
+        steps: at least n steps from `time` on, and their successor.
+        time: [] int32 index of the first step.
+        n: maximal length of the transition.
+        gamma: [] discount factor.
+
+    Returns:
+        Transition, [] int32 index of its successor, and its weight []; see
+        `returns.n_step_return_from_ring`.
+    """
+    window = time + jnp.arange(n)
+    n_step, weight = returns.n_step_return_from_ring(
+        steps.reward[window], steps.terminated[window], steps.truncated[window], gamma
+    )
+    successor = time + n_step.length
+    transition = Transition(
+        observation=steps.observation[time],
+        action=steps.action[time],
+        reward=n_step.reward,
+        discount=n_step.discount,
+        next_observation=steps.observation[successor],
+        next_action=steps.action[successor],
+    )
+    return transition, successor, weight
+
+
 def td_loss(
     network: Network,
     burn_in: int,
@@ -49,13 +102,14 @@ def td_loss(
     gamma: Array | float,
     double: bool = False,
     max_weight: Array | float = 0.9,
+    bootstrap_policy: losses.BootstrapPolicy = losses.greedy,
 ) -> LossFunction:
-    """Mean temporal-difference loss along a sequence whose memory was stored.
+    """Mean temporal-difference loss along a sequence that starts from a stored memory.
 
-    The first steps only refresh the memory, with either parameters. Each step after
-    them has an n-step target that ends with its episode; the step before a truncation
-    bootstraps from the truncated step's observation, whose own successor is not stored
-    (its weight is zero).
+    The first `burn_in` steps only refresh the memory, for the online and the target
+    parameters alike. Each step after them has an n-step target that ends with its
+    episode. A step before a truncation bootstraps from the observation of the truncated
+    step, whose own successor is not stored and whose weight is therefore zero.
 
     Args:
         network: with a memory.
@@ -63,55 +117,51 @@ def td_loss(
         n: steps of a return; the last n steps of the sequence are only successors.
         gamma: [] discount factor.
         double: select the next action with the online parameters.
-        max_weight: [] eta: priority = eta max + (1 - eta) mean of the steps'.
+        max_weight: [] eta: priority = eta max + (1 - eta) mean of the TD errors.
+        bootstrap_policy: probabilities of the next action; see `losses.td_loss`.
+            Transitions have a next action, for SARSA, but no epsilon.
 
     Reference: Kapturowski et al. (2019), "Recurrent Experience Replay in Distributed
     Reinforcement Learning", sections 2.3 and 3.
     """
     head = network.head
 
-    def outputs_of(key: Key, params: PyTree, sequence: Sequence) -> PyTree:
-        ended = sequence.terminated | sequence.truncated
-        head_part = (sequence.observation[:burn_in], ended[:burn_in])
-        _, memory = unroll(network, key, params, sequence.memory, *head_part)
-        rest = (sequence.observation[burn_in:], ended[burn_in:])
-        memory = jax.lax.stop_gradient(memory)
-        return unroll(network, key, params, memory, *rest)[0]
-
     def loss(
         key: Key, params: PyTree, target_params: PyTree, example: Sequence
     ) -> tuple[Array, LossInfo]:
         online_key, target_key = jax.random.split(key)
-        outputs = outputs_of(online_key, params, example)
-        targets = outputs_of(target_key, target_params, example)
-        selector = outputs if double else targets
-        steps = jax.tree.map(lambda leaf: leaf[burn_in:], example._replace(memory=()))
+        outputs = unroll_after_burn_in(network, online_key, params, example, burn_in)
+        evaluate_outputs = unroll_after_burn_in(
+            network, target_key, target_params, example, burn_in
+        )
+        select_outputs = outputs if double else evaluate_outputs
+        steps = _row(example._replace(memory=()), slice(burn_in, None))
 
-        def one(time: Array) -> tuple[Array, LossInfo, Array]:
-            def at(tree: PyTree, index: Array) -> PyTree:
-                return jax.tree.map(lambda leaf: leaf[index], tree)
-
-            window: Any = at(steps, time + jnp.arange(n))
-            folded, weight = returns.n_step_return_from_ring(
-                window.reward, window.terminated, window.truncated, gamma
+        def step_loss(time: Array) -> tuple[Array, LossInfo, Array]:
+            transition, successor, weight = n_step_transition(steps, time, n, gamma)
+            target = losses.bootstrap_target(
+                head,
+                transition,
+                _row(evaluate_outputs, successor),
+                _row(select_outputs, successor),
+                bootstrap_policy,
             )
-            successor = time + folded.length
-            best = jnp.argmax(head.q_values(at(selector, successor)))
-            next_output = losses.select_action(at(targets, successor), best)
-            backup = head.backup(folded.reward, folded.discount, next_output)
-            action = steps.action[time]
-            value, info = losses.compare(head, at(outputs, time), action, backup)
+            output = _row(outputs, time)
+            value, info = losses.compare(head, output, transition.action, target)
             return value, info, weight
 
         times = jnp.arange(steps.action.size - n)
-        value, info, weight = jax.vmap(one)(times)
+        value, info, weight = jax.vmap(step_loss)(times)
         priority = weight * info.priority
         mixed = max_weight * jnp.max(priority) + (1.0 - max_weight) * jnp.mean(priority)
-        learned = jnp.maximum(jnp.sum(weight), 1.0)
-        q_value = jnp.sum(weight * info.q_value) / learned
+        q_value = jnp.sum(weight * info.q_value) / jnp.maximum(jnp.sum(weight), 1.0)
         return jnp.mean(weight * value), LossInfo(mixed, q_value)
 
     return loss
+
+
+def _row(tree: PyTree, index: Array | slice) -> PyTree:
+    return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
 def regression_loss(network: Network) -> LossFunction:

@@ -1,4 +1,4 @@
-"""Returns along one trajectory."""
+"""Returns along a single trajectory."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,10 @@ from jaxq.types import Array, Step, Transition
 
 
 class NStepReturn(NamedTuple):
-    """A window of n steps folded into one."""
+    """The return of a window of n steps, up to its bootstrap value.
+
+    G = reward + discount * v(observation after `length` steps)
+    """
 
     reward: Array  # [] sum of gamma^j r_j over the k steps that count
     discount: Array  # [] gamma^k (1 - terminated)
@@ -22,12 +25,14 @@ def n_step_return(
 ) -> NStepReturn:
     """Discounted sum of rewards up to the first end of an episode in the window.
 
-    R = sum_{j<k} gamma^j r_j  and  discount = gamma^k (1 - terminated_{k-1}), where
-    step k - 1 is the first that is terminated or truncated, or the last of the window.
+    reward = sum_{j<k} gamma^j r_j  and  discount = gamma^k (1 - terminated_{k-1}),
+
+    where step k - 1 is the first that is terminated or truncated, or else the last of
+    the window.
 
     Args:
         reward: [n] rewards.
-        terminated, truncated: [n] flags of the steps.
+        terminated, truncated: [n] bool.
         gamma: [] discount factor.
 
     Reference: Sutton (1988); Sutton and Barto (2018), equation 7.1. A truncated window
@@ -36,16 +41,16 @@ def n_step_return(
     chex.assert_rank([reward, terminated, truncated], 1)
     chex.assert_equal_shape([reward, terminated, truncated])
     ended = (terminated | truncated).astype(jnp.int32)
-    # A step counts while no earlier step of the window has ended an episode.
+    # A step counts if no earlier step of the window ended an episode.
     counts = jnp.cumsum(ended) - ended == 0
     powers = jnp.cumprod(jnp.full(reward.shape, gamma))
     weights = jnp.concatenate([jnp.ones(1), powers[:-1]])
     length = jnp.sum(counts, dtype=jnp.int32)
     last = jnp.arange(reward.size) == length - 1
-    bootstraps = jnp.where(terminated, 0.0, powers)
+    discounts = jnp.where(terminated, 0.0, powers)
     return NStepReturn(
         reward=jnp.sum(jnp.where(counts, weights * reward, 0.0)),
-        discount=jnp.sum(jnp.where(last, bootstraps, 0.0)),
+        discount=jnp.sum(jnp.where(last, discounts, 0.0)),
         length=length,
     )
 
@@ -53,10 +58,16 @@ def n_step_return(
 def n_step_return_from_ring(
     reward: Array, terminated: Array, truncated: Array, gamma: Array | float
 ) -> tuple[NStepReturn, Array]:
-    """`fold` where a truncated step's successor is unknown, and the window's weight.
+    """`n_step_return` without the successors of truncated steps, which are not stored.
 
-    The next stored observation belongs to another episode. So a window ends just before
-    a truncated step, and one that starts with it has weight 0, otherwise 1.
+    The observation stored after a truncated step starts another episode. A window
+    therefore ends just before a truncated step, and has weight 0 if it starts with one.
+
+    Args:
+        reward, terminated, truncated, gamma: as in `n_step_return`.
+
+    Returns:
+        The return, and the weight [] of the window: 0 or 1.
     """
     cut = jnp.concatenate([truncated[1:], jnp.zeros(1, bool)])
     weight = 1.0 - truncated[0].astype(jnp.float32)
@@ -64,7 +75,7 @@ def n_step_return_from_ring(
 
 
 def n_step(window: Step, gamma: Array | float) -> Transition:
-    """Fold a window of consecutive steps into the transition that starts it.
+    """The n-step transition of a window of consecutive steps.
 
     Args:
         window: Step with a leading axis [n]; `next_observation` holds true successors.
@@ -72,16 +83,16 @@ def n_step(window: Step, gamma: Array | float) -> Transition:
 
     Returns:
         Transition from the first observation to the successor of the last step that
-        counts; see `fold`.
+        counts; see `n_step_return`.
     """
-    folded = n_step_return(window.reward, window.terminated, window.truncated, gamma)
+    total = n_step_return(window.reward, window.terminated, window.truncated, gamma)
     first = jax.tree.map(lambda leaf: leaf[0], window)
     return Transition(
         observation=first.observation,
         action=first.action,
-        reward=folded.reward,
-        discount=folded.discount,
-        next_observation=window.next_observation[folded.length - 1],
+        reward=total.reward,
+        discount=total.discount,
+        next_observation=window.next_observation[total.length - 1],
         memory=first.memory,
     )
 
@@ -93,7 +104,7 @@ def lambda_returns(
     next_value: Array,
     lambda_: Array | float,
 ) -> Array:
-    """Returns of Q(lambda) along a rollout.
+    """Lambda-returns along a rollout.
 
     G_t = r_t + d_t ((1 - l_t) v_t + l_t G_{t+1}),  d_t = gamma (1 - terminated_t),
 
@@ -117,10 +128,11 @@ def lambda_returns(
     last = jnp.arange(reward.size) == reward.size - 1
     weight = jnp.where(truncated | last, 0.0, lambda_)
 
-    def back(following: Array, step: tuple[Array, ...]) -> tuple[Array, Array]:
+    def backward(next_return: Array, step: tuple[Array, ...]) -> tuple[Array, Array]:
         reward, discount, weight, value = step
-        total = reward + discount * ((1.0 - weight) * value + weight * following)
+        mixed = (1.0 - weight) * value + weight * next_return
+        total = reward + discount * mixed
         return total, total
 
     steps = (reward, discount, weight, next_value)
-    return jax.lax.scan(back, jnp.zeros(()), steps, reverse=True)[1]
+    return jax.lax.scan(backward, jnp.zeros(()), steps, reverse=True)[1]

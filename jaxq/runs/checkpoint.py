@@ -1,16 +1,17 @@
-"""The file that a run goes on from: named arrays, checksummed, without pickle.
+"""Checkpoint files: named arrays with a checksum, without pickle.
 
-A checkpoint is, in this order,
+A checkpoint consists of
 
     8 bytes     MAGIC
     8 bytes     length of the header, little-endian
-    header      JSON, UTF-8: "arrays", a list of [name, dtype, shape], and what the
-                writer adds
+    header      JSON, UTF-8: "arrays", a list of [name, dtype, shape], and the fields
+                that the writer adds
     payload     the arrays one after another, little-endian, in C order, unpadded
     32 bytes    SHA-256 of everything before
 
-so that any language reads it in a few lines, its size is known from its header, and no
-damage goes unseen. It is read from start to end with memory for one copy of the arrays.
+in this order. Any language can read the format in a few lines, the header determines
+the file size, and the checksum detects corruption. Files are read sequentially, with
+memory for one copy of the arrays.
 """
 
 import errno
@@ -28,7 +29,7 @@ from jaxq.config.fields import CheckpointError
 from jaxq.runs import files
 
 MAGIC = b"jaxq\x00ck1"
-KEPT = 2
+KEPT = 2  # checkpoints of a run, so that one stays valid if the other is corrupt
 _MAX_HEADER = 2**26
 _DTYPES = (
     "|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f2", "<f4", "<f8",
@@ -41,7 +42,7 @@ def _bytes(array: np.ndarray) -> memoryview:
 
 
 class _Hashed:
-    """A file of which everything read or written goes into a checksum."""
+    """A file that hashes all data read from it or written to it."""
 
     def __init__(self, file: IO[bytes]):
         self._file = file
@@ -59,7 +60,7 @@ class _Hashed:
     def read_into(self, array: np.ndarray) -> None:
         view = _bytes(array)
         if self._file.readinto(view) != len(view):  # type: ignore[attr-defined]
-            raise CheckpointError("it ends too early")
+            raise CheckpointError("unexpected end of file")
         self._hash.update(view)
 
     def digest(self) -> bytes:
@@ -67,90 +68,96 @@ class _Hashed:
 
 
 def save(
-    path: pathlib.Path, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    path: pathlib.Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> None:
-    """Write a checkpoint whole or not at all.
+    """Write a checkpoint atomically.
 
     Args:
-        path: of the file.
-        about: what the header says besides; anything that JSON can hold.
-        arrays: by name, of booleans, integers or floats.
+        path: path of the file.
+        header: additional fields of the header; must be serialisable as JSON.
+        arrays: name -> array of booleans, integers or floats.
+
+    Raises:
+        TypeError: for an array of another dtype.
+        ValueError: if the header is too long or contains a non-finite number.
     """
     stored = {name: _portable(name, array) for name, array in arrays.items()}
-    listed = [[name, a.dtype.str, list(a.shape)] for name, a in stored.items()]
-    header = json.dumps({**about, "arrays": listed}, allow_nan=False).encode()
-    if len(header) > _MAX_HEADER:
-        raise ValueError(f"a header of {len(header)} bytes; use fewer, wider blocks")
+    specs = [[name, a.dtype.str, list(a.shape)] for name, a in stored.items()]
+    text = json.dumps({**header, "arrays": specs}, allow_nan=False).encode()
+    if len(text) > _MAX_HEADER:
+        raise ValueError(
+            f"the checkpoint's header has {len(text)} bytes, but at most {_MAX_HEADER} "
+            "are allowed; use fewer, wider blocks"
+        )
 
-    def put(file: IO[bytes]) -> None:
+    def write(file: IO[bytes]) -> None:
         hashed = _Hashed(file)
         hashed.write(MAGIC)
-        hashed.write(len(header).to_bytes(8, "little"))
-        hashed.write(header)
+        hashed.write(len(text).to_bytes(8, "little"))
+        hashed.write(text)
         for array in stored.values():
             hashed.write(_bytes(array))
         file.write(hashed.digest())
 
-    files.write(path, put)
+    files.write(path, write)
 
 
 def _portable(name: str, array: np.ndarray) -> np.ndarray:
     array = np.ascontiguousarray(array).reshape(np.shape(array))
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)
     if array.dtype.str not in _DTYPES:
-        raise TypeError(f"{name} has dtype {array.dtype}, which no checkpoint holds")
+        raise TypeError(
+            f"{name} has dtype {array.dtype}, which checkpoints do not support"
+        )
     return array
 
 
 def load(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The header and the arrays of a checkpoint.
+    """Read and verify a checkpoint.
 
-    Nothing is believed before it is checked: a file that promises more than it holds is
-    refused before memory is taken for it.
+    The header is not trusted: sizes are checked before any memory is allocated.
+
+    Returns:
+        The additional fields of the header, and the arrays by name.
 
     Raises:
-        CheckpointError: if a single bit is not as it was written.
-        OSError: if the file cannot be read, or not for want of memory.
+        CheckpointError: if the file is corrupt.
+        OSError: if the file cannot be read, or memory runs out.
     """
     with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
         hashed = _Hashed(file)
-        if hashed.read(len(MAGIC)) != MAGIC:
-            raise CheckpointError("it is not a checkpoint of this version of jaxq")
-        length = int.from_bytes(hashed.read(8), "little")
-        if length > min(_MAX_HEADER, size):
-            raise CheckpointError(f"its header would have {length} bytes")
-        about = _parse(hashed.read(length))
-        specs = [_spec(entry) for entry in about.pop("arrays")]
+        size = os.fstat(file.fileno()).st_size
+        header, length = _read_header(hashed, size)
+        specs = [_spec(entry) for entry in header.pop("arrays")]
         payload = sum(dtype.itemsize * math.prod(shape) for _, dtype, shape in specs)
         expected = len(MAGIC) + 8 + length + payload + _DIGEST
         if size != expected:
-            raise CheckpointError(f"it has {size} bytes in place of {expected}")
+            raise CheckpointError(f"expected {expected} bytes, got {size}")
         arrays = {}
         for name, dtype, shape in specs:
-            try:
-                arrays[name] = np.empty(shape, dtype)
-            except ValueError as error:
-                raise CheckpointError(f"{name} has no room: {error}") from error
-            except MemoryError as error:  # the file is as large as it says
-                text = os.strerror(errno.ENOMEM)
-                raise OSError(errno.ENOMEM, text, str(path)) from error
+            arrays[name] = _allocate(path, name, dtype, shape)
             hashed.read_into(arrays[name])
         if file.read(_DIGEST) != hashed.digest():
-            raise CheckpointError("its checksum is wrong")
+            raise CheckpointError("checksum mismatch")
     if len(arrays) != len(specs):
-        raise CheckpointError("two of its arrays have one name")
-    return about, arrays
+        raise CheckpointError("duplicate array name")
+    return header, arrays
 
 
-def _parse(header: bytes) -> dict[str, Any]:
+def _read_header(hashed: _Hashed, size: int) -> tuple[dict[str, Any], int]:
+    """Parsed header and its length, from the start of a file of `size` bytes."""
+    if hashed.read(len(MAGIC)) != MAGIC:
+        raise CheckpointError("not a checkpoint of this version of jaxq")
+    length = int.from_bytes(hashed.read(8), "little")
+    if length > min(_MAX_HEADER, size):
+        raise CheckpointError(f"impossible header length of {length} bytes")
     try:
-        about = json.loads(header)
+        header = json.loads(hashed.read(length))
     except (ValueError, RecursionError) as error:
-        raise CheckpointError("its header is not JSON") from error
-    if not isinstance(about, dict) or not isinstance(about.get("arrays"), list):
-        raise CheckpointError("its header lists no arrays")
-    return about
+        raise CheckpointError("the header is not valid JSON") from error
+    if not isinstance(header, dict) or not isinstance(header.get("arrays"), list):
+        raise CheckpointError("the header has no list of arrays")
+    return header, length
 
 
 def _spec(entry: Any) -> tuple[str, np.dtype, tuple[int, ...]]:
@@ -159,61 +166,74 @@ def _spec(entry: Any) -> tuple[str, np.dtype, tuple[int, ...]]:
         case [str(name), str(dtype), [*shape]] if dtype in _DTYPES and len(shape) < 33:
             if all(type(n) is int and 0 <= n < 2**48 for n in shape):
                 return name, np.dtype(dtype), tuple(shape)
-    raise CheckpointError(f"its header lists {str(entry)[:80]!r}")
+    raise CheckpointError(f"invalid array in the header: {str(entry)[:80]!r}")
+
+
+def _allocate(
+    path: pathlib.Path, name: str, dtype: np.dtype, shape: tuple[int, ...]
+) -> np.ndarray:
+    try:
+        return np.empty(shape, dtype)
+    except ValueError as error:
+        raise CheckpointError(f"cannot allocate {name}: {error}") from error
+    except MemoryError as error:  # the size was verified, so the file may be valid
+        text = os.strerror(errno.ENOMEM)
+        raise OSError(errno.ENOMEM, text, str(path)) from error
 
 
 def path_of(directory: pathlib.Path, iterations: int) -> pathlib.Path:
-    """Where the checkpoint after a number of iterations is kept."""
+    """Path of the checkpoint after a number of iterations."""
     return directory / f"checkpoint-{iterations:010}.jaxq"
 
 
-def found(directory: pathlib.Path) -> list[pathlib.Path]:
-    """The checkpoints of a directory, newest first."""
+def paths(directory: pathlib.Path) -> list[pathlib.Path]:
+    """Paths of the checkpoints in a directory, newest first."""
     return sorted(directory.glob("checkpoint-*.jaxq"), reverse=True)
 
 
 def keep(
-    directory: pathlib.Path, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    directory: pathlib.Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> None:
-    """Save the checkpoint of a run, and keep the `KEPT` newest up to it.
+    """Save a checkpoint of a run, and delete all but the `KEPT` newest up to it.
 
-    Those beyond it are damaged: a run goes on from the newest that is whole.
+    Newer files are corrupt (the run resumed from the newest valid one), so they are
+    deleted.
 
     Args:
-        directory: of the run, which this process must hold.
-        about: with "iterations", which the file is named by.
-        arrays: by name.
+        directory: directory of the run, whose lock the caller holds.
+        header: additional fields of the header; "iterations" names the file.
+        arrays: name -> array.
     """
-    path = path_of(directory, about["iterations"])
-    save(path, about, arrays)
-    paths = found(directory)
-    if path not in paths:  # the directory was taken away in between
+    path = path_of(directory, header["iterations"])
+    save(path, header, arrays)
+    existing = paths(directory)
+    if path not in existing:  # the directory was deleted or moved meanwhile
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-    place = paths.index(path)
-    for other in paths[:place] + paths[place + KEPT :]:
+    index = existing.index(path)
+    for other in existing[:index] + existing[index + KEPT :]:
         other.unlink(missing_ok=True)
 
 
 def newest(
     directory: pathlib.Path,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray], list[str]]:
-    """The newest checkpoint of a run that is whole.
+    """Load the newest valid checkpoint of a run.
 
     Returns:
-        Its header, its arrays, and what is wrong with newer ones, in words.
+        Its header, its arrays, and error messages for newer, corrupt checkpoints.
 
     Raises:
-        CheckpointError: if there is none, or none that is whole.
-        OSError: if one cannot be read now; it may be whole, and is not passed over.
+        CheckpointError: if no checkpoint is valid.
+        OSError: if a checkpoint cannot be read; it may be valid, so it is not skipped.
     """
-    wrong = []
-    for path in found(directory):
+    errors = []
+    for path in paths(directory):
         try:
-            about, arrays = load(path)
-            if path_of(directory, about.get("iterations", -1)) != path:
-                raise CheckpointError("it is that of another time, renamed")
+            header, arrays = load(path)
+            if path_of(directory, header.get("iterations", -1)) != path:
+                raise CheckpointError("file name and header disagree about iterations")
         except (CheckpointError, FileNotFoundError, TypeError, ValueError) as error:
-            wrong.append(f"{path.name} is damaged: {error}")
+            errors.append(f"{path.name} is corrupt: {error}")
         else:
-            return about, arrays, wrong
-    raise CheckpointError("; ".join(wrong) or f"{directory} has no checkpoint")
+            return header, arrays, errors
+    raise CheckpointError("; ".join(errors) or f"{directory} has no checkpoint")

@@ -1,6 +1,7 @@
-"""Learning curves from what the host reads at every point."""
+"""Learning curves from the measurements of a run."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,43 +12,54 @@ from jaxq.config import loop_lengths
 from jaxq.config.config import Config
 from jaxq.runs import results
 from jaxq.stats import intervals
-from jaxq.training.population import Measurement
+from jaxq.training import population
 
 
-def to_arrays(config: Config, points: Sequence[Measurement]) -> results.Arrays:
-    """Measurements as arrays [S, P]."""
-    lengths = loop_lengths.loop_lengths(config)
+def to_arrays(
+    config: Config,
+    lengths: loop_lengths.LoopLengths,
+    points: Sequence[population.Measurement],
+) -> results.Arrays:
+    """Stack the measurements of all points into arrays [S, P]."""
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *points)
     tally, evaluation = stacked.tally, stacked.evaluation
     steps = lengths.warmup_steps + lengths.point_steps * np.arange(len(points))
-    epsilon = schedules.epsilon_schedule(config)(jnp.asarray(steps), stacked.finished)
-    if config.epsilon_schedule == "ladder":
-        epsilon = jnp.mean(epsilon)
-    none = tally.episodes == 0
-
-    def of_updates(mean: np.ndarray) -> np.ndarray:
-        return np.where(tally.updates == 0, np.nan, mean)
-
+    no_episodes, no_updates = tally.episodes == 0, tally.updates == 0
+    epsilon = _epsilon(config, steps, stacked.finished)
     curve = results.Curve(
         steps=steps,
-        epsilon=np.broadcast_to(np.asarray(epsilon), none.shape),
-        train_return=np.where(none, np.nan, tally.episode_return),
-        train_length=np.where(none, np.nan, tally.episode_length),
+        epsilon=np.broadcast_to(epsilon, no_episodes.shape),
+        train_return=np.where(no_episodes, np.nan, tally.episode_return),
+        train_length=np.where(no_episodes, np.nan, tally.episode_length),
         train_episodes=tally.episodes,
         eval_return=evaluation.episode_return.mean(axis=-1),
         eval_length=evaluation.episode_length.mean(axis=-1),
         eval_unfinished=1.0 - evaluation.finished.mean(axis=-1),
-        loss=of_updates(tally.update.loss),
-        td_error=of_updates(tally.update.td_error),
-        q_value=of_updates(tally.update.q_value),
-        grad_norm=of_updates(tally.update.grad_norm),
+        loss=np.where(no_updates, np.nan, tally.update.loss),
+        td_error=np.where(no_updates, np.nan, tally.update.td_error),
+        q_value=np.where(no_updates, np.nan, tally.update.q_value),
+        grad_norm=np.where(no_updates, np.nan, tally.update.grad_norm),
         diverged=stacked.diverged_at >= 0,
     )
     return results.Arrays(curve, evaluation.episode_return, stacked.extra)
 
 
-def latest(point: Measurement) -> str:
-    """A point of the curve in a few words."""
+def _epsilon(config: Config, steps: np.ndarray, finished: Any) -> np.ndarray:
+    """Probability of a random action at every point, averaged over a ladder.
+
+    Args:
+        config: of the schedule.
+        steps: [P] environment steps.
+        finished: [S, P] finished episodes.
+    """
+    epsilon = schedules.epsilon_schedule(config)(jnp.asarray(steps), finished)
+    if config.epsilon_schedule == "ladder":
+        epsilon = jnp.mean(epsilon)
+    return np.asarray(epsilon)
+
+
+def latest(point: population.Measurement) -> str:
+    """One-line summary of a point of the curve."""
     scores = np.asarray(point.evaluation.episode_return).mean(axis=1)
     interval = intervals.bootstrap_iqm(scores[:, None], resamples=200)
     low, high = interval.low[0], interval.high[0]

@@ -1,4 +1,4 @@
-"""Files of a run: written whole or not at all, where one process at a time writes."""
+"""Atomic file writes, and a lock that gives a directory to one process at a time."""
 
 import csv
 import datetime
@@ -11,16 +11,16 @@ from typing import IO, Any, Self
 
 import numpy as np
 
-from jaxq.config.fields import Locked
+from jaxq.config import fields
 
 try:
     import fcntl
-except ImportError:  # Windows, where nothing is locked
+except ImportError:  # Windows: directories are not locked
     fcntl = None  # type: ignore[assignment]
 
 
 def write(path: pathlib.Path, save: Callable[[IO[bytes]], Any]) -> None:
-    """Write a file whole or not at all: to a temporary name, then renamed."""
+    """Write a file atomically: `save` fills a temporary file, which is renamed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -34,8 +34,8 @@ def write(path: pathlib.Path, save: Callable[[IO[bytes]], Any]) -> None:
 
 
 def _sync(directory: pathlib.Path) -> None:
-    """Make a renaming last through a loss of power."""
-    if os.name == "nt":  # which opens no directories
+    """Flush a rename to disk, so that it survives a power failure."""
+    if os.name == "nt":  # directories cannot be opened
         return
     handle = os.open(directory, os.O_RDONLY)
     try:
@@ -45,37 +45,37 @@ def _sync(directory: pathlib.Path) -> None:
 
 
 def clear(directory: pathlib.Path) -> None:
-    """Remove what writes that were killed have left; the directory must be held."""
+    """Delete temporary files of killed processes; the caller must hold the lock."""
     for path in directory.glob(".*.tmp"):
         path.unlink(missing_ok=True)
 
 
 def copy(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Copy a file whole or not at all."""
+    """Copy a file atomically."""
     content = source.read_bytes()
     write(target, lambda file: file.write(content))
 
 
 def write_json(path: pathlib.Path, content: Mapping[str, Any]) -> None:
-    """Write a dictionary as JSON; a number that is not finite becomes null."""
+    """Write a dictionary as JSON; non-finite numbers become null."""
     text = json.dumps(plain(content), indent=2, allow_nan=False) + "\n"
     write_text(path, text)
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-    """Write text as UTF-8."""
+    """Write text as UTF-8, atomically."""
     write(path, lambda file: file.write(text.encode()))
 
 
 def write_csv(path: pathlib.Path, rows: Iterable[Sequence[Any]]) -> None:
-    """Write rows, the first of them names, as comma-separated values."""
+    """Write rows as comma-separated values; the first row is the header."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     write_text(path, text.getvalue())
 
 
 def plain(value: Any) -> Any:
-    """Numbers, lists and dictionaries that JSON can hold; not finite becomes None."""
+    """Convert nested values to JSON types; non-finite numbers become None."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
@@ -88,15 +88,15 @@ def plain(value: Any) -> Any:
 
 
 def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays as an npz file."""
+    """Write named arrays to an npz file."""
     write(path, lambda file: np.savez(file, **dict(arrays)))  # type: ignore[arg-type]
 
 
 class Lock:
-    """Holds a directory until it is released or the process dies, however it does.
+    """Exclusive lock on a directory, released by the system if the process dies.
 
     Raises:
-        Locked: if another process holds it, with that one's number and start.
+        Locked: with the process ID and start time of the holder.
     """
 
     def __init__(self, directory: pathlib.Path, name: str = ".lock"):
@@ -109,9 +109,9 @@ class Lock:
             self._file.seek(0)
             holder = self._file.read().strip()
             self._file.close()
-            raise Locked(
-                f"{directory} is in use by {holder or 'another process'}. Wait for it, "
-                "or stop it."
+            raise fields.Locked(
+                f"{directory} is in use by {holder or 'another process'}. Wait "
+                "until it finishes, or stop it."
             ) from None
         self._file.truncate(0)
         now = datetime.datetime.now().isoformat(sep=" ", timespec="seconds")
@@ -125,5 +125,5 @@ class Lock:
         self.release()
 
     def release(self) -> None:
-        """Let others have the directory."""
+        """Release the lock."""
         self._file.close()

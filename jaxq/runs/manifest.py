@@ -1,4 +1,4 @@
-"""What a result depends on besides its configuration."""
+"""Provenance of a result: command, commit, versions and devices."""
 
 import datetime
 import importlib.metadata
@@ -13,22 +13,38 @@ from typing import Any
 import jax
 
 SCHEMA = "jaxq-run/1"
+ROOT = pathlib.Path(__file__).resolve().parents[2]  # of the repository
+PACKAGES = (
+    "jaxq",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "chex",
+    "gymnax",
+    "numpy",
+    "scipy",
+)
 
 
-def manifest(
+def collect(
     environment: str, devices: list[jax.Device], seed_block: int
 ) -> dict[str, Any]:
-    """Command, commit, versions and devices of a run that begins."""
-    names = ("jax", "jaxlib", "flax", "optax", "chex", "gymnax", "numpy", "scipy")
-    root = pathlib.Path(__file__).resolve().parent.parent
+    """The content of manifest.json for a run that starts now.
+
+    Args:
+        environment: name of the environment.
+        devices: one per worker.
+        seed_block: seeds per vectorised block.
+    """
     return {
         "schema": SCHEMA,
-        "command": shlex.join(["python", _script(root), *sys.argv[1:]]),
-        "commit": _git(root, "rev-parse", "HEAD"),
+        "command": shlex.join(["python", _script(), *sys.argv[1:]]),
+        "commit": _git("rev-parse", "HEAD"),
         "uncommitted_changes": bool(
-            _git(root, "status", "--porcelain", "--untracked-files=no")
+            _git("status", "--porcelain", "--untracked-files=no")
         ),
-        "versions": {"jaxq": _version("jaxq")} | {n: _version(n) for n in names},
+        "versions": {package: _version(package) for package in PACKAGES},
         "python": sys.version.split()[0],
         "environment": environment,
         "platform": devices[0].platform,
@@ -43,14 +59,14 @@ def manifest(
     }
 
 
-def _script(root: pathlib.Path) -> str:
-    """The running script: its path below the source, or its name."""
+def _script() -> str:
+    """Path of the running script relative to the repository, or its name."""
     path = pathlib.Path(sys.argv[0]).resolve()
-    return str(path.relative_to(root)) if path.is_relative_to(root) else path.name
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
 
 
 def _cpu() -> str:
-    """The processor's name: programs are compiled for it."""
+    """Model name of the processor, for which programs are compiled."""
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -66,14 +82,14 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _git(root: pathlib.Path, *args: str) -> str | None:
-    """Output of a git command about the source, or None outside a repository."""
-    if not (root / ".git").exists():
+def _git(*args: str) -> str | None:
+    """Output of a git command on the source tree, or None outside a repository."""
+    if not (ROOT / ".git").exists():
         return None
     try:
-        done = subprocess.run(
-            ["git", *args], cwd=root, capture_output=True, text=True, timeout=10
+        process = subprocess.run(
+            ["git", *args], cwd=ROOT, capture_output=True, text=True, timeout=10
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return process.stdout.strip() if process.returncode == 0 else None

@@ -1,4 +1,4 @@
-"""Learning curves as pictures."""
+"""Plots of learning curves."""
 
 import math
 import pathlib
@@ -20,16 +20,16 @@ def draw_seeds(
     color: str = BLUE,
     label: str = "IQM, 95 % interval",
 ) -> None:
-    """A thin line for every seed, their IQM, and its bootstrap interval.
+    """Draw a thin line per seed, their IQM, and its bootstrap interval.
 
     Args:
-        axes: where to draw.
+        axes: axes to draw on.
         steps: [P].
-        scores: [S, P]; nan where nothing was measured.
+        scores: [S, P]; points at which any seed is nan are left out.
         color, label: of the IQM.
     """
-    known = np.isfinite(scores).all(axis=0)
-    steps, scores = steps[known], scores[:, known]
+    finite = np.isfinite(scores).all(axis=0)
+    steps, scores = steps[finite], scores[:, finite]
     if not steps.size:
         return
     axes.plot(steps, scores.T, color=color, alpha=0.25, linewidth=0.7)
@@ -47,21 +47,21 @@ def learning_curve(
     levels: Mapping[str, float],
     ylabel: str = "return of the greedy policy",
 ) -> None:
-    """Draw the evaluation returns of all seeds.
+    """Plot the evaluation returns of all seeds.
 
     Args:
         path: of the PNG file.
-        title: the number of seeds is added to it.
+        title: title of the plot, without the number of seeds.
         curve: the measurements.
-        levels: name of a horizontal line -> its return; nan leaves it out.
-        ylabel: what the evaluated policy is.
+        levels: name -> return of each horizontal line; nan draws none.
+        ylabel: label of the vertical axis.
     """
     figure = matplotlib.figure.Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.subplots()
     draw_seeds(axes, curve.steps, curve.eval_return)
-    for (name, level), style in zip(levels.items(), ("--", ":", "-."), strict=False):
+    for (name, level), line in zip(levels.items(), ("--", ":", "-."), strict=False):
         if math.isfinite(level):
-            axes.axhline(level, color=GREY, linestyle=style, linewidth=1, label=name)
+            axes.axhline(level, color=GREY, linestyle=line, linewidth=1, label=name)
     num_seeds = curve.eval_return.shape[0]
     diverged = int(curve.diverged[:, -1].sum())
     note = f", {diverged} diverged" if diverged else ""
@@ -71,7 +71,7 @@ def learning_curve(
 
 
 def finish(axes: matplotlib.axes.Axes, ylabel: str) -> None:
-    """Labels, style and a legend."""
+    """Add labels, grid and legend to the axes of a learning curve."""
     axes.set_xlabel("environment steps per seed")
     axes.set_ylabel(ylabel)
     style(axes)
@@ -79,7 +79,7 @@ def finish(axes: matplotlib.axes.Axes, ylabel: str) -> None:
 
 
 def legend_below(axes: matplotlib.axes.Axes, columns: int) -> None:
-    """A legend under the axis."""
+    """Add a legend below the axes."""
     axes.legend(
         frameon=False,
         fontsize=9,
@@ -90,20 +90,20 @@ def legend_below(axes: matplotlib.axes.Axes, columns: int) -> None:
 
 
 def style(axes: matplotlib.axes.Axes) -> None:
-    """A grid, two spines, and steps in thousands or millions."""
+    """Add a grid, and label steps in thousands or millions."""
     axes.xaxis.set_major_formatter(lambda value, _: _short(value))
     frame(axes)
     axes.margins(x=0.01)
 
 
 def frame(axes: matplotlib.axes.Axes) -> None:
-    """A grid and two spines."""
+    """Add a grid, and remove the top and right spines."""
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:
-    """Write a figure as PNG."""
+    """Write a figure as PNG, atomically."""
     files.write(path, lambda file: figure.savefig(file, format="png", dpi=160))
 
 

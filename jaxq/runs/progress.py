@@ -1,4 +1,4 @@
-"""Progress of a run on the terminal: a bar, or plain lines where there is none."""
+"""Progress on the terminal: a bar, or plain lines when output is redirected."""
 
 import math
 import sys
@@ -8,9 +8,11 @@ from typing import Self
 import rich.console
 import rich.progress
 
+MIN_TIMED_SECONDS = 1.0  # no speed is shown before it was measured for this long
+
 
 def short(number: float) -> str:
-    """A number in thousands or millions."""
+    """A number with three digits and k, M or G, such as 1.25M."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(number) >= size:
             return f"{number / size:.3g}{letter}"
@@ -24,18 +26,15 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-SHORTEST = 1.0  # seconds for which a speed is measured before it is told
-
-
 class Progress:
-    """Reports steps, speed, return and remaining time between compiled chunks."""
+    """Reports steps, speed, returns and remaining time between compiled calls."""
 
     def __init__(self, total_steps: int, num_seeds: int, enabled: bool = True):
         self._total = total_steps
         self._seeds = num_seeds
         self._enabled = enabled
-        self._done = 0
-        self._timed_from = 0
+        self._steps = 0
+        self._first_steps = 0  # steps of the first call, which is not timed
         self._next_line = 0.1
         self._created = time.monotonic()
         self._started: float | None = None
@@ -60,33 +59,44 @@ class Progress:
         if self._bar:
             self._bar.stop()
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """Print a line above the bar."""
         if self._enabled:
             self._console.print(text, soft_wrap=True, markup=False)
 
     @property
     def seconds_to_first_chunk(self) -> float:
-        """Seconds that compilation, warm-up and the first chunk took."""
+        """Seconds of compilation, warm-up and the first compiled call."""
         return (self._started or time.monotonic()) - self._created
 
     def steps_per_second(self) -> float:
-        """Environment steps a second over all seeds, the first chunk left out."""
-        if self._started is None or self._done == self._timed_from:
+        """Environment steps per second over all seeds, excluding the first call."""
+        if self._started is None or self._steps == self._first_steps:
             return float("nan")
         seconds = time.monotonic() - self._started
-        return (self._done - self._timed_from) * self._seeds / max(seconds, 1e-9)
+        return (self._steps - self._first_steps) * self._seeds / max(seconds, 1e-9)
 
     def update(self, steps: int, result: str) -> None:
-        """Report `steps` done by every seed and the latest result."""
-        if self._started is None:  # compiled; speed is measured from here
-            self._started, self._timed_from = time.monotonic(), steps
-        self._done = steps
-        speed = self.steps_per_second()
+        """Show the progress.
+
+        Args:
+            steps: environment steps taken by each seed.
+            result: the latest result, shown after the steps.
+        """
+        if self._started is None:  # everything is compiled: start timing
+            self._started, self._first_steps = time.monotonic(), steps
+        self._steps = steps
         text = f"{short(steps)}/{short(self._total)} steps  {result}"
-        if math.isfinite(speed) and time.monotonic() - self._started > SHORTEST:
+        speed = self.steps_per_second()
+        if (
+            math.isfinite(speed)
+            and time.monotonic() - self._started > MIN_TIMED_SECONDS
+        ):
             left = (self._total - steps) * self._seeds / speed
             text += f"  {short(speed)} steps/s (all seeds)  ETA {duration(left)}"
+        self._show(steps, text)
+
+    def _show(self, steps: int, text: str) -> None:
         share = steps / self._total
         if self._bar:
             self._bar.update(self._task, completed=steps, text=text)

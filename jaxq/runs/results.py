@@ -1,55 +1,78 @@
-"""What a run leaves on disk: curves, statistics and parameters, in plain files."""
+"""Results of a run: curves, statistics, and the files that hold them."""
 
 import dataclasses
 import datetime
 import hashlib
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxq.config.config import Config
-from jaxq.runs import files
-from jaxq.runs.manifest import SCHEMA
+from jaxq.runs import files, manifest
 from jaxq.stats import intervals
+from jaxq.types import PyTree
 
 
 class Curve(NamedTuple):
-    """The measurements of every seed at every point; [S, P] unless said otherwise."""
+    """Measurements of all seeds at all points; [S, P] unless noted otherwise."""
 
     steps: np.ndarray  # [P] environment steps per seed
     epsilon: np.ndarray  # probability of a random action
-    train_return: np.ndarray  # mean over episodes finished since the last point, or nan
+    train_return: np.ndarray  # mean over episodes since the last point, or nan
     train_length: np.ndarray
-    train_episodes: np.ndarray  # how many those are
-    eval_return: np.ndarray  # mean over the evaluation's episodes
+    train_episodes: np.ndarray  # number of these episodes
+    eval_return: np.ndarray  # mean over evaluation episodes
     eval_length: np.ndarray
-    eval_unfinished: np.ndarray  # share of its episodes that were cut off
-    loss: np.ndarray  # means over gradient steps since the last point
+    eval_unfinished: np.ndarray  # fraction cut off by eval_max_steps
+    loss: np.ndarray  # mean over gradient steps since the last point, or nan
     td_error: np.ndarray
     q_value: np.ndarray
     grad_norm: np.ndarray
-    diverged: np.ndarray  # bool: frozen by then
+    diverged: np.ndarray  # bool: the seed is frozen
 
 
 class Arrays(NamedTuple):
-    """Everything that was measured."""
+    """All measurements of a run."""
 
     curve: Curve
     eval_returns: np.ndarray  # [S, P, K] return of every evaluation episode
-    extra: dict[str, np.ndarray]  # what an experiment measured besides; [S, P]
+    extra: dict[str, np.ndarray]  # extra metrics of the experiment, [S, P]
+
+
+class Result(NamedTuple):
+    """Result of a run; leading axis [S] seeds."""
+
+    config: Config
+    curve: Curve
+    eval_returns: np.ndarray  # [S, P, K] return of every evaluation episode
+    extra: dict[str, np.ndarray]  # extra metrics of the experiment, [S, P]
+    params: PyTree
+    summary: dict[str, Any]  # see `summarize`
+    directory: pathlib.Path | None
+
+
+class ExtraMetrics(NamedTuple):
+    """Metrics that an experiment adds to a run."""
+
+    # params[S] -> name -> [S], computed at every point of the curve
+    measure: Callable[[PyTree], dict[str, np.ndarray]] | None
+    levels: dict[str, float]  # name -> return of horizontal lines in the plot
+
+
+NO_EXTRAS = ExtraMetrics(None, {})
 
 
 def config_hash(config: Config) -> str:
-    """Six hexadecimal digits that stand for a configuration."""
+    """Six hexadecimal digits that identify a configuration."""
     text = json.dumps(dataclasses.asdict(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
 def make_directory(root: pathlib.Path, config: Config, name: str) -> pathlib.Path:
-    """A new directory root/algorithm/environment/time-hash, never an old one."""
+    """Create a new directory root/algorithm/environment/time-hash."""
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     parent = root / config.algorithm / file_name(name)
     parent.mkdir(parents=True, exist_ok=True)
@@ -61,18 +84,18 @@ def make_directory(root: pathlib.Path, config: Config, name: str) -> pathlib.Pat
         except FileExistsError:
             continue
         return directory
-    raise FileExistsError(f"no free name for a run in {parent}")
+    raise FileExistsError(f"{parent} has no unused name for a new run")
 
 
 def file_name(text: str) -> str:
-    """Text of a user as part of a path."""
+    """Convert arbitrary text to a safe file name."""
     plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in text[:100])
     return plain.lstrip(".")
 
 
 def write_config(directory: pathlib.Path, config: Config) -> None:
-    """Write every field of the configuration."""
-    content = {"schema": SCHEMA, **dataclasses.asdict(config)}
+    """Write all fields of the configuration to config.json."""
+    content = {"schema": manifest.SCHEMA, **dataclasses.asdict(config)}
     files.write_json(directory / "config.json", content)
 
 
@@ -83,14 +106,14 @@ def write_curve(
     eval_returns: np.ndarray,
     extra: Mapping[str, np.ndarray],
 ) -> None:
-    """Write metrics.csv, one row a seed and point, and metrics.npz.
+    """Write metrics.npz, and metrics.csv with one row per seed and point.
 
     Args:
-        directory: of the run.
-        config: names the seeds.
+        directory: directory of the run.
+        config: gives the numbers of the seeds.
         curve: the measurements.
         eval_returns: [S, P, K] return of every evaluation episode.
-        extra: what an experiment measured besides; [S, P].
+        extra: extra metrics of the experiment, [S, P].
     """
     seeds = config.first_seed + np.arange(config.num_seeds)
     columns = {k: v for k, v in curve._asdict().items() if k != "steps"}
@@ -115,44 +138,30 @@ def summarize(
     levels: Mapping[str, float],
     timing: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The statistics of a run.
+    """Statistics of a run, the content of summary.json.
 
-    A seed that diverged counts, with the policy it was frozen with.
+    Diverged seeds are included, with the policy at which they were frozen.
 
     Args:
-        config: names the seeds.
+        config: gives the numbers of the seeds.
         arrays: the measurements.
         levels: reference returns, such as the random policy's.
         timing: seconds and steps per second.
     """
     curve = arrays.curve
-    final = intervals.bootstrap_iqm(curve.eval_return[:, -1:])
     seeds = config.first_seed + np.arange(config.num_seeds)
-    diverged = curve.diverged[:, -1]
-    ended = curve.train_return[:, -1]
-    ended = ended[np.isfinite(ended)]  # of seeds in which an episode did
     return {
-        "schema": SCHEMA,
+        "schema": manifest.SCHEMA,
         "steps_per_seed": int(curve.steps[-1]),
-        "final_eval_return": {
-            "iqm": float(final.value[0]),
-            "confidence_95": [float(final.low[0]), float(final.high[0])],
-            "mean": float(curve.eval_return[:, -1].mean()),
-            "median": float(np.median(curve.eval_return[:, -1])),
-            "std_over_seeds": float(curve.eval_return[:, -1].std()),
-            "per_seed": curve.eval_return[:, -1],
-        },
+        "final_eval_return": _final_eval_return(curve.eval_return[:, -1]),
         "final_eval_length": {"mean": float(curve.eval_length[:, -1].mean())},
-        "final_train_return": {
-            "iqm": float(intervals.iqm(ended)) if ended.size else float("nan"),
-            "per_seed": curve.train_return[:, -1],
-        },
+        "final_train_return": _final_train_return(curve.train_return[:, -1]),
         "mean_eval_return_over_steps": intervals.area_under_curve(
             curve.steps, curve.eval_return
         ),
         "levels": dict(levels),
         "num_seeds": config.num_seeds,
-        "diverged_seeds": seeds[diverged],
+        "diverged_seeds": seeds[curve.diverged[:, -1]],
         "extra": {
             name: {
                 "first": values[:, 0].mean(),
@@ -163,3 +172,23 @@ def summarize(
         },
         **timing,
     }
+
+
+def _final_eval_return(returns: np.ndarray) -> dict[str, Any]:
+    """Statistics of the last evaluation; returns: [S]."""
+    final = intervals.bootstrap_iqm(returns[:, None])
+    return {
+        "iqm": float(final.value[0]),
+        "confidence_95": [float(final.low[0]), float(final.high[0])],
+        "mean": float(returns.mean()),
+        "median": float(np.median(returns)),
+        "std_over_seeds": float(returns.std()),
+        "per_seed": returns,
+    }
+
+
+def _final_train_return(returns: np.ndarray) -> dict[str, Any]:
+    """Statistics of the last training returns, [S]; nan if no episode ended."""
+    finite = returns[np.isfinite(returns)]
+    iqm = float(intervals.iqm(finite)) if finite.size else float("nan")
+    return {"iqm": iqm, "per_seed": returns}

@@ -1,4 +1,4 @@
-"""What a checkpoint of a run says, and whether a run may go on from one."""
+"""Conditions under which a run may resume from a checkpoint."""
 
 import dataclasses
 import json
@@ -9,85 +9,95 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxq.config import config as configs
 from jaxq.config import loop_lengths
-from jaxq.config.config import (
-    Config,
-    ConfigError,
-    from_json,
-)
+from jaxq.config.config import Config, ConfigError
 from jaxq.config.fields import CheckpointError
-from jaxq.runs import checkpoint, files
-from jaxq.runs.manifest import SCHEMA
-from jaxq.training import evaluate, metrics, pytree_arrays
-from jaxq.training.population import Measurement
+from jaxq.runs import checkpoint, files, manifest
+from jaxq.training import evaluate, metrics, population, pytree_arrays
 
-# What the numbers of a run depend on besides its configuration.
-_VERSIONS = ("jaxq", "jax", "jaxlib", "flax", "optax", "gymnax")
-LONGER = ("total_steps", "eval_points")  # what may be more than before
+# Packages whose versions can change the results of a run.
+_PACKAGES = ("jaxq", "jax", "jaxlib", "flax", "optax", "gymnax")
+EXTENSIBLE = ("total_steps", "eval_points")  # may increase when a run resumes
 
 
 class ResumePoint(NamedTuple):
-    """A checkpoint that a run goes on from."""
+    """A checkpoint from which a run resumes."""
 
-    config: Config  # perhaps longer than it was
+    config: Config  # possibly with more steps than before
     arrays: dict[str, np.ndarray]  # states of the population
-    points: list[Measurement]
+    points: list[population.Measurement]
     levels: dict[str, float]
     width: int  # of a block
-    notes: list[str]  # for the user
+    notes: list[str]  # warnings to print
 
 
-def made_with(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What the numbers of a run depend on besides its configuration."""
-    versions = {name: manifest["versions"].get(name) for name in _VERSIONS}
-    device = manifest["devices"][0]
+def made_with(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts that results depend on besides the configuration.
+
+    Args:
+        provenance: of a process; see `manifest.collect`.
+    """
+    versions = {name: provenance["versions"].get(name) for name in _PACKAGES}
     return {
-        "environment": manifest["environment"],
-        "platform": manifest["platform"],
-        "device": device,
-        "cpu": manifest["cpu"],
-        "deterministic": "xla_gpu_deterministic_ops=true" in manifest["xla_flags"],
+        "environment": provenance["environment"],
+        "platform": provenance["platform"],
+        "device": provenance["devices"][0],
+        "cpu": provenance["cpu"],
+        "deterministic": "xla_gpu_deterministic_ops=true" in provenance["xla_flags"],
         **versions,
     }
 
 
-def about(
+def header(
     config: Config,
-    manifest: Mapping[str, Any],
-    width: int,
+    provenance: Mapping[str, Any],
     iterations: int,
     levels: Mapping[str, float],
-    points: Sequence[Measurement],
+    points: Sequence[population.Measurement],
 ) -> dict[str, Any]:
-    """The header of a checkpoint; the same bytes whenever it is written."""
+    """The header of a checkpoint, independent of the time at which it is written."""
     return {
-        "schema": SCHEMA,
+        "schema": manifest.SCHEMA,
         "iterations": iterations,
         "config": dataclasses.asdict(config),
-        "made_with": made_with(manifest),
-        "seed_block": width,
+        "made_with": made_with(provenance),
+        "seed_block": provenance["seed_block"],
         "levels": files.plain({name: float(value) for name, value in levels.items()}),
         "extra": sorted(points[0].extra) if points else [],
     }
 
 
-def pack(points: Sequence[Measurement]) -> dict[str, np.ndarray]:
-    """Measurements as named arrays with a leading axis of points."""
+def pack(points: Sequence[population.Measurement]) -> dict[str, np.ndarray]:
+    """Measurements as named arrays, with a leading axis for the points."""
     if not points:
         return {}
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *points)
     return pytree_arrays.flatten(stacked, "points/")
 
 
-def unpack(arrays: Mapping[str, np.ndarray], extra: Sequence[str]) -> list[Measurement]:
-    """The inverse of `pack`; extra: what was measured besides."""
-    zeros = evaluate.Evaluation(0, 0, 0)  # type: ignore[arg-type]
-    one = Measurement(metrics.empty(), zeros, 0, 0, dict.fromkeys(extra, 0))  # type: ignore[arg-type]
+def unpack(
+    arrays: Mapping[str, np.ndarray], extra: Sequence[str]
+) -> list[population.Measurement]:
+    """The inverse of `pack`.
+
+    Args:
+        arrays: name -> array, with others beside those of the measurements.
+        extra: names of the experiment's extra metrics.
+
+    Raises:
+        CheckpointError: if some of the arrays are missing.
+    """
+    zero: Any = 0
+    evaluation = evaluate.Evaluation(zero, zero, zero)
+    one = population.Measurement(
+        metrics.zeros(), evaluation, zero, zero, dict.fromkeys(extra, zero)
+    )
     names = [f"points/{name}" for name in pytree_arrays.flatten(one)]
     missing = [name for name in names if name not in arrays]
     if missing:
         if len(missing) < len(names):
-            raise CheckpointError(f"it has no {missing[0]}")
+            raise CheckpointError(f"array {missing[0]} is missing")
         return []
     stacked = [arrays[name] for name in names]
     structure = jax.tree.structure(one)
@@ -98,88 +108,107 @@ def unpack(arrays: Mapping[str, np.ndarray], extra: Sequence[str]) -> list[Measu
 
 
 def load(
-    directory: pathlib.Path, config: Config, manifest: Mapping[str, Any], force: bool
+    directory: pathlib.Path, config: Config, provenance: Mapping[str, Any], force: bool
 ) -> ResumePoint:
-    """The newest whole checkpoint of a run, if `config` is what it was made with.
+    """Load the newest valid checkpoint of a run, if `config` matches it.
 
     Args:
-        directory: of the run.
-        config: its configuration, composed; more steps may be asked for.
-        manifest: of the process that would go on.
-        force: go on though versions or devices differ.
+        directory: directory of the run.
+        config: configuration of the run; it may have more steps.
+        provenance: of this process; see `manifest.collect`.
+        force: resume even if versions or devices differ.
 
     Raises:
-        ConfigError: with every difference.
-        CheckpointError: if no checkpoint is whole.
+        ConfigError: with all differences.
+        CheckpointError: if no checkpoint is valid.
     """
-    said, arrays, wrong = checkpoint.newest(directory)
-    try:
-        old = from_json(said["config"])
-        points = unpack(arrays, said["extra"])
-        width = int(said["seed_block"])
-        levels = {  # JSON has no nan
-            name: float("nan") if value is None else float(value)
-            for name, value in said["levels"].items()
-        }
-        before, iterations = dict(said["made_with"]), int(said["iterations"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"its header is wrong: {error!r}") from error
-    changed = differences(dataclasses.asdict(old), dataclasses.asdict(config), LONGER)
+    stored, arrays, errors = checkpoint.newest(directory)
+    saved, before, iterations = _parse(stored, arrays)
+    changed = differences(
+        dataclasses.asdict(saved.config), dataclasses.asdict(config), EXTENSIBLE
+    )
     if changed:
         raise ConfigError(
-            f"{directory} was run with another configuration: {'; '.join(changed)}. "
-            "Leave these flags out, or start a new run."
+            f"{directory} was run with a different configuration: "
+            f"{'; '.join(changed)}. Omit these flags, or start a new run."
         )
-    if before["environment"] != manifest["environment"]:
+    if before["environment"] != provenance["environment"]:
         raise ConfigError(
-            f"{directory} was run on {before['environment']}, and this is "
-            f"{manifest['environment']}. If that was an object of your own, go on from "
-            "Python: run.run(config, environment, resume=directory)."
+            f"{directory} was run on {before['environment']}, but the environment is "
+            f"{provenance['environment']}. If the run was given an Environment object, "
+            "resume it from Python: run.run(config, environment, resume=directory)."
         )
-    changed = differences(before, made_with(manifest))
+    changed = differences(before, made_with(provenance))
     if changed and not force:
         raise ConfigError(
-            f"{directory} was made with another version or device: "
-            f"{'; '.join(changed)}. The rest would not be the same run; --force-resume "
-            "goes on all the same."
+            f"{directory} was created with other versions or on another device: "
+            f"{'; '.join(changed)}. The resumed run would differ from an uninterrupted "
+            "one; --force-resume resumes it anyway."
         )
-    notes = [f"warning: {text}; the checkpoint before it is used" for text in wrong]
+    notes = [f"warning: {text}; using the previous checkpoint" for text in errors]
     notes += [f"warning: {text}" for text in changed]
-    first = read_manifest(directory)
-    commit = [first, *first.get("resumed", [])][-1].get("commit")
-    if commit != manifest["commit"]:
-        notes.append(f"warning: the commit was {commit} and is {manifest['commit']}")
-    config = longer(old, config, iterations)
-    return ResumePoint(config, arrays, points, levels, width, notes)
+    original = read_manifest(directory)
+    commit = [original, *original.get("resumed", [])][-1].get("commit")
+    if commit != provenance["commit"]:
+        notes.append(f"warning: commit was {commit} and is {provenance['commit']}")
+    return saved._replace(
+        config=extended(saved.config, config, iterations), notes=notes
+    )
+
+
+def _parse(
+    stored: Mapping[str, Any], arrays: dict[str, np.ndarray]
+) -> tuple[ResumePoint, dict[str, Any], int]:
+    """The content of a checkpoint, its `made_with`, and its iterations."""
+    try:
+        saved = ResumePoint(
+            config=configs.from_json(stored["config"]),
+            arrays=arrays,
+            points=unpack(arrays, stored["extra"]),
+            levels={  # JSON has no nan
+                name: float("nan") if value is None else float(value)
+                for name, value in stored["levels"].items()
+            },
+            width=int(stored["seed_block"]),
+            notes=[],
+        )
+        return saved, dict(stored["made_with"]), int(stored["iterations"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"invalid header: {error!r}") from error
 
 
 def read_manifest(directory: pathlib.Path) -> dict[str, Any]:
-    """The manifest of a run's directory; empty if it cannot be read."""
+    """The manifest of a run, or an empty dictionary if it cannot be read."""
     try:
-        manifest = json.loads((directory / "manifest.json").read_text())
+        content = json.loads((directory / "manifest.json").read_text())
     except (OSError, ValueError):
         return {}
-    return manifest if isinstance(manifest, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def check_extras(saved: ResumePoint, measured: bool) -> None:
-    """Refuse to go on without, or with, what was measured besides the returns.
+    """Raise if extra metrics were recorded before but are not now, or vice versa.
+
+    Args:
+        saved: the checkpoint.
+        measured: whether the experiment computes extra metrics.
 
     Raises:
-        ConfigError: with what that was.
+        ConfigError: with the names of the recorded metrics.
     """
     extra = list(saved.points[0].extra) if saved.points else []
     if saved.points and bool(extra) != measured:
         raise ConfigError(
-            f"the run measured {', '.join(extra) or 'nothing'} besides the returns. Go "
-            "on with the experiment that began it; its manifest.json has the command."
+            f"the run recorded these extra metrics: {', '.join(extra) or 'none'}. "
+            "Resume it with the experiment that started it; manifest.json has the "
+            "command."
         )
 
 
 def differences(
     before: Mapping[str, Any], now: Mapping[str, Any], allowed: Sequence[str] = ()
 ) -> list[str]:
-    """What is not the same, in words."""
+    """Descriptions of all entries that differ, except those that are allowed to."""
     return [
         f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
         for name in sorted(set(before) | set(now))
@@ -187,29 +216,32 @@ def differences(
     ]
 
 
-def longer(old: Config, new: Config, iterations: int) -> Config:
-    """A run's configuration with more steps, its points as far apart as they were.
+def extended(old: Config, new: Config, iterations: int) -> Config:
+    """The configuration of a run with more steps, its points equally spaced.
 
     Args:
-        old: of the run.
-        new: the same, but for `LONGER`.
-        iterations: done so far.
+        old: configuration of the run.
+        new: the same, except for `EXTENSIBLE`.
+        iterations: number of iterations done so far.
+
+    Raises:
+        ConfigError: if the points would move, or the steps have been exceeded.
     """
-    lengths = loop_lengths.loop_lengths(old)
-    if all(getattr(old, name) == getattr(new, name) for name in LONGER):
+    if all(getattr(old, name) == getattr(new, name) for name in EXTENSIBLE):
         return old
+    lengths = loop_lengths.loop_lengths(old)
     points = max(1, -(-(new.total_steps - lengths.warmup_steps) // lengths.point_steps))
     if new.eval_points not in (old.eval_points, points):
         raise ConfigError(
-            f"eval_points was {old.eval_points} and is {new.eval_points}: the points "
-            "of a run keep their distance. Leave it out."
+            f"eval_points was {old.eval_points} and is {new.eval_points}, but a "
+            "resumed run keeps the spacing of its points. Omit it."
         )
     done = -(-iterations // (lengths.chunk_iterations * lengths.point_chunks))
     if points < done:
         steps = lengths.warmup_steps + done * lengths.point_steps
         raise ConfigError(
-            f"total_steps = {new.total_steps}, but the run has done {steps} already. "
-            "Give more, or leave it out."
+            f"total_steps = {new.total_steps}, but the run has already done {steps}. "
+            "Use a larger value, or omit it."
         )
     total = lengths.warmup_steps + points * lengths.point_steps
     return dataclasses.replace(old, total_steps=total, eval_points=points)

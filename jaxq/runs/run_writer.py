@@ -1,4 +1,4 @@
-"""What a run keeps: in memory while it goes, and in its directory now and then."""
+"""Writes the files of a run: checkpoints, metrics, parameters and status."""
 
 import contextlib
 import pathlib
@@ -6,62 +6,64 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from jaxq.config import loop_lengths
 from jaxq.config.config import Config
 from jaxq.runs import checkpoint, curves, files, results, resume
+from jaxq.training import population as populations
 from jaxq.training import pytree_arrays
-from jaxq.training.population import Measurement, Population
 
-SHARE = 0.05  # of the time that checkpoints may take
+MAX_SHARE = 0.05  # of the time spent on writing checkpoints
+METRICS_SECONDS = 30.0  # between writes of the metrics if no checkpoints are kept
 
 
 class RunWriter:
-    """The measurements of a run, and its files.
+    """Holds the measurements of a run, and writes its files.
 
-    Metrics are rewritten together with the checkpoint, from the same measurements, so
-    what the files say never disagrees with the state to go on from.
+    Metrics are written together with the checkpoint and from the same measurements, so
+    they always agree with the state from which the run would resume.
     """
 
     def __init__(
         self,
         config: Config,
+        lengths: loop_lengths.LoopLengths,
         manifest: Mapping[str, Any],
-        width: int,
-        title: str,
         directory: pathlib.Path | None,
         saved: resume.ResumePoint | None = None,
         seconds: float | None = 60.0,
         plot: bool = True,
     ):
-        """Begin the files of a run, or go on with those of `saved`.
+        """Start the files of a run, or continue those of `saved`.
 
         Args:
-            config: what is run.
-            manifest: what its numbers depend on besides.
-            width: of a block of seeds.
-            title: of the plot.
-            directory: of the run, which the process must hold; None writes nothing.
-            saved: what is gone on from.
-            seconds: between checkpoints, unless they take more than `SHARE` of the
-                time; None keeps none.
-            plot: draw the learning curve.
+            config: configuration of the run.
+            lengths: its loop lengths.
+            manifest: provenance of this process; see `manifest.collect`.
+            directory: directory of the run, whose lock the caller holds; None writes
+                nothing.
+            saved: checkpoint to resume from.
+            seconds: between checkpoints, or longer, so that writing them takes at most
+                `MAX_SHARE` of the time; None keeps no checkpoints.
+            plot: whether to draw the learning curve.
         """
-        self.points: list[Measurement] = list(saved.points) if saved else []
+        self.points: list[populations.Measurement] = list(saved.points) if saved else []
         self.levels: dict[str, float] = dict(saved.levels) if saved else {}
+        self.title = f"{config.algorithm} on {manifest['environment']}"
         self.directory = directory
-        self._config, self._width = config, width
-        self._made_with, self._manifest = manifest, dict(manifest)
-        self._title, self._plot, self._seconds = title, plot, seconds
-        self._last, self._took = time.monotonic(), 0.0
+        self._config, self._lengths = config, lengths
+        self._provenance, self._manifest = manifest, dict(manifest)
+        self._plot, self._seconds = plot, seconds
+        self._last_save, self._save_seconds = time.monotonic(), 0.0
         if not directory:
             return
         files.clear(directory)
         if saved:
             self._manifest = _resumed(directory, manifest)
         results.write_config(directory, config)
-        self.status("running")
+        self.write_status("running")
 
-    def status(self, status: str) -> None:
-        """Say how the run stands."""
+    def write_status(self, status: str) -> None:
+        """Write manifest.json with a new status."""
         self._manifest["status"] = status
         if self.directory:
             files.write_json(self.directory / "manifest.json", self._manifest)
@@ -71,55 +73,68 @@ class RunWriter:
         """Whether it is time to save."""
         if not self.directory:
             return False
-        wait = 30.0 if self._seconds is None else self._seconds
+        wait = METRICS_SECONDS if self._seconds is None else self._seconds
         if wait > 0:
-            wait = max(wait, self._took / SHARE)
-        return time.monotonic() - self._last >= wait
+            wait = max(wait, self._save_seconds / MAX_SHARE)
+        return time.monotonic() - self._last_save >= wait
 
-    def save(self, population: Population | None) -> None:
-        """Write a checkpoint, where one is wanted, and the metrics."""
+    def save(self, population: populations.Population | None) -> None:
+        """Write a checkpoint, if checkpoints are kept, and the metrics.
+
+        Args:
+            population: the states to save; None writes the metrics only.
+        """
         if not self.directory:
             return
-        began = time.monotonic()
+        started = time.monotonic()
         if population is not None and self._seconds is not None:
-            said = resume.about(
-                self._config, self._made_with, self._width, population.iterations,
-                self.levels, self.points,
-            )  # fmt: skip
+            header = resume.header(
+                self._config,
+                self._provenance,
+                population.iterations,
+                self.levels,
+                self.points,
+            )
             arrays = population.arrays() | resume.pack(self.points)
-            checkpoint.keep(self.directory, said, arrays)
-        self._took = time.monotonic() - began
-        self._save_metrics(self.directory)
-        self._last = time.monotonic()
+            checkpoint.keep(self.directory, header, arrays)
+        self._save_seconds = time.monotonic() - started
+        self._write_metrics(self.directory)
+        self._last_save = time.monotonic()
 
-    def _save_metrics(self, directory: pathlib.Path) -> None:
+    def _write_metrics(self, directory: pathlib.Path) -> None:
         if not self.points:
             return
-        arrays = curves.to_arrays(self._config, self.points)
+        arrays = curves.to_arrays(self._config, self._lengths, self.points)
         results.write_curve(directory, self._config, *arrays)
         if self._plot:
             from jaxq.runs import plots
 
             path = directory / "curve.png"
-            plots.learning_curve(path, self._title, arrays.curve, self.levels)
+            plots.learning_curve(path, self.title, arrays.curve, self.levels)
 
     def finish(
-        self, population: Population, summary: Mapping[str, Any], status: str
+        self,
+        population: populations.Population,
+        summary: Mapping[str, Any],
+        status: str,
     ) -> None:
-        """Write everything at the end."""
+        """Write all files at the end of a run."""
         if not self.directory:
             return
         self.save(population)
         params = pytree_arrays.flatten(population.params)
         files.write_arrays(self.directory / "params.npz", params)
         files.write_json(self.directory / "summary.json", summary)
-        self.status(status)
+        self.write_status(status)
 
-    def abort(self, population: Population | None, status: str) -> Exception | None:
-        """Keep what can be kept of a run that ends early.
+    def abort(
+        self, population: populations.Population | None, status: str
+    ) -> Exception | None:
+        """Save as much as possible of a run that ends early.
 
         Returns:
-            What kept it from being saved; the cause of the end matters more.
+            The error that prevented saving, if any; not raised, because the error that
+            ended the run matters more.
         """
         failure = None
         try:
@@ -128,15 +143,15 @@ class RunWriter:
         except Exception as error:
             failure = error
         with contextlib.suppress(Exception):
-            self.status(status)
+            self.write_status(status)
         return failure
 
 
 def _resumed(directory: pathlib.Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest of the run's beginning, with what goes on with it."""
-    first = resume.read_manifest(directory)
-    if not first:
+    """The original manifest, plus an entry for this resume."""
+    original = resume.read_manifest(directory)
+    if not original:
         return dict(manifest)
-    kept = ("command", "commit", "started", "versions", "devices")
-    again = {name: manifest[name] for name in kept}
-    return {**first, "resumed": [*first.get("resumed", []), again]}
+    names = ("command", "commit", "started", "versions", "devices")
+    entry = {name: manifest[name] for name in names}
+    return {**original, "resumed": [*original.get("resumed", []), entry]}

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: stop where nothing is lost."""
+"""Ctrl-C and SIGTERM: stop at a point where no work is lost."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from typing import Any, Self
 
 
 class Stopped(KeyboardInterrupt):
-    """The process was asked to stop."""
+    """Raised in the main thread by the first Ctrl-C or SIGTERM."""
 
     def __init__(self, number: int):
         super().__init__(f"stopped by {signal.Signals(number).name}")
@@ -19,30 +19,31 @@ class Stopped(KeyboardInterrupt):
 
 
 class Stopper:
-    """Turns the first signal into `Stopped`, and the second into the end.
+    """Raises `Stopped` on the first signal and aborts on the second.
 
-    The first raises at once, or, inside `deferred`, when that is done. Only the main
-    thread can do so; elsewhere signals keep their handlers, and so does a signal that
-    is ignored.
+    The first signal raises immediately, or at the end of the enclosing `deferred`
+    block. Python runs signal handlers in the main thread only; in any other thread this
+    context manager does nothing. Ignored signals stay ignored.
     """
 
-    end_process = False  # at the second signal; else it raises KeyboardInterrupt
+    # Whether the second signal ends the process; otherwise it raises KeyboardInterrupt.
+    end_process = False
 
     def __init__(self) -> None:
-        self.twice = False  # asked not to wait for anything
+        self.twice = False  # a second signal came: do not wait for anything
         self._number: int | None = None
         self._busy = False
-        self._before: dict[int, Any] = {}
+        self._handlers: dict[int, Any] = {}  # to be restored
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                    self._before[number] = signal.signal(number, self._handle)
+                    self._handlers[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
@@ -56,14 +57,18 @@ class Stopper:
         if not self._busy:
             raise Stopped(number)
         with contextlib.suppress(OSError, RuntimeError, ValueError):  # a closed pipe
-            print("stopping; once more to stop at once", file=sys.stderr, flush=True)
+            print(
+                "stopping; press Ctrl-C again to stop immediately",
+                file=sys.stderr,
+                flush=True,
+            )
 
     @contextlib.contextmanager
     def deferred(self, last: bool = False) -> Iterator[None]:
-        """Let what is begun come to its end before `Stopped` is raised.
+        """Let the enclosed block finish before `Stopped` is raised.
 
         Args:
-            last: nothing is left to stop after it, and nothing is raised.
+            last: no work follows this block, so do not raise at its end.
         """
         self._busy = True
         try:

@@ -1,7 +1,7 @@
-"""Statistics that compare algorithms over tasks and seeds.
+"""Comparisons of algorithms over tasks and seeds.
 
-Scores are [runs, tasks], normalised so that they can be averaged over tasks; a task's
-runs are independent of another's.
+Scores are [runs, tasks], normalised so that they can be averaged over tasks. Runs of
+different tasks are independent.
 
 Reference: Agarwal et al., arXiv:2108.13264 (IQM, optimality gap, stratified bootstrap,
 performance profiles, probability of improvement).
@@ -45,7 +45,7 @@ AGGREGATES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 class Estimate(NamedTuple):
-    """A number with its 95 % interval."""
+    """A point estimate with its confidence interval."""
 
     value: float
     low: float
@@ -53,10 +53,10 @@ class Estimate(NamedTuple):
 
 
 def resample(scores: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Runs of every task drawn with replacement, each task by itself."""
+    """Stratified bootstrap sample: runs are resampled independently for each task."""
     runs, tasks = scores.shape
-    drawn = generator.integers(runs, size=(runs, tasks))
-    return np.take_along_axis(scores, drawn, axis=0)
+    rows = generator.integers(runs, size=(runs, tasks))
+    return np.take_along_axis(scores, rows, axis=0)
 
 
 def interval(
@@ -65,13 +65,13 @@ def interval(
     resamples: int = 2_000,
     confidence: float = 0.95,
 ) -> Estimate:
-    """A statistic of groups of scores with its stratified bootstrap interval.
+    """Stratified bootstrap interval of a statistic of one or more groups of scores.
 
     Args:
-        statistic: of scores [runs, tasks], one for each group.
+        statistic: function of as many score arrays as there are groups.
         groups: [runs, tasks] each, resampled independently.
-        resamples: bootstrap samples; the draws are fixed.
-        confidence: mass of the percentile interval.
+        resamples: number of bootstrap samples, whose draws are fixed.
+        confidence: coverage of the percentile interval.
     """
     generator = np.random.default_rng(0)
     samples = [
@@ -84,26 +84,26 @@ def interval(
 
 
 def probability_of_improvement(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Mean over tasks of P(X > Y) + P(X = Y) / 2, the statistic of Mann and Whitney.
+    """Mean over tasks of P(X > Y) + P(X = Y) / 2, the Mann-Whitney statistic.
 
     Args:
         ours: X, [runs, tasks].
         theirs: Y, [runs, tasks].
     """
-    above = ours[:, None] > theirs[None]
-    same = ours[:, None] == theirs[None]
-    return (above + 0.5 * same).mean()
+    better = ours[:, None] > theirs[None]
+    tied = ours[:, None] == theirs[None]
+    return (better + 0.5 * tied).mean()
 
 
 def profile(scores: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Share of runs, over all tasks, above every level; [runs, tasks] -> [levels]."""
+    """Performance profile: share of all runs above each level; [levels]."""
     return (scores[None] > levels[:, None, None]).mean(axis=(1, 2))
 
 
 def profile_band(
     scores: np.ndarray, levels: np.ndarray, resamples: int = 500
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pointwise 95 % stratified bootstrap band of a profile; [levels] each."""
+    """Ends of the pointwise 95 % stratified bootstrap band of a profile; [levels]."""
     generator = np.random.default_rng(0)
     samples = [profile(resample(scores, generator), levels) for _ in range(resamples)]
     low, high = np.percentile(samples, [2.5, 97.5], axis=0)
@@ -111,13 +111,13 @@ def profile_band(
 
 
 def welch(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Two-sided p of Welch's test for equal means; [runs] each, at least two.
+    """Two-sided p-value of Welch's t-test for equal means; [runs] each, at least two.
 
-    Where neither has a spread it is 1 for the same mean and 0 for another.
+    If both variances are zero, it is 1 for equal means and 0 for different ones.
     """
 
     def moments(scores: np.ndarray) -> tuple[float, float, int]:
-        if np.ptp(scores) == 0:  # the mean of equal numbers is rounded
+        if np.ptp(scores) == 0:  # their computed mean would be rounded
             return float(scores[0]), 0.0, scores.size
         return scores.mean(), scores.std(ddof=1), scores.size
 
@@ -125,7 +125,7 @@ def welch(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 def welch_of(ours: tuple[float, float, int], theirs: tuple[float, float, int]) -> float:
-    """`welch` from mean, standard deviation (of n - 1) and number of runs of each."""
+    """`welch` from the mean, sample standard deviation and number of runs of each."""
     from scipy import stats
 
     if ours[1] == theirs[1] == 0:
@@ -134,28 +134,32 @@ def welch_of(ours: tuple[float, float, int], theirs: tuple[float, float, int]) -
 
 
 def permutation(ours: np.ndarray, theirs: np.ndarray, resamples: int = 10_000) -> float:
-    """Two-sided p of the permutation test for a difference of means; [runs] each.
+    """Two-sided p-value of the permutation test of a difference in means; [runs] each.
 
-    Exact where all divisions can be enumerated within `resamples`; else drawn ones,
-    the observed one counted among them, with fixed draws.
+    Exact if there are at most `resamples` partitions of the runs; otherwise from random
+    partitions with fixed draws, to which the observed one is added.
     """
     from scipy import stats
 
     def difference(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
         return x.mean(axis=axis) - y.mean(axis=axis)
 
-    found = stats.permutation_test(
-        (ours, theirs), difference, n_resamples=resamples, vectorized=True,
-        alternative="two-sided", rng=np.random.default_rng(0),
-    )  # fmt: skip
-    return float(found.pvalue)
+    test = stats.permutation_test(
+        (ours, theirs),
+        difference,
+        n_resamples=resamples,
+        vectorized=True,
+        alternative="two-sided",
+        rng=np.random.default_rng(0),
+    )
+    return float(test.pvalue)
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
-    """P values adjusted for how many there are.
+    """p-values adjusted for multiple comparisons by Holm's step-down procedure.
 
-    The i-th smallest of m is multiplied by m - i + 1, at least what came before it, and
-    at most 1.
+    The i-th smallest of m, with p_(j) the j-th smallest, becomes
+    min(1, max_{j <= i} (m - j + 1) p_(j)).
 
     Reference: Holm (1979), A simple sequentially rejective multiple test procedure.
     """

@@ -1,4 +1,4 @@
-"""Statistics over seeds."""
+"""Point estimates over seeds, with confidence intervals."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Interval(NamedTuple):
-    """A statistic with its confidence interval; leading axes as the input's points."""
+    """A statistic with its confidence interval; shaped as the points of the input."""
 
     value: np.ndarray
     low: np.ndarray
@@ -14,15 +14,15 @@ class Interval(NamedTuple):
 
 
 def iqm(scores: np.ndarray, axis: int = 0) -> np.ndarray:
-    """Interquartile mean: the mean without the lowest and highest quarter.
+    """Interquartile mean: the mean without the lowest and the highest quarter.
 
     Args:
         scores: [seeds, ...], finite.
-        axis: that of the seeds.
+        axis: of the seeds.
 
     Reference: Agarwal et al., arXiv:2108.13264, section 4.2.
     """
-    # scipy.stats.trim_mean(scores, 0.25), whose import takes 0.7 s of every start.
+    # scipy.stats.trim_mean(scores, 0.25), without the 0.7 s that its import takes.
     count = scores.shape[axis]
     middle = np.arange(count // 4, count - count // 4)
     return np.sort(scores, axis=axis).take(middle, axis=axis).mean(axis=axis)
@@ -33,23 +33,23 @@ def bootstrap_iqm(
 ) -> Interval:
     """IQM over seeds with a percentile bootstrap interval.
 
-    Seeds are drawn with replacement, the same draw for every point of a curve. The
-    draws are fixed, so the same scores give the same interval.
+    Seeds are drawn with replacement, with the same draws for all points of a curve and
+    in all calls, so the interval is a function of the scores.
 
     Args:
         scores: [seeds, ...], finite.
-        confidence: mass of the interval.
-        resamples: bootstrap samples.
+        confidence: coverage of the interval.
+        resamples: number of bootstrap samples.
 
     Raises:
-        ValueError: without any seed.
+        ValueError: if there are no seeds.
     """
     if scores.shape[0] == 0:
-        raise ValueError("a statistic over seeds needs at least one seed")
-    drawn = draws(scores.shape[0], resamples)
+        raise ValueError("scores must have at least one seed, got none")
+    resampled = draws(scores.shape[0], resamples)
     flat = scores.reshape(scores.shape[0], -1)
-    # One point at a time: all at once would hold resamples x seeds x points numbers.
-    samples = np.stack([iqm(column[drawn], axis=1) for column in flat.T], axis=-1)
+    # One point at a time, to avoid an array [resamples, seeds, points].
+    samples = np.stack([iqm(column[resampled], axis=1) for column in flat.T], axis=-1)
     tail = 100 * (1 - confidence) / 2
     low, high = np.percentile(samples, [tail, 100 - tail], axis=0)
     shape = scores.shape[1:]
@@ -57,18 +57,18 @@ def bootstrap_iqm(
 
 
 def draws(num_seeds: int, resamples: int) -> np.ndarray:
-    """Seeds of every bootstrap sample, always the same; [resamples, num_seeds]."""
+    """Seed indices of the bootstrap samples, fixed; [resamples, num_seeds]."""
     generator = np.random.default_rng(0)
     return generator.integers(num_seeds, size=(resamples, num_seeds))
 
 
 def score(steps: np.ndarray, curves: np.ndarray, kind: str) -> np.ndarray:
-    """One number for every curve: its end ("final"), or its mean height ("area").
+    """Score of each learning curve: its last value or its mean height.
 
     Args:
         steps: [points].
         curves: [..., points].
-        kind: which.
+        kind: "final" for the last value, "area" for the mean height.
     """
     return curves[..., -1] if kind == "final" else area_under_curve(steps, curves)
 

@@ -1,7 +1,7 @@
-"""Several processes that compute one sweep: jax's own runtime, and who writes.
+"""Several processes that share one sweep, through jax's distributed runtime.
 
-Nothing passes between processes while they train. What they measured is gathered at
-the end of every round, and process 0 writes it.
+Processes exchange nothing while they train. At the end of every round the measurements
+are gathered, and process 0 writes them.
 """
 
 from typing import Any
@@ -11,58 +11,63 @@ import numpy as np
 
 from jaxq.config.fields import ConfigError
 
-LONGEST = 7 * 24 * 3600  # seconds
+MAX_WAIT = 7 * 24 * 3600  # seconds
 
 
-def start(words: str) -> None:
-    """Join the other processes, before jax starts.
+def start(address: str) -> None:
+    """Join the other processes; must be called before jax starts.
 
     Args:
-        words: `auto` where jax finds them by itself (SLURM, Open MPI, TPU pods, GKE),
-            or `ADDRESS:PORT,INDEX/COUNT` with the address of process 0.
+        address: `auto` where jax finds the others by itself (SLURM, Open MPI, TPU pods,
+            GKE), or `ADDRESS:PORT,INDEX/COUNT` with the address of process 0.
 
     Raises:
-        ConfigError: if they cannot be joined.
+        ConfigError: if it is malformed, or the processes cannot connect.
     """
-    # Process 0 goes on alone when all is computed: others wait for it as they end.
-    arguments: dict[str, Any] = {"shutdown_timeout_seconds": LONGEST}
-    if words != "auto":
-        address, _, place = words.rpartition(",")
-        index, _, count = place.partition("/")
-        if not (address and index.isdigit() and count.isdigit()):
-            raise ConfigError(
-                f"distributed = {words!r}: use auto, or ADDRESS:PORT,INDEX/COUNT such "
-                "as 10.0.0.1:1234,0/2."
-            )
-        if int(index) >= int(count):
-            raise ConfigError(
-                f"distributed = {words!r}: the processes are 0 to {int(count) - 1}."
-            )
-        arguments |= {
-            "coordinator_address": address,
-            "num_processes": int(count),
-            "process_id": int(index),
-        }
+    # The others wait at shutdown while process 0 confirms the best setting alone.
+    arguments: dict[str, Any] = {"shutdown_timeout_seconds": MAX_WAIT}
+    if address != "auto":
+        arguments |= _parse(address)
     try:
         jax.distributed.initialize(**arguments)
     except (ValueError, RuntimeError) as error:
         raise ConfigError(
-            f"distributed = {words!r}: the processes do not find one another: {error}"
+            f"distributed = {address!r}: the processes cannot connect: {error}"
         ) from error
 
 
+def _parse(address: str) -> dict[str, Any]:
+    """Arguments of `jax.distributed.initialize` from ADDRESS:PORT,INDEX/COUNT."""
+    coordinator, _, rank = address.rpartition(",")
+    index, _, count = rank.partition("/")
+    if not (coordinator and index.isdigit() and count.isdigit()):
+        raise ConfigError(
+            f"distributed = {address!r}: use auto, or ADDRESS:PORT,INDEX/COUNT such "
+            "as 10.0.0.1:1234,0/2."
+        )
+    if int(index) >= int(count):
+        raise ConfigError(
+            f"distributed = {address!r}: the index must be in [0, {int(count) - 1}]."
+        )
+    return {
+        "coordinator_address": coordinator,
+        "num_processes": int(count),
+        "process_id": int(index),
+    }
+
+
 def index() -> int:
-    """Number of this process, of `count()`."""
+    """Index of this process, below `count()`."""
     return jax.process_index()
 
 
 def count() -> int:
-    """Processes that compute together."""
+    """Number of processes."""
     return jax.process_count()
 
 
 def gather(data: bytes) -> list[bytes]:
-    """What every process passes, in the order of processes; all must call it."""
+    """The data of every process, in order of their index; all must call it."""
     if count() == 1:
         return [data]
     from jax.experimental import multihost_utils

@@ -1,145 +1,160 @@
-"""Pictures of a sweep: what the score depends on."""
+"""Plots of the score of a sweep's settings against their fields."""
 
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import matplotlib.axes
 import matplotlib.figure
 import matplotlib.ticker
 import numpy as np
 
 from jaxq.runs import plots
-from jaxq.sweeps import search_space
-from jaxq.sweeps.ranking import (
-    Row,
-    is_number,
-    text_of,
-)
+from jaxq.sweeps.ranking import RankedSetting, format_value, is_number
+from jaxq.sweeps.search_space import ParameterRange, Setting
 
 LABEL = "IQM of the return of the greedy policy"
+MAX_TICKS = 12  # of an axis of the heat map
+WIDE = 20  # ratio of the ends of a list above which its axis is logarithmic
 
 
-def _positions(values: Sequence[Any], field: str) -> tuple[np.ndarray, list[str]]:
-    """Where values lie on an axis, and its labels where they are no numbers."""
+class Data(NamedTuple):
+    """The settings of one environment, from best to worst."""
+
+    title: str
+    settings: Sequence[Setting]  # in the order of `rows`
+    rows: Sequence[RankedSetting]
+    ranges: Sequence[ParameterRange]
+
+
+class _Axis(NamedTuple):
+    field: str
+    positions: np.ndarray  # [H]
+    labels: list[str]  # of positions 0, 1, ...; empty for a field of numbers
+
+
+def _axis(data: Data, field: str) -> _Axis:
+    """Positions of the settings along the axis of a field."""
+    values = [setting[field] for setting in data.settings]
     if all(is_number(value) for value in values):
-        return np.array(values, float), []
-    labels = sorted({text_of(value) for value in values})
-    return np.array([labels.index(text_of(value)) for value in values], float), labels
+        return _Axis(field, np.array(values, float), [])
+    names = [format_value(value) for value in values]
+    labels = sorted(set(names))
+    return _Axis(field, np.array([labels.index(n) for n in names], float), labels)
 
 
-def is_log(
-    values: np.ndarray, field: str, ranges: Sequence[search_space.ParameterRange]
-) -> bool:
-    """Whether an axis is logarithmic: where the range is, or a list is wide."""
-    given = [r.log for r in ranges if r.field == field and not r.values]
-    wide = bool(values.min() > 0 and values.max() >= 20 * values.min())
-    return given[0] if given else wide
+def is_log(values: np.ndarray, field: str, ranges: Sequence[ParameterRange]) -> bool:
+    """Whether a field's axis is logarithmic: as its interval is, or for a wide list."""
+    scales = [r.log for r in ranges if r.field == field and not r.values]
+    wide = bool(values.min() > 0 and values.max() >= WIDE * values.min())
+    return scales[0] if scales else wide
 
 
-def _scale(
+def _format_axis(
     axes: matplotlib.axes.Axes,
     which: str,
-    field: str,
-    values: np.ndarray,
-    labels: Sequence[str],
-    ranges: Sequence[search_space.ParameterRange],
+    axis: _Axis,
+    ranges: Sequence[ParameterRange],
 ) -> None:
-    """Label an axis; logarithmic where the range is, or is wide."""
-    axes.set(**{f"{which}label": field})
+    """Set the label, ticks and scale of the x or the y axis."""
+    axes.set(**{f"{which}label": axis.field})
+    values, labels = axis.positions, axis.labels
     if labels:
         axes.set(**{f"{which}ticks": range(len(labels)), f"{which}ticklabels": labels})
-    elif is_log(values, field, ranges):
+    elif is_log(values, axis.field, ranges):
         axes.set(**{f"{which}scale": "log"})
-        few = values.max() < 300 * values.min()
-        axis = axes.xaxis if which == "x" else axes.yaxis
-        axis.set_major_locator(
-            matplotlib.ticker.LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,))
+        narrow = values.max() < 300 * values.min()
+        ticks = axes.xaxis if which == "x" else axes.yaxis
+        ticks.set_major_locator(
+            matplotlib.ticker.LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,))
         )
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+        ticks.set_major_formatter("{x:g}")
+        ticks.set_minor_formatter(matplotlib.ticker.NullFormatter())
 
 
-def sensitivity(
-    path: pathlib.Path,
-    title: str,
-    field: str,
-    settings: Sequence[search_space.Setting],
-    rows: Sequence[Row],
-    ranges: Sequence[search_space.ParameterRange],
-) -> None:
-    """Score of every setting over one field, with the best for each of its values."""
-    values = [settings[row.setting][field] for row in rows]
-    x, labels = _positions(values, field)
-    y = np.array([row.iqm for row in rows])
-    bars = np.array([[row.iqm - row.low, row.high - row.iqm] for row in rows]).T
+def sensitivity(path: pathlib.Path, data: Data, field: str) -> None:
+    """Plot the score of every setting against one field.
+
+    A line joins the best setting for each value of the field.
+    """
+    axis = _axis(data, field)
+    x, y = axis.positions, np.array([row.iqm for row in data.rows])
+    errors = np.array([[r.iqm - r.low, r.high - r.iqm] for r in data.rows]).T
     figure = matplotlib.figure.Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.subplots()
     axes.errorbar(
-        x, y, bars, fmt="o", color=plots.BLUE, markersize=4, linewidth=0.8,
-        alpha=0.6 if len(rows) < 60 else 0.3, label="a setting, 95 % interval",
-    )  # fmt: skip
-    places = np.unique(x)
-    if places.size < len(x) and not labels:
-        best = [y[x == place].max() for place in places]
-        axes.plot(places, best, color=plots.GREY, linewidth=1, label="best of a value")
-    axes.plot(x[0], y[0], "*", color=plots.ORANGE, markersize=14, label="best of all")
-    _scale(axes, "x", field, x, labels, ranges)
+        x,
+        y,
+        errors,
+        fmt="o",
+        color=plots.BLUE,
+        markersize=4,
+        linewidth=0.8,
+        alpha=0.6 if len(data.rows) < 60 else 0.3,
+        label="a setting, 95 % interval",
+    )
+    unique = np.unique(x)
+    if unique.size < len(x) and not axis.labels:
+        best = [y[x == value].max() for value in unique]
+        axes.plot(unique, best, color=plots.GREY, linewidth=1, label="best per value")
+    axes.plot(x[0], y[0], "*", color=plots.ORANGE, markersize=14, label="best overall")
+    _format_axis(axes, "x", axis, data.ranges)
     axes.set_ylabel(LABEL)
-    axes.set_title(title)
+    axes.set_title(data.title)
     plots.frame(axes)
     plots.legend_below(axes, 3)
     plots.save(figure, path)
 
 
-def pair(
-    path: pathlib.Path,
-    title: str,
-    first: str,
-    second: str,
-    settings: Sequence[search_space.Setting],
-    rows: Sequence[Row],
-    ranges: Sequence[search_space.ParameterRange],
-) -> None:
-    """Score over two fields: a heat map of a grid, or coloured dots.
+def pair(path: pathlib.Path, data: Data, first: str, second: str) -> None:
+    """Plot the score against two fields: a heat map of a grid, or coloured dots.
 
-    A cell of the heat map is the best over the other fields.
+    A cell of the heat map shows the best setting over the other fields.
     """
     figure = matplotlib.figure.Figure(figsize=(6.0, 4.6), layout="constrained")
     axes = figure.subplots()
-    score = np.array([row.iqm for row in rows])
-    x, x_labels = _positions([settings[r.setting][first] for r in rows], first)
-    y, y_labels = _positions([settings[r.setting][second] for r in rows], second)
-    columns, lines = np.unique(x), np.unique(y)
-    cells = {(a, b) for a, b in zip(x, y, strict=True)}
-    if len(cells) == columns.size * lines.size:
-        grid = np.array(
-            [[score[(x == a) & (y == b)].max() for a in columns] for b in lines]
-        )
-        drawn: Any = axes.imshow(grid, origin="lower", aspect="auto", cmap="viridis")
-        for which, places, labels in (
-            ("x", columns, x_labels), ("y", lines, y_labels),
-        ):  # fmt: skip
-            names = labels or [f"{place:.4g}" for place in places]
-            some = range(0, len(names), -(-len(names) // 12))
-            axes.set(
-                **{
-                    f"{which}ticks": some,
-                    f"{which}ticklabels": [names[i] for i in some],
-                }
-            )
-        axes.plot(
-            np.searchsorted(columns, x[0]), np.searchsorted(lines, y[0]), "*",
-            color=plots.ORANGE, markersize=14,
-        )  # fmt: skip
-        axes.set(xlabel=first, ylabel=second)
-        axes.tick_params(axis="x", rotation=30)
+    score = np.array([row.iqm for row in data.rows])
+    x, y = _axis(data, first), _axis(data, second)
+    cells = set(zip(x.positions, y.positions, strict=True))
+    if len(cells) == np.unique(x.positions).size * np.unique(y.positions).size:
+        drawn = _heat_map(axes, score, x, y)
     else:
-        drawn = axes.scatter(x, y, c=score, cmap="viridis", s=36)
-        axes.plot(
-            x[0], y[0], "*", color=plots.ORANGE, markersize=16, markerfacecolor="none"
-        )
-        _scale(axes, "x", first, x, x_labels, ranges)
-        _scale(axes, "y", second, y, y_labels, ranges)
+        drawn = _dots(axes, score, x, y, data.ranges)
     figure.colorbar(drawn, ax=axes, label=LABEL)
-    axes.set_title(title)
+    axes.set_title(data.title)
     plots.save(figure, path)
+
+
+def _heat_map(axes: matplotlib.axes.Axes, score: np.ndarray, x: _Axis, y: _Axis) -> Any:
+    columns, rows = np.unique(x.positions), np.unique(y.positions)
+    grid = [
+        [score[(x.positions == a) & (y.positions == b)].max() for a in columns]
+        for b in rows
+    ]
+    image = axes.imshow(np.array(grid), origin="lower", aspect="auto", cmap="viridis")
+    for which, values, labels in (("x", columns, x.labels), ("y", rows, y.labels)):
+        names = labels or [f"{value:.4g}" for value in values]
+        ticks = range(0, len(names), -(-len(names) // MAX_TICKS))
+        ticklabels = [names[i] for i in ticks]
+        axes.set(**{f"{which}ticks": ticks, f"{which}ticklabels": ticklabels})
+    column = np.searchsorted(columns, x.positions[0])
+    row = np.searchsorted(rows, y.positions[0])
+    axes.plot(column, row, "*", color=plots.ORANGE, markersize=14)
+    axes.set(xlabel=x.field, ylabel=y.field)
+    axes.tick_params(axis="x", rotation=30)
+    return image
+
+
+def _dots(
+    axes: matplotlib.axes.Axes,
+    score: np.ndarray,
+    x: _Axis,
+    y: _Axis,
+    ranges: Sequence[ParameterRange],
+) -> Any:
+    dots = axes.scatter(x.positions, y.positions, c=score, cmap="viridis", s=36)
+    best = x.positions[0], y.positions[0]
+    axes.plot(*best, "*", color=plots.ORANGE, markersize=16, markerfacecolor="none")
+    _format_axis(axes, "x", x, ranges)
+    _format_axis(axes, "y", y, ranges)
+    return dots

@@ -1,4 +1,4 @@
-"""Which setting of a sweep is best, how sure that is, and what it depends on."""
+"""Ranking of a sweep's settings, with its uncertainty."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -6,14 +6,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from jaxq.stats import intervals
-from jaxq.sweeps import search_space
-from jaxq.sweeps.sweep import Curves
+from jaxq.sweeps.planning import Curves
+from jaxq.sweeps.search_space import ParameterRange, Setting
 
 Score = Literal["final", "area"]
+EDGE = 0.05  # fraction of an interval that counts as its end
 
 
-class Row(NamedTuple):
-    """What the table says of a setting."""
+class RankedSetting(NamedTuple):
+    """A setting's scores over its seeds; also a row of settings.csv."""
 
     setting: int
     iqm: float
@@ -21,27 +22,29 @@ class Row(NamedTuple):
     high: float
     mean: float
     median: float
-    behind: float  # IQM of the best less this one's, on the same seeds
+    behind: float  # the best setting's IQM minus this one's, on the same seeds
     behind_low: float
     behind_high: float
-    diverged: int
+    diverged: int  # seeds
 
 
 def scores(curves: Sequence[Curves], score: Score) -> np.ndarray:
-    """Return of the greedy policy in the end, or its mean over the steps; [H, S]."""
+    """Final return of the greedy policy, or its mean over the steps; [H, S]."""
     return np.stack(
         [intervals.score(c.steps, c.arrays["eval_return"], score) for c in curves]
     )
 
 
-def rank(values: np.ndarray, diverged: np.ndarray, resamples: int = 2_000) -> list[Row]:
-    """Settings from the best IQM to the worst.
+def rank(
+    values: np.ndarray, diverged: np.ndarray, resamples: int = 2_000
+) -> list[RankedSetting]:
+    """Settings from the highest IQM to the lowest.
 
-    Seeds are resampled together for all settings, as every setting had the same ones.
+    Seeds are resampled jointly for all settings, as every setting has the same seeds.
 
     Args:
         values: [H, S] scores.
-        diverged: [H] seeds that diverged.
+        diverged: [H] number of seeds that diverged.
         resamples: bootstrap samples.
     """
     draws = intervals.draws(values.shape[1], resamples)
@@ -50,26 +53,26 @@ def rank(values: np.ndarray, diverged: np.ndarray, resamples: int = 2_000) -> li
     order = np.lexsort((-values.mean(axis=1), -point))
     best = order[0]
     low, high = np.percentile(samples, [2.5, 97.5], axis=1)
-    apart = np.percentile(samples[best] - samples, [2.5, 97.5], axis=1)
+    gap_low, gap_high = np.percentile(samples[best] - samples, [2.5, 97.5], axis=1)
     return [
-        Row(
-            int(h),
-            point[h],
-            low[h],
-            high[h],
-            values[h].mean(),
-            float(np.median(values[h])),
-            point[best] - point[h],
-            apart[0][h],
-            apart[1][h],
-            int(diverged[h]),
+        RankedSetting(
+            setting=int(h),
+            iqm=point[h],
+            low=low[h],
+            high=high[h],
+            mean=values[h].mean(),
+            median=float(np.median(values[h])),
+            behind=point[best] - point[h],
+            behind_low=gap_low[h],
+            behind_high=gap_high[h],
+            diverged=int(diverged[h]),
         )
         for h in order
     ]
 
 
-def fields(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The fields that are not the same in all settings."""
+def varied_fields(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The fields that differ between settings."""
     return [
         name
         for name in settings[0]
@@ -77,44 +80,41 @@ def fields(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def at_edge(
-    settings: Sequence[search_space.Setting],
-    best: int,
-    ranges: Sequence[search_space.ParameterRange],
+def edge_warnings(
+    settings: Sequence[Setting], best: int, ranges: Sequence[ParameterRange]
 ) -> list[str]:
-    """Where the best setting lies at the end of what was tried, in words.
+    """A warning for every field whose best value is at the edge of its range.
 
-    The end of a list is its smallest or largest number, that of an interval a twentieth
-    of it.
+    The edge of a list is its smallest or largest number; that of an interval, the
+    outermost twentieth of it.
     """
-    known = {r.field: r for r in ranges if not r.values}
-    found = []
-    for name in fields(settings):
-        value, tried = settings[best][name], [setting[name] for setting in settings]
-        if not all(is_number(item) for item in tried) or len(set(tried)) < 3:
+    intervals_of = {r.field: r for r in ranges if not r.values}
+    warnings = []
+    for name in varied_fields(settings):
+        values = [setting[name] for setting in settings]
+        if not all(is_number(value) for value in values) or len(set(values)) < 3:
             continue
-        low, high, share = min(tried), max(tried), 0.5
-        if name in known:
-            low, high = known[name].low, known[name].high
-            share = known[name].share(value)
-        elif low < high:
+        value, low, high = settings[best][name], min(values), max(values)
+        if name in intervals_of:
+            low, high = intervals_of[name].low, intervals_of[name].high
+            share = intervals_of[name].share(value)
+        else:
             share = 0.0 if value == low else 1.0 if value == high else 0.5
-        if 0.05 < share < 0.95:
-            continue
-        found.append(
-            f"the best {name}, {value:.6g}, lies at the end of what was tried, "
-            f"{low:.6g} to {high:.6g}: try {'less' if share < 0.5 else 'more'}."
-        )
-    return found
+        if share <= EDGE or share >= 1 - EDGE:
+            warnings.append(
+                f"the best {name}, {value:.6g}, is at the edge of its range, {low:.6g} "
+                f"to {high:.6g}: try {'lower' if share < 0.5 else 'higher'} values."
+            )
+    return warnings
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value has a place on an axis."""
+    """Whether a value is a number (and not a bool)."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def text_of(value: Any) -> str:
-    """A value as it is written on a command line."""
+def format_value(value: Any) -> str:
+    """A value as written on a command line."""
     if isinstance(value, tuple):
         return "x".join(map(str, value)) or "none"
     if isinstance(value, bool) or value is None:
@@ -122,6 +122,6 @@ def text_of(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def text_of_all(setting: Mapping[str, Any]) -> str:
-    """A setting in words."""
-    return ", ".join(f"{name}={text_of(value)}" for name, value in setting.items())
+def format_setting(setting: Mapping[str, Any]) -> str:
+    """A setting as text: name=value, ..."""
+    return ", ".join(f"{name}={format_value(value)}" for name, value in setting.items())

@@ -1,4 +1,4 @@
-"""What a sweep tells: a ranked table, pictures, warnings, and the best setting."""
+"""Report on a finished sweep: ranked tables, plots, warnings and the best setting."""
 
 import dataclasses
 import itertools
@@ -11,155 +11,168 @@ import numpy as np
 from jaxq.config.config import Config
 from jaxq.runs import files, results
 from jaxq.sweeps import ranking, search_space
-from jaxq.sweeps.ranking import Row, Score
-from jaxq.sweeps.sweep import (
-    SCHEMA,
-    Curves,
-    Sweep,
-)
+from jaxq.sweeps.planning import SCHEMA, Curves, Sweep
+from jaxq.sweeps.ranking import RankedSetting, Score
 
-MAX_PAIRS = 15
+MAX_PAIRS = 15  # of fields, that are plotted
 
 
-class Verdict(NamedTuple):
-    """The settings of one environment, ranked."""
+class Ranking(NamedTuple):
+    """The ranked settings of one environment."""
 
     environment: str
-    rows: list[Row]
+    rows: list[RankedSetting]
     warnings: list[str]
 
     @property
     def best(self) -> int:
-        """The best setting."""
+        """Index of the best setting."""
         return self.rows[0].setting
 
 
-def judge(tried: Sweep, curves: Sequence[Curves], score: Score) -> list[Verdict]:
+def rank_settings(
+    sweep: Sweep, curves: Sequence[Curves], score: Score
+) -> list[Ranking]:
     """Rank the settings of every environment."""
-    ranges = [search_space.parse(word) for word in tried.ranges]
-    found = []
-    for name in dict.fromkeys(config.environment for config in tried.configs):
-        own = [i for i, c in enumerate(tried.configs) if c.environment == name]
-        values = ranking.scores([curves[i] for i in own], score)
-        diverged = np.array([curves[i].arrays["diverged"][:, -1].sum() for i in own])
-        rows = [
-            row._replace(setting=own[row.setting])
-            for row in ranking.rank(values, diverged)
-        ]
-        settings = [tried.settings[i] for i in own]
-        best = own.index(rows[0].setting)
-        found.append(Verdict(name, rows, ranking.at_edge(settings, best, ranges)))
-    return found
+    names = dict.fromkeys(config.environment for config in sweep.configs)
+    return [_rank_environment(name, sweep, curves, score) for name in names]
+
+
+def _rank_environment(
+    environment: str, sweep: Sweep, curves: Sequence[Curves], score: Score
+) -> Ranking:
+    indices = [i for i, c in enumerate(sweep.configs) if c.environment == environment]
+    selected = [curves[i] for i in indices]
+    diverged = np.array([c.arrays["diverged"][:, -1].sum() for c in selected])
+    rows = ranking.rank(ranking.scores(selected, score), diverged)
+    ranges = [search_space.parse(text) for text in sweep.ranges]
+    settings = [sweep.settings[i] for i in indices]
+    warnings = ranking.edge_warnings(settings, rows[0].setting, ranges)
+    rows = [row._replace(setting=indices[row.setting]) for row in rows]
+    return Ranking(environment, rows, warnings)
 
 
 def write(
     directory: pathlib.Path,
-    tried: Sweep,
+    sweep: Sweep,
     curves: Sequence[Curves],
-    verdicts: Sequence[Verdict],
+    rankings: Sequence[Ranking],
     score: Score,
     plot: bool = True,
 ) -> None:
-    """Write settings.csv, metrics.npz, summary.json and the pictures."""
-    write_table(directory, tried, verdicts)
+    """Write settings.csv, metrics.npz, summary.json and the plots."""
+    write_table(directory, sweep, rankings)
+    files.write_arrays(directory / "metrics.npz", _metrics(sweep, curves))
+    files.write_json(directory / "summary.json", _summary(sweep, rankings, score))
+    if plot:
+        for ranked in rankings:
+            draw(directory, sweep, ranked)
+
+
+def _metrics(sweep: Sweep, curves: Sequence[Curves]) -> dict[str, np.ndarray]:
+    """The curves of all settings, stacked by program: [H, S, P]."""
     arrays: dict[str, np.ndarray] = {}
-    for number, program in enumerate(tried.programs):
-        own = [curves[i] for i in program.settings]
+    for number, program in enumerate(sweep.programs):
+        selected = [curves[i] for i in program.settings]
         arrays[f"program{number}/setting"] = np.array(program.settings)
-        arrays[f"program{number}/steps"] = own[0].steps
-        for name in own[0].arrays:
-            values = np.stack([curve.arrays[name] for curve in own])
+        arrays[f"program{number}/steps"] = selected[0].steps
+        for name in selected[0].arrays:
+            values = np.stack([curve.arrays[name] for curve in selected])
             arrays[f"program{number}/{name}"] = values
-    files.write_arrays(directory / "metrics.npz", arrays)
-    summary = {
+    return arrays
+
+
+def _summary(sweep: Sweep, rankings: Sequence[Ranking], score: Score) -> dict[str, Any]:
+    return {
         "schema": SCHEMA,
         "score": score,
-        "num_seeds": tried.base.num_seeds,
-        "programs": len(tried.programs),
+        "num_seeds": sweep.base.num_seeds,
+        "programs": len(sweep.programs),
         "environments": [
             {
-                "environment": verdict.environment,
-                "warnings": verdict.warnings,
+                "environment": environment,
+                "warnings": warnings,
                 "ranked": [
-                    row._asdict() | {"fields": tried.settings[row.setting]}
-                    for row in verdict.rows
+                    row._asdict() | {"fields": sweep.settings[row.setting]}
+                    for row in rows
                 ],
             }
-            for verdict in verdicts
+            for environment, rows, warnings in rankings
         ],
     }
-    files.write_json(directory / "summary.json", summary)
-    if plot:
-        for verdict in verdicts:
-            draw(directory, tried, verdict)
 
 
 def write_table(
-    directory: pathlib.Path, tried: Sweep, verdicts: Sequence[Verdict]
+    directory: pathlib.Path, sweep: Sweep, rankings: Sequence[Ranking]
 ) -> None:
-    """Write settings.csv, the settings of every environment from best to worst."""
-    columns = list(tried.settings[0])
-    names = ("rank", "environment", "setting", *columns, *Row._fields[1:])
-    rows: list[Sequence[Any]] = [names]
-    for verdict in verdicts:
-        for place, row in enumerate(verdict.rows, 1):
-            setting = tried.settings[row.setting]
-            cells = [ranking.text_of(setting[name]) for name in columns]
+    """Write settings.csv: the settings of every environment from best to worst."""
+    fields = list(sweep.settings[0])
+    header = ("rank", "environment", "setting", *fields, *RankedSetting._fields[1:])
+    rows: list[Sequence[Any]] = [header]
+    for environment, ranked, _ in rankings:
+        for place, row in enumerate(ranked, 1):
+            setting = sweep.settings[row.setting]
+            cells = [ranking.format_value(setting[name]) for name in fields]
             numbers = [f"{value:.6g}" for value in row[1:]]
-            rows.append([place, verdict.environment, row.setting, *cells, *numbers])
+            rows.append([place, environment, row.setting, *cells, *numbers])
     files.write_csv(directory / "settings.csv", rows)
 
 
-def draw(directory: pathlib.Path, tried: Sweep, verdict: Verdict) -> None:
-    """Draw the score over every field, and over every pair."""
+def draw(directory: pathlib.Path, sweep: Sweep, ranked: Ranking) -> None:
+    """Plot the score against every varied field, and every pair of them."""
     from jaxq.sweeps import plots
 
-    ranges = [search_space.parse(word) for word in tried.ranges]
-    own = [tried.settings[row.setting] for row in verdict.rows]
-    title = (
-        f"{tried.base.algorithm} on {verdict.environment} "
-        f"(n = {tried.base.num_seeds} seeds)"
+    data = plots.Data(
+        title=f"{sweep.base.algorithm} on {ranked.environment} "
+        f"(n = {sweep.base.num_seeds} seeds)",
+        settings=[sweep.settings[row.setting] for row in ranked.rows],
+        rows=ranked.rows,
+        ranges=[search_space.parse(text) for text in sweep.ranges],
     )
-    several = len({config.environment for config in tried.configs}) > 1
-    end = f"-{results.file_name(verdict.environment)}.png" if several else ".png"
-    names = [name for name in ranking.fields(own) if name != "environment"]
-    for name in names:
-        path = directory / f"sensitivity-{name}{end}"
-        plots.sensitivity(path, title, name, tried.settings, verdict.rows, ranges)
-    for first, second in list(itertools.combinations(names, 2))[:MAX_PAIRS]:
-        path = directory / f"pair-{first}-{second}{end}"
-        plots.pair(path, title, first, second, tried.settings, verdict.rows, ranges)
+    several = len({config.environment for config in sweep.configs}) > 1
+    suffix = f"-{results.file_name(ranked.environment)}.png" if several else ".png"
+    fields = [f for f in ranking.varied_fields(data.settings) if f != "environment"]
+    for field in fields:
+        path = directory / f"sensitivity-{field}{suffix}"
+        plots.sensitivity(path, data, field)
+    for first, second in list(itertools.combinations(fields, 2))[:MAX_PAIRS]:
+        path = directory / f"pair-{first}-{second}{suffix}"
+        plots.pair(path, data, first, second)
 
 
-def table(tried: Sweep, verdict: Verdict, top: int = 10) -> str:
+def table(sweep: Sweep, ranked: Ranking, top: int = 10) -> str:
     """The best settings, in aligned columns."""
-    own = [tried.settings[row.setting] for row in verdict.rows]
-    names = ranking.fields(own)
-    head = ["", *names, "IQM", "95 % interval", "behind the best"]
-    lines = [head]
-    for place, row in enumerate(verdict.rows[:top], 1):
-        setting = tried.settings[row.setting]
-        behind = f"{row.behind:.4g} [{row.behind_low:.4g}, {row.behind_high:.4g}]"
+    settings = [sweep.settings[row.setting] for row in ranked.rows]
+    fields = ranking.varied_fields(settings)
+    lines = [["", *fields, "IQM", "95 % interval", "gap to the best"]]
+    for place, row in enumerate(ranked.rows[:top], 1):
+        setting = sweep.settings[row.setting]
+        gap = f"{row.behind:.4g} [{row.behind_low:.4g}, {row.behind_high:.4g}]"
         lines.append(
             [
                 str(place),
-                *(ranking.text_of(setting[name]) for name in names),
+                *(ranking.format_value(setting[name]) for name in fields),
                 f"{row.iqm:.4g}",
                 f"[{row.low:.4g}, {row.high:.4g}]",
-                behind if place > 1 else "",
+                gap if place > 1 else "",
             ]
         )
+    text = _align(lines)
+    rest = len(ranked.rows) - top
+    return f"{text}\nand {rest} more in settings.csv" if rest > 0 else text
+
+
+def _align(lines: Sequence[Sequence[str]]) -> str:
+    """Lines of cells as text with right-aligned columns."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = [
+    return "\n".join(
         "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
         for line in lines
-    ]
-    rest = len(verdict.rows) - top
-    return "\n".join(text + ([f"and {rest} more in settings.csv"] if rest > 0 else []))
+    )
 
 
 def confirmation(config: Config, seeds: int) -> Config:
-    """The configuration of the best setting on seeds that it was not chosen by."""
+    """The configuration of a setting on held-out seeds."""
     first = config.first_seed + config.num_seeds
     if first + seeds > 2**32:
         first = config.first_seed - seeds

@@ -1,8 +1,8 @@
-"""The directory of a sweep: what is tried, and every finished block.
+"""Directory of a sweep: its plan, and every finished block.
 
-sweep.json says what is tried and how it is packed; blocks/ has a checksummed file for
-each block. Whatever is there is not computed again, so the same command goes on after
-any stop; shares of the blocks may be computed elsewhere and merged.
+sweep.json holds the settings and how they are packed; blocks/ has one checksummed file
+per block. Finished blocks are not trained again, so the same command resumes a sweep
+that was stopped; shards may be trained elsewhere and merged.
 """
 
 import dataclasses
@@ -17,19 +17,12 @@ import numpy as np
 from jaxq.config.config import Config, ConfigError, changed, from_json
 from jaxq.config.fields import CheckpointError
 from jaxq.runs import checkpoint, files, resume
-from jaxq.sweeps import search_space
-from jaxq.sweeps.sweep import (
-    SCHEMA,
-    Curves,
-    Job,
-    Sweep,
-    assemble,
-    make,
-)
+from jaxq.sweeps import planning, search_space
+from jaxq.sweeps.planning import SCHEMA, Curves, Job, Sweep
 
 
 def contents(sweep: Sweep, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What sweep.json says."""
+    """The contents of sweep.json."""
     content = {
         "schema": SCHEMA,
         "config": dataclasses.asdict(sweep.base),
@@ -37,16 +30,16 @@ def contents(sweep: Sweep, manifest: Mapping[str, Any]) -> dict[str, Any]:
         "settings": sweep.settings,
         "ranges": sweep.ranges,
         "programs": [
-            {"settings": list(program.settings), "width": packed.width}
-            for program, packed in zip(sweep.programs, sweep.packings, strict=True)
+            {"settings": list(program.settings), "width": width}
+            for program, width in zip(sweep.programs, sweep.widths, strict=True)
         ],
         "made_with": resume.made_with(manifest),
     }
-    return json.loads(json.dumps(content))  # as it is read: lists, not tuples
+    return json.loads(json.dumps(content))  # as when read back: lists, not tuples
 
 
 def read(directory: pathlib.Path) -> dict[str, Any]:
-    """What sweep.json says.
+    """Read sweep.json.
 
     Raises:
         ConfigError: if the directory holds no sweep.
@@ -56,48 +49,52 @@ def read(directory: pathlib.Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
         if content["schema"] != SCHEMA:
             raise ValueError(f"its schema is {content['schema']!r}, not {SCHEMA!r}")
-        [program["width"] for program in content["programs"]]
-        [content[name] for name in ("config", "settings", "ranges", "made_with")]
+        _widths(content)
+        for name in ("config", "settings", "ranges", "made_with"):
+            content[name]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"{directory} is no directory of a sweep: sweep.json cannot be read "
+            f"{directory} is not a sweep's directory: sweep.json cannot be read "
             f"({error})."
         ) from error
     return content
 
 
+def _widths(content: Mapping[str, Any]) -> list[int]:
+    return [program["width"] for program in content["programs"]]
+
+
 def load(
     directory: pathlib.Path, devices: Sequence[jax.Device], computed: bool = True
 ) -> Sweep:
-    """The sweep of a directory, packed as it was; see `sweep.make`."""
+    """Load the sweep of a directory, with its packing; see `planning.plan`."""
     content = read(directory)
     settings = [search_space.from_json(setting) for setting in content["settings"]]
-    widths = [program["width"] for program in content["programs"]]
-    base = _base(content)
-    return make(base, settings, content["ranges"], devices, widths, computed)
+    base, widths = _base(content), _widths(content)
+    return planning.plan(base, settings, content["ranges"], devices, widths, computed)
 
 
 def _base(content: Mapping[str, Any]) -> Config:
-    """The base configuration, with the memory of which fields were given."""
+    """The base configuration, including which of its fields were given."""
     if "given" in content:
         return from_json(content["config"], content["given"])
-    # Earlier sweeps took the fields that differ from their defaults as given.
+    # Earlier versions took the fields that differ from their defaults as given.
     stored = from_json(content["config"])
     return Config(**{name: getattr(stored, name) for name in changed(stored)})
 
 
-def begin(
+def start_or_resume(
     sweep: Sweep,
     directory: pathlib.Path,
     manifest: Mapping[str, Any],
     devices: Sequence[jax.Device],
     force: bool = False,
 ) -> Sweep:
-    """Write sweep.json, or go on with the packing that it says.
+    """Write sweep.json, or adopt the packing of the one that exists.
 
     Raises:
-        ConfigError: with every difference, if it was begun with other versions or
-            another device, unless forced.
+        ConfigError: if the sweep was started with other versions or another device,
+            unless forced; the message lists the differences.
     """
     directory.mkdir(parents=True, exist_ok=True)
     if not (directory / "sweep.json").exists():
@@ -108,19 +105,18 @@ def begin(
     changed = resume.differences(content["made_with"], resume.made_with(manifest))
     if changed and not force:
         raise ConfigError(
-            f"{directory} was begun with another environment, version or device: "
-            f"{'; '.join(changed)}. Give another --output, or go on all the same with "
+            f"{directory} was started with another environment, version or device: "
+            f"{'; '.join(changed)}. Choose another --output, or resume anyway with "
             "--force-resume."
         )
-    widths = [program["width"] for program in content["programs"]]
-    if widths == [packed.width for packed in sweep.packings]:
+    if _widths(content) == sweep.widths:
         return sweep
     return load(directory, devices)
 
 
 def finished(directory: pathlib.Path, sweep: Sweep) -> tuple[set[Job], list[str]]:
-    """The blocks that are there and whole, and what is wrong with others."""
-    found, wrong = set(), []
+    """The finished blocks, and a message for every corrupt one."""
+    jobs, messages = set(), []
     for job in sweep.jobs:
         path = directory / "blocks" / job.name
         if not path.exists():
@@ -128,126 +124,125 @@ def finished(directory: pathlib.Path, sweep: Sweep) -> tuple[set[Job], list[str]
         try:
             load_block(path, job, sweep.members(job))
         except CheckpointError as error:
-            wrong.append(f"{path} is damaged and computed again: {error}")
+            messages.append(f"{path} is corrupt and will be trained again: {error}")
         else:
-            found.add(job)
-    return found, wrong
+            jobs.add(job)
+    return jobs, messages
 
 
 def load_block(
     path: pathlib.Path, job: Job, members: list[int] | None = None
 ) -> dict[str, np.ndarray]:
-    """What was measured of a block.
+    """Load the measurements of a block.
 
     Args:
         path: of its file.
-        job: which it is.
-        members: who must be in it, `Sweep.members`; None takes any.
+        job: the block that it must be.
+        members: the members it must hold, `Sweep.members`; None accepts any.
 
     Raises:
-        CheckpointError: if it is not as it was written, or is another block.
+        CheckpointError: if the file is corrupt, or is another block.
     """
-    about, arrays = checkpoint.load(path)
-    if (about.get("program"), about.get("block")) != job:
+    header, arrays = checkpoint.load(path)
+    if (header.get("program"), header.get("block")) != job:
         raise CheckpointError("it is another block, renamed")
-    if members not in (None, about.get("members", members)):
-        raise CheckpointError("it was packed in another way, by another process")
+    if members not in (None, header.get("members", members)):
+        raise CheckpointError("it was packed differently, by another process")
     return arrays
 
 
-def keep(
+def save_block(
     directory: pathlib.Path,
     job: Job,
     members: list[int],
     arrays: Mapping[str, np.ndarray],
 ) -> None:
-    """Write what was measured of a block, and of whom."""
+    """Write the measurements of a block, and the members they belong to."""
     (directory / "blocks").mkdir(exist_ok=True)
-    about = {"schema": SCHEMA, **job._asdict(), "members": members}
-    checkpoint.save(directory / "blocks" / job.name, about, arrays)
+    header = {"schema": SCHEMA, **job._asdict(), "members": members}
+    checkpoint.save(directory / "blocks" / job.name, header, arrays)
 
 
-def part_of(directory: pathlib.Path, job: Job) -> pathlib.Path:
-    """Where a block that is under way is kept."""
+def partial_path(directory: pathlib.Path, job: Job) -> pathlib.Path:
+    """File of a block that is still being trained."""
     return directory / "blocks" / f"{job.name}.part"
 
 
-def keep_part(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write the states and measurements of a block that is under way."""
+def save_partial(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write the states and measurements of a block that is still being trained."""
     path.parent.mkdir(exist_ok=True)
     checkpoint.save(path, {"schema": SCHEMA}, arrays)
 
 
 def merge(target: pathlib.Path, others: Sequence[pathlib.Path]) -> int:
-    """Copy the finished blocks of shares of one sweep to the first of them.
+    """Copy the finished blocks of other shards of a sweep to its directory.
 
     Returns:
-        How many were copied.
+        Number of blocks copied.
 
     Raises:
-        ConfigError: for shares of different sweeps, or packed in different ways, and
-            for a damaged block.
+        ConfigError: for shards of different sweeps, or packed differently, and for a
+            corrupt block.
     """
-    own, copied = read(target), 0
+    content, copied = read(target), 0
     for other in others:
-        changed = resume.differences(own, read(other))
+        changed = resume.differences(content, read(other))
         if changed:
             names = ", ".join(text.split(" was ")[0] for text in changed)
             raise ConfigError(
-                f"{other} is no share of the sweep of {target}: they differ in "
-                f"{names}. Give every share the same command, versions, kind of device "
+                f"{other} is not a shard of the sweep in {target}: they differ in "
+                f"{names}. Give every shard the same command, versions, kind of device "
                 "and --seed-block."
             )
         for path in sorted((other / "blocks").glob("*.jaxq")):
             if (target / "blocks" / path.name).exists():
                 continue
-            _sound_block(path, Job(*map(int, path.stem.split("-"))))
+            _require_block(path, Job(*map(int, path.stem.split("-"))))
             (target / "blocks").mkdir(exist_ok=True)
             files.copy(path, target / "blocks" / path.name)
             copied += 1
     return copied
 
 
-def collect(directory: pathlib.Path, sweep: Sweep) -> list[Curves]:
-    """The curves of every setting, from the files of the blocks.
+def load_curves(directory: pathlib.Path, sweep: Sweep) -> list[Curves]:
+    """Load the curves of every setting from the files of the blocks.
 
     Raises:
-        ConfigError: for a block that is missing or damaged.
+        ConfigError: for a block that is missing or corrupt.
     """
     blocks = directory / "blocks"
-    return assemble(
-        sweep,
-        {
-            job: _sound_block(blocks / job.name, job, sweep.members(job))
-            for job in sweep.jobs
-        },
-    )
+    measured = {
+        job: _require_block(blocks / job.name, job, sweep.members(job))
+        for job in sweep.jobs
+    }
+    return planning.assemble(sweep, measured)
 
 
-def clear(directory: pathlib.Path, sweep: Sweep) -> None:
-    """Remove what processes that were killed have left; the directory must be held.
+def clean_up(directory: pathlib.Path, sweep: Sweep) -> None:
+    """Delete temporary files of killed processes; caller must hold the lock.
 
-    Unfinished writes may be those of shares that are computed at the same time.
+    Temporary files are left alone while another shard may be writing them.
     """
     if not any(directory.glob(".lock-*")):
         files.clear(directory)
         files.clear(directory / "blocks")
     for job in sweep.jobs:
         if (directory / "blocks" / job.name).exists():
-            part_of(directory, job).unlink(missing_ok=True)
+            partial_path(directory, job).unlink(missing_ok=True)
 
 
-def _sound_block(
+def _require_block(
     path: pathlib.Path, job: Job, members: list[int] | None = None
 ) -> dict[str, np.ndarray]:
-    """A block that must be there and whole."""
+    """Load a block that must exist and be valid."""
     try:
         return load_block(path, job, members)
     except FileNotFoundError as error:
         raise ConfigError(
-            f"{path} is missing: not every share is finished, or merged."
+            f"{path} is missing: not every shard is finished, or merged."
         ) from error
     except CheckpointError as error:
         raise ConfigError(
-            f"{path} is damaged: {error}. The command of its share computes it again."
+            f"{path} is corrupt: {error}. Run the command of its shard to train it "
+            "again."
         ) from error

@@ -1,4 +1,4 @@
-"""The blocks of a sweep, trained one after another by the workers of every process."""
+"""Workers that train the blocks of a sweep: threads in each of several processes."""
 
 import collections
 import concurrent.futures
@@ -7,288 +7,201 @@ import json
 import pathlib
 import queue
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
 
-from jaxq.config import loop_lengths
-from jaxq.config.config import Config
-from jaxq.config.fields import CheckpointError
-from jaxq.runs import checkpoint, curves, resume
+from jaxq.runs import curves
 from jaxq.runs.progress import Progress
 from jaxq.runs.signals import Stopper
-from jaxq.sweeps import hosts, packing, storage, sweep
-from jaxq.sweeps.sweep import Job, Sweep
-from jaxq.training.population import (
-    CompileOnce,
-    Measurement,
-    Population,
-)
+from jaxq.sweeps import hosts, planning, storage
+from jaxq.sweeps.block_trainer import BlockTrainer
+from jaxq.sweeps.planning import Job, Sweep
+from jaxq.training.block_pool import CompileOnce
+
+Arrays = dict[str, np.ndarray]
 
 
-def run(
-    tried: Sweep,
+def train(
+    sweep: Sweep,
     directory: pathlib.Path,
     devices: Sequence[jax.Device],
-    share: tuple[int, int],
+    shard: tuple[int, int],
     bar: Progress,
     stop: Stopper,
 ) -> int:
-    """Compute what is missing of a share of a sweep's blocks.
+    """Train the missing blocks of one shard of a sweep.
 
-    Every worker takes one block after another. Which of them takes a block, on which
-    device, changes no bit of what is measured.
+    Each worker takes one block after another. The results do not depend on which worker
+    or device trains a block.
 
     Args:
-        tried: the sweep.
-        directory: where finished blocks are kept; only process 0 uses it.
+        sweep: the sweep.
+        directory: of finished blocks; only process 0 uses it.
         devices: of this process's workers.
-        share: i, n: every n-th block, from the i-th on.
-        bar: where progress is reported, in steps of all members.
-        stop: holds signals back while a block is written.
+        shard: i, n: every n-th block, starting with the i-th.
+        bar: reports progress, in steps summed over members.
+        stop: defers signals while a block is written.
 
     Returns:
-        How many blocks of the share were there already.
+        Number of blocks of the shard that were finished before.
     """
-    mine, count = share
-    jobs = tried.jobs[mine::count]
-    done = _finished(directory, tried, bar)
-    todo = [job for job in jobs if job.name not in done]
-    told = BlockProgress(bar, sum(tried.steps(job) for job in jobs if job.name in done))
-    alone = hosts.count() == 1
-    workers = Workers(tried, devices, told, directory if alone else None)
-    if alone:
-        for job, arrays in workers.train(todo):
-            with stop.deferred():
-                storage.keep(directory, job, tried.members(job), arrays)
-                storage.part_of(directory, job).unlink(missing_ok=True)
-        return len(jobs) - len(todo)
-    # What a round has measured is gathered by all processes, and written by one.
-    sizes = [json.loads(text) for text in hosts.gather(b"%d" % len(devices))]
-    for first in range(0, len(todo), sum(sizes)):
-        own = first + sum(sizes[: hosts.index()])
-        found = dict(workers.train(todo[own : own + sizes[hosts.index()]]))
-        for data in hosts.gather(_packed(found)):
+    index, count = shard
+    jobs = sweep.jobs[index::count]
+    done = _finished(directory, sweep, bar)
+    missing = [job for job in jobs if job.name not in done]
+    steps = sum(sweep.steps(job) for job in jobs if job.name in done)
+    progress = BlockProgress(bar, steps)
+    if hosts.count() == 1:
+        workers = Workers(sweep, devices, progress, directory)
+        _train_alone(workers, missing, sweep, directory, stop)
+    else:
+        workers = Workers(sweep, devices, progress)
+        _train_together(workers, missing, sweep, directory, len(devices))
+    return len(jobs) - len(missing)
+
+
+def _train_alone(
+    workers: "Workers",
+    jobs: Sequence[Job],
+    sweep: Sweep,
+    directory: pathlib.Path,
+    stop: Stopper,
+) -> None:
+    for job, arrays in workers.train(jobs):
+        with stop.deferred():
+            storage.save_block(directory, job, sweep.members(job), arrays)
+            storage.partial_path(directory, job).unlink(missing_ok=True)
+
+
+def _train_together(
+    workers: "Workers",
+    jobs: Sequence[Job],
+    sweep: Sweep,
+    directory: pathlib.Path,
+    num_workers: int,
+) -> None:
+    """Train in rounds of one block per worker; process 0 writes them after each."""
+    counts = [json.loads(data) for data in hosts.gather(b"%d" % num_workers)]
+    for start in range(0, len(jobs), sum(counts)):
+        first = start + sum(counts[: hosts.index()])
+        result = dict(workers.train(jobs[first : first + num_workers]))
+        for data in hosts.gather(_to_bytes(result)):
             if hosts.index() == 0:
-                for job, arrays in _unpacked(data).items():
-                    storage.keep(directory, job, tried.members(job), arrays)
-    return len(jobs) - len(todo)
+                for job, arrays in _from_bytes(data).items():
+                    storage.save_block(directory, job, sweep.members(job), arrays)
 
 
-def agree(tried: Sweep, devices: Sequence[jax.Device]) -> Sweep:
+def share_packing(sweep: Sweep, devices: Sequence[jax.Device]) -> Sweep:
     """The sweep as process 0 has packed it."""
-    own = [packed.width for packed in tried.packings]
-    widths = json.loads(hosts.gather(json.dumps(own).encode())[0])
-    if widths == own:
-        return tried
-    return sweep.make(tried.base, tried.settings, tried.ranges, devices, widths)
+    widths = json.loads(hosts.gather(json.dumps(sweep.widths).encode())[0])
+    if widths == sweep.widths:
+        return sweep
+    return planning.plan(sweep.base, sweep.settings, sweep.ranges, devices, widths)
 
 
-def _finished(directory: pathlib.Path, tried: Sweep, bar: Progress) -> set[str]:
-    """Names of the finished blocks, as process 0 sees them."""
+def _finished(directory: pathlib.Path, sweep: Sweep, bar: Progress) -> set[str]:
+    """Names of the finished blocks, as seen by process 0."""
     names: list[str] = []
     if hosts.index() == 0:
-        found, wrong = storage.finished(directory, tried)
-        names = [job.name for job in found]
-        for text in wrong:
-            bar.say(f"warning: {text}")
+        jobs, messages = storage.finished(directory, sweep)
+        names = [job.name for job in jobs]
+        for message in messages:
+            bar.print(f"warning: {message}")
     return set(json.loads(hosts.gather(json.dumps(names).encode())[0]))
 
 
-def _packed(blocks: Mapping[Job, Mapping[str, np.ndarray]]) -> bytes:
-    text = io.BytesIO()
+def _to_bytes(blocks: Mapping[Job, Mapping[str, np.ndarray]]) -> bytes:
+    buffer = io.BytesIO()
     named = {
         f"{job.program}/{job.block}/{name}": values
         for job, arrays in blocks.items()
         for name, values in arrays.items()
     }
-    np.savez(text, **named)  # type: ignore[arg-type]
-    return text.getvalue()
+    np.savez(buffer, **named)  # type: ignore[arg-type]
+    return buffer.getvalue()
 
 
-def _unpacked(data: bytes) -> dict[Job, dict[str, np.ndarray]]:
-    blocks: dict[Job, dict[str, np.ndarray]] = {}
+def _from_bytes(data: bytes) -> dict[Job, Arrays]:
+    blocks: dict[Job, Arrays] = {}
     with np.load(io.BytesIO(data)) as arrays:
-        for text in arrays.files:
-            program, block, name = text.split("/")
-            own = blocks.setdefault(Job(int(program), int(block)), {})
-            own[name] = arrays[text]
+        for key in arrays.files:
+            program, block, name = key.split("/")
+            job = Job(int(program), int(block))
+            blocks.setdefault(job, {})[name] = arrays[key]
     return blocks
 
 
 class BlockProgress:
-    """Sums the steps of blocks that are trained side by side, for the bar."""
+    """Sums the steps of blocks that are trained side by side, for the progress bar."""
 
     def __init__(self, bar: Progress, steps: int):
-        self._bar, self._before = bar, steps
-        self._now: collections.Counter[Job] = collections.Counter()
+        """Count from the steps of the blocks that were finished before."""
+        self._bar, self._finished = bar, steps
+        self._steps: collections.Counter[Job] = collections.Counter()
         self._lock = threading.Lock()
 
     def update(self, job: Job, steps: int, text: str) -> None:
-        """Report that a block has done a number of steps."""
+        """Report the steps of one block so far."""
         with self._lock:
-            self._now[job] = steps
-            self._bar.update(self._before + self._now.total(), f"a block's {text}")
+            self._steps[job] = steps
+            total = self._finished + self._steps.total()
+            self._bar.update(total, f"latest block: {text}")
 
 
 class Workers:
-    """Threads that train blocks, each on a device of its own."""
+    """Threads that train blocks, each on its own device."""
 
     def __init__(
         self,
-        tried: Sweep,
+        sweep: Sweep,
         devices: Sequence[jax.Device],
-        told: BlockProgress | None = None,
+        progress: BlockProgress | None = None,
         directory: pathlib.Path | None = None,
     ):
-        """Start no thread yet.
+        """Create the workers; threads start with `train`.
 
         Args:
-            tried: the sweep.
-            devices: one for each thread.
-            told: where progress is reported, if anywhere.
-            directory: where blocks that take long are kept now and then, to go on from;
-                None keeps none.
+            sweep: the sweep.
+            devices: one per thread.
+            progress: where progress is reported, if anywhere.
+            directory: for checkpoints of long blocks; None keeps none.
         """
-        self._tried, self._told, self._directory = tried, told, directory
-        self._free: queue.SimpleQueue[jax.Device] = queue.SimpleQueue()
+        self._sweep, self._progress, self._directory = sweep, progress, directory
+        self._devices: queue.SimpleQueue[jax.Device] = queue.SimpleQueue()
         for device in devices:
-            self._free.put(device)
+            self._devices.put(device)
         self._pool = concurrent.futures.ThreadPoolExecutor(len(devices))
-        self._once = [CompileOnce() for _ in tried.programs]
+        self._once = [CompileOnce() for _ in sweep.programs]
         self._stopping = threading.Event()
 
-    def train(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, dict[str, np.ndarray]]]:
-        """Blocks and what was measured of them, as they are finished."""
-        waiting = {self._pool.submit(self._train, job): job for job in jobs}
+    def train(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Arrays]]:
+        """Yield each block and its measurements as it finishes."""
+        futures = {self._pool.submit(self._train, job): job for job in jobs}
         try:
-            for future in concurrent.futures.as_completed(waiting):
-                yield waiting[future], future.result()
+            for future in concurrent.futures.as_completed(futures):
+                yield futures[future], future.result()
         except BaseException as error:
             self._stopping.set()
-            for future in waiting:
+            for future in futures:
                 future.cancel()
-            if isinstance(error, Exception):  # else the process is to end
-                concurrent.futures.wait(waiting)
+            if isinstance(error, Exception):  # otherwise the process is about to exit
+                concurrent.futures.wait(futures)
             raise
 
-    def _train(self, job: Job) -> dict[str, np.ndarray]:
-        device = self._free.get()
-        part = storage.part_of(self._directory, job) if self._directory else None
+    def _train(self, job: Job) -> Arrays:
+        device = self._devices.get()
+        path = storage.partial_path(self._directory, job) if self._directory else None
         try:
-            computation = BlockTrainer(
-                self._tried, job, device, self._once[job.program], part
-            )
-            while computation.advance():
+            once = self._once[job.program]
+            trainer = BlockTrainer(self._sweep, job, device, once, path)
+            while trainer.train_to_next_point():
                 if self._stopping.is_set():
                     raise concurrent.futures.CancelledError
-                if self._told:
-                    text = curves.latest(computation.points[-1])
-                    self._told.update(job, computation.steps, text)
-            return computation.measured()
+                if self._progress:
+                    text = curves.latest(trainer.points[-1])
+                    self._progress.update(job, trainer.steps, text)
+            return trainer.result()
         finally:
-            self._free.put(device)
-
-
-class BlockTrainer:
-    """A block that is trained from its start to its end."""
-
-    def __init__(
-        self,
-        tried: Sweep,
-        job: Job,
-        device: jax.Device,
-        once: CompileOnce,
-        part: pathlib.Path | None = None,
-    ):
-        """Warm the members up, or go on with what `part` holds of them."""
-        self._tried, self._part = tried, part
-        self._program = tried.programs[job.program]
-        self._packed = tried.packings[job.program]
-        self._lanes = self._packed.lanes[job.block]
-        self._loop = loop_lengths.loop_lengths(self._program.config)
-        block = packing.block(self._program, self._packed, job.block, 0, device)
-        config, members = self._program.config, self._lanes.size
-        arrays, self.points = _read(part) if part else (None, [])
-
-        def population(arrays: dict[str, np.ndarray] | None) -> Population:
-            env = self._program.env
-            return Population(config, env, [block], arrays, members, once)
-
-        try:
-            self._population = population(arrays)
-        except CheckpointError:  # whole, but of a program that has other states
-            self.points = []
-            self._population = population(None)
-        self._saved, self._took = time.monotonic(), 0.0
-        if not self.points:
-            self._measure()
-
-    def _measure(self) -> None:
-        self.points.append(self._population.measure())
-        self._population.reset_metrics()
-
-    def advance(self) -> bool:
-        """Train to the next point of the curves; False if there is none."""
-        lengths = self._loop
-        if len(self.points) > lengths.num_points:
-            return False
-        if self._population.devices[0].platform == "cpu":
-            # The program takes any number; a single run has the same one.
-            self._population.advance(lengths.chunk_iterations * lengths.point_chunks)
-        else:
-            for _ in range(lengths.point_chunks):
-                self._population.advance()
-        self._measure()
-        now = time.monotonic()
-        if self._part and now - self._saved >= max(PART_SECONDS, 20 * self._took):
-            arrays = self._population.arrays() | resume.pack(self.points)
-            storage.keep_part(self._part, arrays)
-            self._saved = time.monotonic()
-            self._took = self._saved - now
-        return True
-
-    @property
-    def steps(self) -> int:
-        """Environment steps that all members have done."""
-        return self._population.steps * self._lanes.size
-
-    def measured(self) -> dict[str, np.ndarray]:
-        """The curves of the block's members; a setting has an epsilon of its own."""
-        setting = self._lanes // self._program.config.num_seeds
-        parts = []
-        for number in np.unique(setting):
-            rows = np.flatnonzero(setting == number)
-            config = self._tried.configs[self._program.settings[number]]
-            parts.append(_curves(config, self.points, rows))
-        joined = {
-            name: np.concatenate([part[name] for part in parts])
-            for name in parts[0]
-            if name != "steps"
-        }
-        return {"steps": parts[0]["steps"], **joined}
-
-
-PART_SECONDS = 60.0  # between checkpoints of a block that is under way
-
-
-def _read(
-    part: pathlib.Path,
-) -> tuple[dict[str, np.ndarray] | None, list[Measurement]]:
-    """States and measurements of a block that was stopped, if they are whole."""
-    try:
-        arrays = checkpoint.load(part)[1]
-        points = resume.unpack(arrays, ())
-    except (CheckpointError, FileNotFoundError):
-        return None, []
-    return arrays, points
-
-
-def _curves(
-    config: Config, points: Sequence[Measurement], rows: np.ndarray
-) -> dict[str, np.ndarray]:
-    own = [jax.tree.map(lambda leaf: leaf[rows], point) for point in points]
-    arrays = curves.to_arrays(config, own)
-    return arrays.curve._asdict() | {"eval_returns": arrays.eval_returns}
+            self._devices.put(device)

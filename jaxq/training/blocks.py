@@ -1,14 +1,14 @@
-"""Which seeds are computed together, and where.
+"""Assignment of seeds to blocks, and of blocks to devices.
 
-Seeds are vectorised in blocks of a fixed width, one block a worker at a time. A worker
-is a thread that drives a device; a CPU has one for each core. A seed's numbers depend
-on the width, because XLA chooses its kernels by it, but neither on its neighbours nor
-on how many blocks there are; the last block is filled up with repeats, which are
-dropped.
+A block is a fixed number of seeds vectorised together. A worker is a thread that drives
+a device and computes one block at a time; a CPU has one worker per core. A seed's
+numbers depend on the width of its block, because XLA chooses kernels by it, but neither
+on the other seeds nor on the number of blocks. The last block is filled up with
+repeats, whose results are dropped.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -17,38 +17,34 @@ import numpy as np
 
 from jaxq.config.config import Config
 
-MAX_CPU_BLOCK = 16  # no gain beyond it
-# What the updates of a CPU's block go through, which shall stay near its core.
-# Microseconds an iteration of one seed on two cores, in blocks of 16 and 8: CartPole
-# with a minibatch of 32 (250 kB a seed), 10.9 and 11.4; of 128 (611 kB), 41.3 and 38.5;
-# Rejax's PQN (619 kB), 4,700 and 4,300. Steps a second in blocks of 4, 2 and 1:
-# 256-256 units, batch of 64 (2.8 MB), 23,500, 25,200 and 24,700; MinAtar PQN (6 MB),
-# 14,500, 15,800 and 16,500.
+MAX_CPU_BLOCK = 16  # seeds; wider blocks gain nothing
+# Working set of a CPU block's update, which should stay in cache: 6 to 14 % faster,
+# see results/performance.md#cpu-blocks.
 MAX_CPU_BYTES = 5_700_000
 
 
 class Block(NamedTuple):
-    """Seeds that are vectorised together, perhaps each with a setting of its own."""
+    """Members that are vectorised together: seeds, perhaps with settings of their own.
+
+    The values of `changes` and `parameters` are [], or [width] for one per member.
+    """
 
     seeds: np.ndarray  # [width] uint32
-    worker: int  # which is to take it, or another one of its device
+    worker: int  # preferred worker; any worker of the same device may compute it
     device: jax.Device
-    # In place of the configuration's traced fields, and of the environment's
-    # parameters: name -> [], or [width] for one a seed.
-    changes: Mapping[str, Any] = MappingProxyType({})
-    parameters: Mapping[str, Any] = MappingProxyType({})
+    changes: Mapping[str, Any] = MappingProxyType({})  # replace traced Config fields
+    parameters: Mapping[str, Any] = MappingProxyType({})  # replace the environment's
 
 
 def workers(cores: int = 0) -> list[jax.Device]:
-    """The device of every worker: all local devices, or a CPU once for each core.
+    """The device of every worker: all local devices, or the CPU once per core.
 
-    A second core is worth more as a second block of seeds than as a second thread of
-    XLA's, and two threads that run one program on one device compile it once. Two CPU
-    devices have to compile it each: seconds until the first 1,000 updates of 8 seeds,
-    5.9 and 8.7 (CartPole), 7.8 and 11.8 (MinAtar), at the same speed after that.
+    A second core gains more from a second block than from a second XLA thread, and two
+    threads on one CPU device share its executable, where two CPU devices would compile
+    one each; see results/performance.md#cpu-workers.
 
     Args:
-        cores: CPU cores to use; 0 takes all.
+        cores: CPU cores to use; 0 means all.
     """
     devices = jax.local_devices()
     if len(devices) > 1 or devices[0].platform != "cpu":
@@ -65,44 +61,44 @@ def available_cores() -> int:
 
 def layout(
     config: Config,
-    devices: list[jax.Device],
+    devices: Sequence[jax.Device],
     update_bytes: int = 0,
     width: int = 0,
 ) -> list[Block]:
-    """Distribute seeds over workers, in blocks of one width.
+    """Distribute the seeds over workers, in blocks of one width.
 
     Args:
-        config: num_seeds, first_seed and seed_block; 0 takes the fewest equal blocks
-            that fill every worker; on a CPU a block is at most `MAX_CPU_BLOCK` wide and
-            `MAX_CPU_BYTES` large.
-        devices: of the workers, which take blocks in turn; see `workers`.
-        update_bytes: of one seed; see `memory.Need`.
-        width: of a block, which a run that goes on must keep; 0 chooses.
+        config: num_seeds, first_seed and seed_block. If seed_block is 0, there are as
+            few equal blocks as occupy every worker; on a CPU a block has at most
+            `MAX_CPU_BLOCK` seeds and `MAX_CPU_BYTES`.
+        devices: of the workers, to which blocks are dealt in turn; see `workers`.
+        update_bytes: working set of an update, per seed; see `memory.MemoryNeed`.
+        width: overrides seed_block, as a resumed run must keep its width; 0 does not.
     """
     widest = config.num_seeds
     if devices[0].platform == "cpu":
         widest = widest_on_cpu(update_bytes)
     share = -(-config.num_seeds // len(devices))
     width = width or config.seed_block or balanced(share, widest)
-    count = -(-config.num_seeds // width)
-    lanes = np.minimum(np.arange(count * width), config.num_seeds - 1)
+    num_blocks = -(-config.num_seeds // width)
+    lanes = np.minimum(np.arange(num_blocks * width), config.num_seeds - 1)
     seeds = (config.first_seed + lanes).astype(np.uint32)
     return [
         Block(part, i % len(devices), devices[i % len(devices)])
-        for i, part in enumerate(np.split(seeds, count))
+        for i, part in enumerate(np.split(seeds, num_blocks))
     ]
 
 
 def widest_on_cpu(update_bytes: int) -> int:
-    """Seeds in the widest block of a CPU, for the bytes of a seed's update."""
+    """Seeds in the widest CPU block, given the working set of an update per seed."""
     return max(1, min(MAX_CPU_BLOCK, MAX_CPU_BYTES // max(1, update_bytes)))
 
 
 def balanced(count: int, widest: int) -> int:
-    """Width of the fewest equal blocks of `count` seeds, at most `widest`."""
+    """Width of the fewest equal blocks that hold `count` seeds, at most `widest`."""
     return -(-count // -(-count // widest))
 
 
-def used_devices(blocks: list[Block]) -> list[jax.Device]:
+def used_devices(blocks: Sequence[Block]) -> list[jax.Device]:
     """The device of every worker that has blocks."""
     return list({block.worker: block.device for block in blocks}.values())

@@ -1,49 +1,41 @@
-"""Everything that is refused before anything is compiled."""
+"""Checks of a run's configuration and environment, before anything compiles."""
 
 import jax
 import jax.numpy as jnp
 
 from jaxq.agents import algorithms
 from jaxq.config import validate
-from jaxq.config.config import (
-    ENVIRONMENT_OPTIONS,
-    Config,
-    ConfigError,
-)
+from jaxq.config.config import ENVIRONMENT_OPTIONS, Config, ConfigError
 from jaxq.config.fields import check_name
 from jaxq.envs import make
 from jaxq.envs.adapter import Environment
-from jaxq.training.pytree_arrays import name_of
-from jaxq.types import EnvSpec
+from jaxq.training import pytree_arrays
+from jaxq.types import EnvSpec, PyTree
 from jaxq.xla import prng
 
 
 def check(config: Config, environment: Environment | None = None) -> Environment:
-    """Refuse what cannot run, before anything is compiled; see `validation.validate`.
+    """Check that a configuration can run; see also `validate.validate`.
+
+    Args:
+        config: of the run.
+        environment: replaces the one that `config` names.
 
     Returns:
         The environment.
+
+    Raises:
+        ConfigError: for the first error found.
     """
     validate.validate(config)
     if jax.config.jax_enable_x64:  # type: ignore[attr-defined]
         raise ConfigError(
-            "JAX_ENABLE_X64 is set, but jaxq computes in 32 bits. Unset it, or do not "
-            "update jax_enable_x64."
+            "JAX_ENABLE_X64 is set, but jaxq computes in 32 bits. Unset it, or remove "
+            "the update of jax_enable_x64."
         )
     check_name("algorithm", config.algorithm, algorithms.ALGORITHMS)
     if environment is not None:
-        if not isinstance(environment, Environment):
-            raise ConfigError(
-                f"environment = {environment!r} is not adapted: pass "
-                "environments.adapt(it), or name one in config.environment."
-            )
-        for name in ENVIRONMENT_OPTIONS:
-            if getattr(config, name) != getattr(Config(), name):
-                raise ConfigError(
-                    f"{name} = {getattr(config, name)!r} has no effect on an "
-                    "environment that is passed as an object. Build it that way, and "
-                    "leave the field."
-                )
+        check_environment(config, environment)
     env = environment or make.from_config(config)
     if not config.timeout_is_terminal:
         validate.check_time_limit(env.time_limit)
@@ -51,8 +43,24 @@ def check(config: Config, environment: Environment | None = None) -> Environment
     return env
 
 
+def check_environment(config: Config, environment: Environment) -> None:
+    """Check an environment that is passed as an object."""
+    if not isinstance(environment, Environment):
+        raise ConfigError(
+            f"environment = {environment!r} is not a jaxq environment. Pass "
+            "jaxq.adapt(environment), or name one in config.environment."
+        )
+    for name in ENVIRONMENT_OPTIONS:
+        if getattr(config, name) != getattr(Config(), name):
+            raise ConfigError(
+                f"{name} = {getattr(config, name)!r} has no effect on an environment "
+                "that is passed as an object. Build the environment with it, and leave "
+                "the field at its default."
+            )
+
+
 def check_agent(config: Config, spec: EnvSpec) -> None:
-    """Trace the agent's functions on shapes alone."""
+    """Trace the agent's `init` on shapes alone, and check its parameters."""
     try:
         agent = algorithms.make(config, spec)
         key = jax.eval_shape(lambda: prng.key(0))
@@ -61,11 +69,16 @@ def check_agent(config: Config, spec: EnvSpec) -> None:
         raise
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    for path, leaf in jax.tree_util.tree_leaves_with_path(state.learner.params):
+    _check_dtypes(config, state.learner.params)
+
+
+def _check_dtypes(config: Config, params: PyTree) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         if leaf.dtype != jnp.float32:
             raise ConfigError(
-                f"algorithm = {config.algorithm!r} has the parameter {name_of(path)} "
-                f"of dtype {leaf.dtype}; an optimizer's small steps need float32. Make "
-                "it with param_dtype=jnp.float32; dtype=jnp.bfloat16 may stay, which "
-                "only the layers compute in."
+                f"algorithm = {config.algorithm!r} has the parameter "
+                f"{pytree_arrays.path_name(path)} of dtype {leaf.dtype}, but the small "
+                "steps of an optimizer need float32. Create it with "
+                "param_dtype=jnp.float32; layers may still compute in bfloat16 "
+                "(dtype=jnp.bfloat16)."
             )

@@ -1,8 +1,14 @@
-"""The compiled programs of a block of members, with the axis that `vmap` adds.
+"""The compiled programs of a block of members: `jit` and `vmap` of the training loop.
 
-A member is a seed with a setting: traced fields of the configuration and parameters of
-the environment are inputs, [] where all members of a block have the same and [S] where
-every one has its own.
+A member is a seed together with a setting. A `Config` is an argument of these
+programs: registered as a pytree, its traced fields are leaves and its static fields
+part of the structure. `jit` therefore recompiles when a static field changes and never
+when a traced field does, and `vmap` maps over whichever leaves have an axis: 64
+learning rates are one program. That is also why agents are made inside traced code,
+by `algorithms.make(config, spec)`: its traced fields are tracers there.
+
+Traced fields, and the parameters of the environment, are [] where all members of a
+block share a value and [S] where each has its own.
 """
 
 import dataclasses
@@ -15,15 +21,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxq.agents import algorithms
-from jaxq.config.config import (
-    Config,
-    annotation,
-    traced_fields,
-)
+from jaxq.config.config import Config, annotation, static_fields, traced_fields
+from jaxq.config.loop_lengths import loop_lengths
 from jaxq.envs.adapter import Environment
 from jaxq.training import evaluate, loop
 from jaxq.types import Array, Key, PyTree, seed_axes
 from jaxq.xla import loops, prng
+
+jax.tree_util.register_dataclass(Config, traced_fields(), static_fields())
 
 _NOTHING: Mapping[str, Any] = {}
 _EVALUATE = 2**32 - 2  # folded into a seed's key for the keys of evaluation
@@ -33,8 +38,8 @@ def traced(config: Config, changes: Mapping[str, Any] = _NOTHING) -> Config:
     """The configuration with its traced fields as arrays, ready for `jit`.
 
     Args:
-        config: of all members.
-        changes: traced fields in place of its own: [], or [S] for one a member.
+        config: configuration of all members.
+        changes: traced fields that replace its own: [], or [S] with one per member.
     """
     config = dataclasses.replace(config, **changes)
     arrays: dict[str, Any] = {}
@@ -42,18 +47,23 @@ def traced(config: Config, changes: Mapping[str, Any] = _NOTHING) -> Config:
         value, kind = getattr(config, name), annotation(name)[0]
         if value is not None:
             arrays[name] = np.asarray(value, np.int32 if kind is int else np.float32)
-    # Which seeds they are is no part of the program.
+    # The same program serves all seeds.
     return dataclasses.replace(
         config, **arrays, num_seeds=1, first_seed=0, seed_block=0
     )
 
 
 def _axes(tree: PyTree) -> PyTree:
-    """Vmap's in_axes for scalars: None, or 0 where every member has its own."""
+    """in_axes of scalars for `vmap`: None, or 0 where every member has its own."""
     return jax.tree.map(lambda leaf: 0 if jnp.ndim(leaf) else None, tree)
 
 
-def _bound(env: Environment, parameters: Mapping[str, Array]) -> Environment:
+def _first(tree: PyTree) -> PyTree:
+    """The first member's part of scalars."""
+    return jax.tree.map(lambda leaf: leaf[0] if jnp.ndim(leaf) else leaf, tree)
+
+
+def _bind(env: Environment, parameters: Mapping[str, Array]) -> Environment:
     return env.bind(parameters) if env.bind and parameters else env
 
 
@@ -68,21 +78,20 @@ def start(
     """Initialise and warm up the members of a block.
 
     Args:
-        config: traced fields are [], or [S] where every member has its own.
-        keys: [S].
-        parameters: of the environment, like the fields.
+        config: from `traced`.
+        keys: [S], one per member.
+        parameters: of the environment, by name.
         env: the environment.
     """
+    lengths = loop_lengths(config)
 
     def one(config: Config, parameters: PyTree, key: Key) -> loop.RunState:
-        return loop.start(config, _bound(env, parameters), key)
+        return loop.start(config, lengths, _bind(env, parameters), key)
 
-    axes = _axes(config), _axes(parameters), 0
-    first = jax.tree.map(
-        lambda leaf: leaf[0] if jnp.ndim(leaf) else leaf, (config, parameters, keys)
-    )
-    out_axes = seed_axes(jax.eval_shape(one, *first))
-    return loops.vmap_members(one, axes, out_axes, keys.size)(config, parameters, keys)
+    arguments = config, parameters, keys
+    in_axes = _axes(config), _axes(parameters), 0
+    out_axes = seed_axes(jax.eval_shape(one, *_first(arguments)))
+    return loops.vmap_members(one, in_axes, out_axes, keys.size)(*arguments)
 
 
 @functools.partial(jax.jit, static_argnames=("env",), donate_argnames=("state",))
@@ -96,17 +105,18 @@ def chunk(
     env: Environment,
 ) -> loop.RunState:
     """Train the members of a block for a chunk of iterations; see `start`."""
+    lengths = loop_lengths(config)
 
     def one(
         config: Config, parameters: PyTree, key: Key, state: loop.RunState
     ) -> loop.RunState:
-        return loop.chunk(config, _bound(env, parameters), key, state, iterations)
+        bound = _bind(env, parameters)
+        return loop.chunk(config, lengths, bound, key, state, iterations)
 
-    out_axes = seed_axes(state)
-    axes = _axes(config), _axes(parameters), 0, out_axes
-    return loops.vmap_members(one, axes, out_axes, keys.size)(
-        config, parameters, keys, state
-    )
+    axes = seed_axes(state)
+    in_axes = _axes(config), _axes(parameters), 0, axes
+    vmapped = loops.vmap_members(one, in_axes, axes, keys.size)
+    return vmapped(config, parameters, keys, state)
 
 
 @functools.partial(jax.jit, static_argnames=("env",))
@@ -130,14 +140,15 @@ def evaluate_block(
             key,
             algorithms.make(config, env.spec),
             state.agent,
-            _bound(env, parameters),
+            _bind(env, parameters),
             config.eval_episodes,
             epsilon,
             max_steps,
         )
 
-    axes = _axes(config), _axes(parameters), 0, seed_axes(state)
-    return loops.vmap_members(one, axes, 0, keys.size)(config, parameters, keys, state)
+    in_axes = _axes(config), _axes(parameters), 0, seed_axes(state)
+    vmapped = loops.vmap_members(one, in_axes, 0, keys.size)
+    return vmapped(config, parameters, keys, state)
 
 
 make_keys = jax.jit(jax.vmap(prng.key))

@@ -1,4 +1,4 @@
-"""Evaluation of a policy on environments and keys of its own."""
+"""Policy evaluation in fresh environments."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxq.envs.adapter import Environment, EnvState
-from jaxq.types import Agent, Array, Key, PyTree
+from jaxq.types import Agent, Array, Key, PyTree, Step
 
 
 class Evaluation(NamedTuple):
@@ -14,7 +14,16 @@ class Evaluation(NamedTuple):
 
     episode_return: Array  # [K] float32
     episode_length: Array  # [K] int32
-    finished: Array  # [K] bool: False where the episode was cut off
+    finished: Array  # [K] bool: False if the episode was cut off at max_steps
+
+
+class _Play(NamedTuple):
+    """State of an evaluation."""
+
+    time: Array  # [] int32
+    env: EnvState  # leading axis [K]
+    memory: PyTree  # the agent's, leading axis [K]
+    result: Evaluation
 
 
 def evaluate(
@@ -28,48 +37,64 @@ def evaluate(
 ) -> Evaluation:
     """Play one episode in each of K fresh environments.
 
-    Only the first episode of an environment counts: to average all that finish within
-    a number of steps would favour short ones.
+    Only the first episode of each environment counts: averaging all episodes that
+    finish within a number of steps would favour short ones.
 
     Args:
-        key: resets, transitions and the ties of the policy.
-        agent, agent_state: whose policy is played.
+        key: for resets, transitions, exploration and ties.
+        agent: supplies the policy.
+        agent_state: of the agent.
         env: the environment.
         num_episodes: K.
         epsilon: [] probability of a random action; 0 is the greedy policy.
-        max_steps: steps after which an episode is cut off.
+        max_steps: length at which an episode is cut off.
+
+    Returns:
+        Returns and lengths of the episodes, [K].
     """
-    reset_key, play_key, begin_key = jax.random.split(key, 3)
-    state = jax.vmap(env.reset)(jax.random.split(reset_key, num_episodes))
-    memory = jax.vmap(agent.initial_memory)(jax.random.split(begin_key, num_episodes))
-    Carry = tuple[Array, EnvState, PyTree, Evaluation]
+    reset_key, play_key, memory_key = jax.random.split(key, 3)
 
     def act(key: Key, memory: PyTree, observation: Array) -> tuple[Array, PyTree]:
-        chance = jnp.asarray(epsilon)
-        return agent.act(key, agent_state, memory, observation, chance, False)
-
-    def going(carry: Carry) -> Array:
-        time, _, _, result = carry
-        return (time < max_steps) & ~jnp.all(result.finished)
-
-    def step(carry: Carry) -> Carry:
-        time, state, memory, result = carry
-        act_key, env_key = jax.random.split(jax.random.fold_in(play_key, time))
-        act_keys = jax.random.split(act_key, num_episodes)
-        action, memory = jax.vmap(act)(act_keys, memory, state.observation)
-        env_keys = jax.random.split(env_key, num_episodes)
-        state, said = jax.vmap(env.step)(env_keys, state, action)
-        counts = ~result.finished
-        result = Evaluation(
-            result.episode_return + jnp.where(counts, said.reward, 0.0),
-            result.episode_length + counts,
-            result.finished | said.terminated | said.truncated,
+        return agent.act(
+            key, agent_state, memory, observation, jnp.asarray(epsilon), False
         )
-        return time + 1, state, memory, result
 
-    nothing = Evaluation(
-        jnp.zeros(num_episodes),
-        jnp.zeros(num_episodes, jnp.int32),
-        jnp.zeros(num_episodes, bool),
+    def unfinished(play: _Play) -> Array:
+        return (play.time < max_steps) & ~jnp.all(play.result.finished)
+
+    def advance(play: _Play) -> _Play:
+        act_key, env_key = jax.random.split(jax.random.fold_in(play_key, play.time))
+        act_keys = jax.random.split(act_key, num_episodes)
+        action, memory = jax.vmap(act)(act_keys, play.memory, play.env.observation)
+        env_keys = jax.random.split(env_key, num_episodes)
+        state, step = jax.vmap(env.step)(env_keys, play.env, action)
+        return _Play(play.time + 1, state, memory, _record(play.result, step))
+
+    start = _Play(
+        time=jnp.int32(0),
+        env=jax.vmap(env.reset)(jax.random.split(reset_key, num_episodes)),
+        memory=jax.vmap(agent.initial_memory)(
+            jax.random.split(memory_key, num_episodes)
+        ),
+        result=_no_steps(num_episodes),
     )
-    return jax.lax.while_loop(going, step, (jnp.int32(0), state, memory, nothing))[3]
+    return jax.lax.while_loop(unfinished, advance, start).result
+
+
+def _no_steps(num_episodes: int) -> Evaluation:
+    """Episodes that have just begun."""
+    return Evaluation(
+        episode_return=jnp.zeros(num_episodes),
+        episode_length=jnp.zeros(num_episodes, jnp.int32),
+        finished=jnp.zeros(num_episodes, bool),
+    )
+
+
+def _record(result: Evaluation, step: Step) -> Evaluation:
+    """Add one step of every environment whose first episode is unfinished; Step[K]."""
+    unfinished = ~result.finished
+    return Evaluation(
+        result.episode_return + jnp.where(unfinished, step.reward, 0.0),
+        result.episode_length + unfinished,
+        result.finished | step.terminated | step.truncated,
+    )

@@ -1,8 +1,8 @@
-"""How much memory a run will take, before anything is compiled."""
+"""Memory estimate of a run, before anything compiles."""
 
 import collections
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -14,134 +14,192 @@ from jaxq.config.config import Config, ConfigError
 from jaxq.envs.adapter import Environment
 from jaxq.training import loop
 from jaxq.training.blocks import Block
-from jaxq.types import Counter, LearnerState, PyTree, is_key
+from jaxq.types import Counter, PyTree, is_key
 from jaxq.xla import prng
 
-# Beside the states: the program, the allocator's gaps, and what others may take.
-SHARE = 0.9
+# Leaves room for the program, fragmentation and other processes.
+USABLE_SHARE = 0.9
+_FLOAT_BYTES = 4
 
 
 class MemoryNeed(NamedTuple):
-    """Bytes that one seed takes."""
+    """Bytes per seed."""
 
-    learner: int  # parameters, target parameters, optimizer
-    experience: int  # the store of experience, or the newest rollout
-    environment: int  # environments, memories and running means
-    work: int  # an estimate of what an update needs besides
-    rollout: int  # the same, of evaluating a rollout beside a minibatch of it
+    learner: int  # parameters, target parameters and optimizer state
+    experience: int  # replay buffer, or the current rollout
+    environment: int  # environments, agent memories and running means
+    work: int  # temporaries of an update (estimated)
+    rollout: int  # temporaries of evaluating a rollout beyond a minibatch (estimated)
 
     @property
     def total(self) -> int:
-        """Bytes of one seed."""
+        """Bytes per seed, everything included."""
         return sum(self)
 
     @property
     def update(self) -> int:
-        """Bytes that an update goes through: what should stay near a core."""
+        """Working set of an update, in bytes per seed."""
         return self.learner + self.work
 
 
-def need(config: Config, env: Environment) -> MemoryNeed:
-    """Memory of one seed, from shapes alone.
+def estimate(
+    config: Config, env: Environment, lengths: loop_lengths.LoopLengths
+) -> MemoryNeed:
+    """Estimate the memory of one seed from shapes alone.
 
-    The work of an update is taken for three copies of the parameters (a gradient, a
-    direction, and new ones), four of the minibatch in float32, and seven of what its
-    layers give for it (of the estimate, the target and the gradient, before and after
-    an activation, and one transposed).
+    Args:
+        config: of the run.
+        env: the environment.
+        lengths: loop lengths of `config`.
     """
-    agent = algorithms.make(config, env.spec)
-    key = jax.eval_shape(lambda: prng.key(0))
-    state = jax.eval_shape(lambda key: loop.init(key, agent, env, config.num_envs), key)
-    learner: LearnerState = state.agent.learner
-    lengths = loop_lengths.loop_lengths(config)
-    batch = minibatch = config.batch_size
-    if config.rollout_length:
-        batch = lengths.rollout_length * config.num_envs
-        minibatch = batch // config.num_minibatches
-    elif config.recurrent != "none":
-        batch = minibatch = batch * (loop_lengths.window(config) + 1)
-    observation = 4 * int(np.prod(env.spec.observation.shape, dtype=np.int64))
-    inside = size(state.agent)
+    state = _run_state(config, env)
+    agent, learner = bytes_per_seed(state.agent), bytes_per_seed(state.agent.learner)
+    batch, minibatch = _batch_sizes(config, lengths)
+    observation = _FLOAT_BYTES * int(
+        np.prod(env.spec.observation.shape, dtype=np.int64)
+    )
     return MemoryNeed(
-        learner=size(learner),
-        experience=inside - size(learner),
-        environment=size(state) - inside,
-        work=3 * size(learner.params)
-        + 4 * 2 * minibatch * observation
-        + 7 * 4 * minibatch * _outputs(learner.params),
+        learner=learner,
+        experience=agent - learner,
+        environment=bytes_per_seed(state) - agent,
+        work=_work(state.agent.learner.params, minibatch, observation),
         rollout=4 * 2 * (batch - minibatch) * observation,
     )
 
 
-def _outputs(params: PyTree) -> int:
-    """Numbers that all layers give for one input, a convolution's for one position."""
+def _run_state(config: Config, env: Environment) -> loop.RunState:
+    """Shapes and dtypes of one seed's state."""
+    agent = algorithms.make(config, env.spec)
+
+    def init() -> loop.RunState:
+        return loop.init(prng.key(0), agent, env, config.num_envs)
+
+    return jax.eval_shape(init)
+
+
+def _batch_sizes(config: Config, lengths: loop_lengths.LoopLengths) -> tuple[int, int]:
+    """Observations evaluated together, and those of one gradient step."""
+    if config.rollout_length:
+        batch = lengths.rollout_length * config.num_envs
+        return batch, batch // config.num_minibatches
+    rows = 1 if config.recurrent == "none" else loop_lengths.window(config) + 1
+    return rows * config.batch_size, rows * config.batch_size
+
+
+def _work(params: PyTree, minibatch: int, observation_bytes: int) -> int:
+    """Temporaries of an update, in bytes.
+
+    They are counted as three copies of the parameters (gradient, direction and new
+    parameters), four of the minibatch's observations and their successors, and seven of
+    the layers' outputs (prediction, target and gradient, each before and after the
+    activation, and one transposed copy).
+    """
+    return (
+        3 * bytes_per_seed(params)
+        + 4 * 2 * minibatch * observation_bytes
+        + 7 * _FLOAT_BYTES * minibatch * _num_outputs(params)
+    )
+
+
+def _num_outputs(params: PyTree) -> int:
+    """Outputs of all layers for one input; a convolution's at one position."""
     kernels = [leaf.shape for leaf in jax.tree.leaves(params) if leaf.ndim > 1]
     return sum(int(np.prod((*shape[:-2], shape[-1]))) for shape in kernels)
 
 
-def size(tree: PyTree) -> int:
-    """Bytes of the leaves that every seed has for itself."""
+def bytes_per_seed(tree: PyTree) -> int:
+    """Bytes of the leaves that have a seed axis, that is of all but the counters."""
 
-    def leaf_bytes(leaf: jax.ShapeDtypeStruct) -> int:
-        if is_key(leaf):
-            return 8 * leaf.size
-        return leaf.size * leaf.dtype.itemsize
+    def is_counter(leaf: PyTree) -> bool:
+        return isinstance(leaf, Counter)
 
-    own = jax.tree.map(
-        lambda leaf: None if isinstance(leaf, Counter) else leaf,
-        tree,
-        is_leaf=lambda leaf: isinstance(leaf, Counter),
-    )
-    return sum(leaf_bytes(leaf) for leaf in jax.tree.leaves(own))
+    leaves = jax.tree.leaves(tree, is_leaf=is_counter)
+    return sum(_num_bytes(leaf) for leaf in leaves if not is_counter(leaf))
 
 
-def check(config: Config, each: MemoryNeed, placed: Sequence[Block]) -> str:
-    """Refuse a run that cannot fit.
+def _num_bytes(leaf: jax.ShapeDtypeStruct) -> int:
+    return leaf.size * (8 if is_key(leaf) else leaf.dtype.itemsize)
+
+
+def check(
+    config: Config,
+    lengths: loop_lengths.LoopLengths,
+    need: MemoryNeed,
+    blocks: Sequence[Block],
+) -> str:
+    """Check that a run fits in the free memory.
 
     Args:
         config: of the run.
-        each: what a seed needs.
-        placed: its blocks; those that are filled up with repeats take memory for them.
+        lengths: loop lengths of `config`.
+        need: memory per seed.
+        blocks: of the run; repeats that fill up the last one take memory too.
 
     Returns:
-        What it will take, in words.
+        The estimate, as one line to print.
 
     Raises:
-        ConfigError: with the number of seeds that would fit.
+        ConfigError: with the number of seeds that fit.
     """
-    lanes: collections.Counter = collections.Counter()
-    for block in placed:  # CPU devices share one memory
-        on_host = block.device.platform == "cpu"
-        lanes[placed[0].device if on_host else block.device] += block.seeds.size
-    takes = lanes.total() * each.total
-    rows = loop_lengths.loop_lengths(config).buffer_rows * config.num_envs
-    text = f"memory: {readable(each.total)} a seed"
+    num_seeds = _seeds_per_memory(blocks)
+    message = f"memory: {readable(need.total)} per seed"
     if not config.rollout_length:
-        text += f" ({each.experience / rows:.0f} bytes a transition)"
-    text += f", {readable(takes)} in all"
-    free = {device: available([device]) for device in lanes}
+        transitions = lengths.buffer_rows * config.num_envs
+        message += f" ({need.experience / transitions:.0f} bytes per transition)"
+    message += f", {readable(num_seeds.total() * need.total)} in total"
+    free = _free(list(num_seeds))
+    if free is None:
+        return message
+    for device, count in num_seeds.items():
+        if count * need.total > USABLE_SHARE * free[device]:
+            raise ConfigError(_does_not_fit(config, need, blocks, free))
+    return f"{message}, of {readable(sum(free.values()))} free"
+
+
+def _seeds_per_memory(blocks: Sequence[Block]) -> collections.Counter[jax.Device]:
+    """Seeds on each device, repeats included; CPU devices share the first one's."""
+    num_seeds: collections.Counter[jax.Device] = collections.Counter()
+    for block in blocks:
+        on_cpu = block.device.platform == "cpu"
+        device = blocks[0].device if on_cpu else block.device
+        num_seeds[device] += block.seeds.size
+    return num_seeds
+
+
+def _does_not_fit(
+    config: Config,
+    need: MemoryNeed,
+    blocks: Sequence[Block],
+    free: Mapping[jax.Device, int],
+) -> str:
+    """Error message with the number of seeds that fit, and ways out."""
+    width = config.seed_block or 1
+    per_device = int(USABLE_SHARE * min(free.values()) // need.total)
+    fit = per_device // width * width * len(free)
+    remedy = "a smaller --buffer-size"
+    if fit:
+        remedy = f"--num-seeds {fit}"
+    elif per_device:
+        remedy = f"--seed-block {per_device} or less, with as many seeds"
+    num_seeds = sum(block.seeds.size for block in blocks)
+    return (
+        f"num_seeds = {config.num_seeds} needs {readable(num_seeds * need.total)} of "
+        f"memory ({readable(need.total)} per seed, {readable(need.experience)} of it "
+        f"experience, in {len(blocks)} blocks of {blocks[0].seeds.size}), but only "
+        f"{readable(sum(free.values()))} is free: {fit} seeds fit. Use {remedy}, or "
+        "more devices."
+    )
+
+
+def _free(devices: Sequence[jax.Device]) -> dict[jax.Device, int] | None:
+    """Free bytes of each device, or None if one of them does not report it."""
+    free = {device: available([device]) for device in devices}
     known = {device: count for device, count in free.items() if count is not None}
-    if len(known) < len(lanes):
-        return text
-    if any(lanes[device] * each.total > SHARE * known[device] for device in lanes):
-        least = int(SHARE * min(known.values()) // each.total)
-        width = config.seed_block or 1
-        fit = least // width * width * len(lanes)
-        way = f"--num-seeds {fit}" if fit else "a smaller --buffer-size"
-        if least and not fit:
-            way = f"--seed-block {least}, or less, and as many seeds"
-        raise ConfigError(
-            f"num_seeds = {config.num_seeds} would take {readable(takes)} "
-            f"({readable(each.total)} a seed, of which {readable(each.experience)} are "
-            f"experience, in {len(placed)} blocks of {placed[0].seeds.size}), but "
-            f"{readable(sum(known.values()))} are free: {fit} seeds fit. Use {way}, or "
-            "more devices."
-        )
-    return f"{text}, of {readable(sum(known.values()))} free"
+    return known if len(known) == len(free) else None
 
 
-def available(devices: list[jax.Device]) -> int | None:
-    """Free bytes of the devices together, or None where they cannot be told."""
+def available(devices: Sequence[jax.Device]) -> int | None:
+    """Free bytes of the devices together, or None if they do not report it."""
     if devices[0].platform == "cpu":
         return _free_on_host()
     free = 0
@@ -154,26 +212,37 @@ def available(devices: list[jax.Device]) -> int | None:
 
 
 def _free_on_host() -> int | None:
-    """Free memory of this machine, or of the control group that this process is in."""
+    """Free bytes of this machine, or of the process's control group if that is less."""
+    machine, group = _free_on_machine(), _free_in_control_group()
+    if machine is None or group is None:
+        return machine
+    return min(machine, group)
+
+
+def _free_on_machine() -> int | None:
     try:
         text = pathlib.Path("/proc/meminfo").read_text()
-        lines = dict(line.split(":") for line in text.splitlines())
-        free = 1024 * int(lines["MemAvailable"].split()[0])
+        fields = dict(line.split(":") for line in text.splitlines())
+        return 1024 * int(fields["MemAvailable"].split()[0])
     except (OSError, ValueError, KeyError):
         return None
+
+
+def _free_in_control_group() -> int | None:
+    """Free bytes of a cgroup v2, or None if there is none or it has no limit."""
     group = pathlib.Path("/sys/fs/cgroup")
     try:
         limit = (group / "memory.max").read_text().strip()
         used = int((group / "memory.current").read_text())
         stats = (group / "memory.stat").read_text().splitlines()
         cache = int(dict(line.split() for line in stats)["inactive_file"])
+        return None if limit == "max" else int(limit) - used + cache
     except (OSError, ValueError, KeyError):
-        return free
-    return free if limit == "max" else min(free, int(limit) - used + cache)
+        return None
 
 
 def readable(count: float) -> str:
-    """Bytes with a unit, three digits."""
+    """Bytes with a unit, to three digits."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

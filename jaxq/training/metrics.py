@@ -1,14 +1,15 @@
-"""What is counted while training, on the device."""
+"""Training metrics, accumulated on the device."""
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from jaxq.types import Array, Step, UpdateMetrics
 
 
 class Episodes(NamedTuple):
-    """Episodes that end, and what was gathered of those that go on."""
+    """Running return and length of the current episode of each environment."""
 
     reward: Array  # [E] float32: return so far
     length: Array  # [E] int32: steps so far
@@ -18,41 +19,59 @@ class Episodes(NamedTuple):
 class TrainMetrics(NamedTuple):
     """Running means since the last point of the learning curve."""
 
-    episodes: Array  # [] int32
+    episodes: Array  # [] int32: finished episodes
     episode_return: Array  # [] float32: mean over those episodes
-    episode_length: Array  # [] float32
-    updates: Array  # [] int32
-    update: UpdateMetrics  # means over gradient steps
+    episode_length: Array  # [] float32: mean over those episodes
+    updates: Array  # [] int32: gradient steps
+    update: UpdateMetrics  # means over those gradient steps
 
 
-def empty() -> TrainMetrics:
-    """Nothing counted yet."""
+def zeros() -> TrainMetrics:
+    """Metrics of no episodes and no updates."""
     zero, none = jnp.zeros(()), jnp.zeros((), jnp.int32)
     return TrainMetrics(none, zero, zero, none, UpdateMetrics(zero, zero, zero, zero))
 
 
-def count(
-    episodes: Episodes, tally: TrainMetrics, said: Step
+def record_step(
+    episodes: Episodes, metrics: TrainMetrics, step: Step
 ) -> tuple[Episodes, TrainMetrics]:
-    """Add one step of every environment to the returns; said: Step[E]."""
-    done = said.terminated | said.truncated
-    reward = episodes.reward + said.reward
+    """Add one step of every environment.
+
+    Args:
+        episodes: current episodes.
+        metrics: running means.
+        step: Step[E].
+
+    Returns:
+        The episodes after the step, and the means with those that it finished.
+    """
+    done = step.terminated | step.truncated
+    reward = episodes.reward + step.reward
     length = episodes.length + 1
-    ended = jnp.sum(done, dtype=jnp.int32)
-    count = tally.episodes + ended
+    num_finished = jnp.sum(done, dtype=jnp.int32)
+    total = metrics.episodes + num_finished
 
     def running_mean(mean: Array, values: Array) -> Array:
-        surplus = jnp.sum(jnp.where(done, values - mean, 0.0))
-        return mean + surplus / jnp.maximum(count, 1)
+        deviation = jnp.sum(jnp.where(done, values - mean, 0.0))
+        return mean + deviation / jnp.maximum(total, 1)
 
-    tally = tally._replace(
-        episodes=count,
-        episode_return=running_mean(tally.episode_return, reward),
-        episode_length=running_mean(tally.episode_length, length),
+    metrics = metrics._replace(
+        episodes=total,
+        episode_return=running_mean(metrics.episode_return, reward),
+        episode_length=running_mean(metrics.episode_length, length),
     )
-    going = Episodes(
+    episodes = Episodes(
         reward=jnp.where(done, 0.0, reward),
         length=jnp.where(done, 0, length),
-        finished=episodes.finished + ended,
+        finished=episodes.finished + num_finished,
     )
-    return going, tally
+    return episodes, metrics
+
+
+def record_update(metrics: TrainMetrics, update: UpdateMetrics) -> TrainMetrics:
+    """Add one gradient step to the running means."""
+    updates = metrics.updates + 1
+    means = jax.tree.map(
+        lambda mean, new: mean + (new - mean) / updates, metrics.update, update
+    )
+    return metrics._replace(updates=updates, update=means)

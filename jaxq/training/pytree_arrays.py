@@ -1,4 +1,4 @@
-"""The state of a run as named arrays, and back."""
+"""Conversion between pytrees and named NumPy arrays."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,65 +11,74 @@ from jaxq.types import PyTree, is_key
 
 
 def flatten(tree: PyTree, prefix: str = "") -> dict[str, np.ndarray]:
-    """The leaves of a pytree by their path.
+    """The leaves of a pytree, named by their paths.
 
-    Keys of random numbers are given as their data, and numbers that numpy does not know
-    of itself, as bfloat16, as unsigned integers of their size.
+    PRNG keys are stored as their data, and dtypes that NumPy does not have, such as
+    bfloat16, as unsigned integers of the same size.
+
+    Args:
+        tree: a pytree of arrays and keys.
+        prefix: prepended to each name.
     """
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    arrays = {prefix + name_of(path): np.asarray(_data(leaf)) for path, leaf in leaves}
-    return {name: array.view(_stored(array.dtype)) for name, array in arrays.items()}
+    arrays = {
+        prefix + path_name(path): np.asarray(_key_data(leaf)) for path, leaf in leaves
+    }
+    return {
+        name: array.view(_stored_dtype(array.dtype)) for name, array in arrays.items()
+    }
 
 
-def _stored(dtype: np.dtype) -> np.dtype:
-    return np.dtype(f"u{dtype.itemsize}") if dtype.kind == "V" else dtype
+def unflatten(
+    template: PyTree, arrays: Mapping[str, np.ndarray], prefix: str = ""
+) -> PyTree:
+    """The inverse of `flatten`, on the host.
+
+    Args:
+        template: pytree of arrays, or of their shapes and dtypes.
+        arrays: name -> array; unused ones are allowed.
+        prefix: of the names.
+
+    Raises:
+        CheckpointError: if an array is missing or has another shape or dtype.
+    """
+
+    def restore(path: tuple[Any, ...], leaf: Any) -> Any:
+        name = prefix + path_name(path)
+        if name not in arrays:
+            raise CheckpointError(f"array {name} is missing")
+        array = arrays[name]
+        expected = jax.eval_shape(_key_data, leaf) if is_key(leaf) else leaf
+        dtype = _stored_dtype(np.dtype(expected.dtype))
+        if (array.shape, array.dtype) != (expected.shape, dtype):
+            raise CheckpointError(
+                f"array {name} is {array.dtype}{list(array.shape)}, expected "
+                f"{expected.dtype}{list(expected.shape)}"
+            )
+        if is_key(leaf):
+            return jax.random.wrap_key_data(jax.numpy.asarray(array), impl=_impl(leaf))
+        return array.view(expected.dtype)
+
+    return jax.tree_util.tree_map_with_path(restore, template)
 
 
-def name_of(path: tuple[Any, ...]) -> str:
-    """The name of a leaf, for its path in a pytree."""
+def path_name(path: tuple[Any, ...]) -> str:
+    """The name of a leaf with this path, for example agent/learner/params."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def _data(leaf: Any) -> Any:
+def _stored_dtype(dtype: np.dtype) -> np.dtype:
+    return np.dtype(f"u{dtype.itemsize}") if dtype.kind == "V" else dtype
+
+
+def _key_data(leaf: Any) -> Any:
     if hasattr(leaf, "dtype") and is_key(leaf):
         return jax.random.key_data(leaf)
     return leaf
 
 
 def _impl(key: Any) -> str:
-    """The generator that a key, or the shape of one, is for."""
-    found: list[Any] = []
-    jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), key)
-    return found[0]
-
-
-def unflatten(
-    template: PyTree, arrays: Mapping[str, np.ndarray], prefix: str = ""
-) -> PyTree:
-    """A pytree like `template` from arrays by name, on the host.
-
-    Args:
-        template: arrays, or their shapes and dtypes.
-        arrays: as `flatten` gives them; others may be among them.
-        prefix: of their names.
-
-    Raises:
-        CheckpointError: if one is missing, or has another shape or dtype.
-    """
-
-    def find(path: tuple[Any, ...], leaf: Any) -> Any:
-        name = prefix + name_of(path)
-        if name not in arrays:
-            raise CheckpointError(f"it has no {name}")
-        array = arrays[name]
-        like = jax.eval_shape(jax.random.key_data, leaf) if is_key(leaf) else leaf
-        if (array.shape, array.dtype) != (like.shape, _stored(np.dtype(like.dtype))):
-            raise CheckpointError(
-                f"its {name} is {array.dtype}{list(array.shape)} in place of "
-                f"{like.dtype}{list(like.shape)}"
-            )
-        if is_key(leaf):
-            return jax.random.wrap_key_data(jax.numpy.asarray(array), impl=_impl(leaf))
-        return array.view(like.dtype)
-
-    return jax.tree_util.tree_map_with_path(find, template)
+    """The PRNG implementation of a key, or of the shape of one."""
+    impl: list[Any] = []
+    jax.eval_shape(lambda key: impl.append(jax.random.key_impl(key)), key)
+    return impl[0]

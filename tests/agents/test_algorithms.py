@@ -11,6 +11,7 @@ from conftest import same
 from mdps import ConstantReward, Corridor, LengthBiased
 
 from jaxq.agents import algorithms
+from jaxq.config import loop_lengths
 from jaxq.config.config import Config, ConfigError
 from jaxq.envs import adapter
 from jaxq.replay import ring, transition_readers
@@ -94,7 +95,10 @@ def test_online_learning_equals_the_textbook_algorithm_in_numpy(name):
     trained = family.Trained(config, env)
     table = np.zeros((5, 2))
     state, key = family.lane(trained.state, 0), trained.keys[0]
-    iteration = jax.jit(lambda state: loop.iteration(trained.traced, env, key, state))
+    lengths = loop_lengths.loop_lengths(config)
+    iteration = jax.jit(
+        lambda state: loop.iteration(trained.traced, lengths, env, key, state)
+    )
     previous = None
     for _ in range(300):
         state, step = iteration(state)

@@ -274,3 +274,21 @@ def test_each_example_has_its_own_key_unless_weights_are_noisy(noisy, keys, rng)
 
     _, priority, _ = step(fresh(BASE), batch(rng))
     assert len(np.unique(priority)) == keys
+
+
+@pytest.mark.parametrize(
+    ("fields", "draws"),
+    [({}, 16), ({"noisy": True}, 1), ({"noisy": True, "shared_noise": False}, 16)],
+)
+def test_a_minibatch_shares_the_key_of_its_noise_only_where_configured(
+    fields, draws, rng
+):
+    def drawn(key, params, target_params, transition):
+        return 0.0 * jnp.sum(params), LossInfo(jax.random.uniform(key), jnp.zeros(()))
+
+    config = dataclasses.replace(BASE, **fields)
+    _, priority, _ = learner.gradient_step(
+        jax.random.key(0), fresh(config), batch(rng), jnp.ones(16), jnp.int32(0),
+        config=config, loss=drawn, optimizer=optimizers.make_optimizer(config),
+    )  # fmt: skip
+    assert len(set(np.asarray(priority).tolist())) == draws

@@ -1,6 +1,6 @@
-"""Dynamic programming against published optima of gymnax's environments.
+"""Dynamic programming against known optima of gymnax's environments.
 
-The numbers are exact_optima.json's, computed independently from the same sources.
+The expected values were computed independently from gymnax's source.
 """
 
 import numpy as np
@@ -24,12 +24,16 @@ LAKE8 = ("map_name=8x8",)
         ("DeepSea-bsuite", ("size=12",), None, 0.99, 12.0),
     ],
 )
-def test_optima(name, args, value, expected_return, expected_length):
+def test_value_iteration_finds_the_optimum(
+    name, args, value, expected_return, expected_length
+):
     model = gymnax_mdps.from_config(Config(environment=name, environment_args=args))
     optimum = mdp.value_iteration(model, 0.99)
     if value is not None:
         np.testing.assert_allclose(model.start @ optimum.max(axis=1), value, atol=1e-7)
-    total, length = mdp.play(model, mdp.greedy_policy(optimum.round(9)))
+    total, length = mdp.expected_return_and_length(
+        model, mdp.greedy_policy(optimum.round(9))
+    )
     np.testing.assert_allclose(total, expected_return, atol=1e-6)
     if expected_length is not None:
         np.testing.assert_allclose(length, expected_length, atol=1e-6)
@@ -44,20 +48,22 @@ def test_optima(name, args, value, expected_return, expected_length):
         ("Catch-bsuite", (), -0.6),
     ],
 )
-def test_the_random_policy(name, args, expected):
+def test_the_random_policy_has_the_expected_return(name, args, expected):
     model = gymnax_mdps.from_config(Config(environment=name, environment_args=args))
     policy = np.full(model.reward.shape, 1 / model.reward.shape[1])
-    np.testing.assert_allclose(mdp.play(model, policy)[0], expected, atol=1e-7)
+    np.testing.assert_allclose(
+        mdp.expected_return_and_length(model, policy)[0], expected, atol=1e-7
+    )
 
 
-def test_probabilities_never_exceed_one():
+def test_rows_of_transition_sum_to_at_most_one():
     for name in ("FrozenLake-misc", "FourRooms-misc", "DeepSea-bsuite", "Catch-bsuite"):
         model = gymnax_mdps.from_config(Config(environment=name))
         assert model.transition.sum(axis=2).max() <= 1 + 1e-12
         np.testing.assert_allclose(model.start.sum(), 1)
 
 
-def test_an_environment_without_a_model_is_refused():
+def test_an_environment_without_a_model_raises():
     with pytest.raises(
         ConfigError, match=r"'CartPole-v1' has no exact model.*FrozenLake"
     ):

@@ -1,4 +1,4 @@
-"""Actions that do not exist, marked by minus infinity, leave no trace in any loss."""
+"""Invalid actions, whose values are minus infinity, have no effect on any loss."""
 
 import definitions
 import jax
@@ -8,7 +8,14 @@ import pytest
 from definitions import table_network
 
 from jaxq.networks import ensemble
-from jaxq.rl import exploration, heads, losses
+from jaxq.rl import (
+    bootstrapped,
+    double_q,
+    exploration,
+    heads,
+    losses,
+    munchausen,
+)
 
 EXISTING = np.array([0, 2])
 BATCH = 16
@@ -18,37 +25,39 @@ RESCALED = table_network(heads.scalar(rescaled=True))
 
 def td(name, network=SCALAR, **options):
     return losses.td_loss(
-        network, next_policy=losses.BOOTSTRAP_POLICIES[name], **options
+        network, bootstrap_policy=losses.BOOTSTRAP_POLICIES[name], **options
     )
 
 
 LOSSES = {
-    "max": losses.penalised(td("max"), 0.1),
+    "max": losses.penalized(td("max"), 0.1),
     "sarsa": td("sarsa"),
     "expected_sarsa": td("expected_sarsa"),
-    "rescaled_double": losses.penalised(td("max", RESCALED, double=True), 0.1),
-    "munchausen": losses.munchausen_loss(SCALAR, temperature=0.3),
-    "twin": ensemble.double_q_loss(table_network(ensemble.double_table())),
+    "rescaled_double": losses.penalized(td("max", RESCALED, double=True), 0.1),
+    "munchausen": munchausen.munchausen_loss(SCALAR, temperature=0.3),
+    "twin": double_q.double_q_loss(table_network(double_q.double_table())),
 }
 
 
 def without(table):
-    """The table [..., S, A, K] in which the middle action does not exist."""
+    """The table [..., S, A, K] with the middle action invalid."""
     table = table.copy()
     table[..., 1, :] = -np.inf
     return table
 
 
 def compare(loss, tables, smaller, batch):
-    """Losses of tables with a missing action and of tables without its column."""
+    """Compare losses of tables with an invalid action and of tables without it."""
     one = jax.value_and_grad(loss, argnums=1, has_aux=True)
     batched = jax.jit(jax.vmap(one, in_axes=(0, None, None, 0)))
     keys = jax.random.split(jax.random.key(0), BATCH)
-    found, gradient = batched(keys, *tables, batch)
+    losses_and_info, gradient = batched(keys, *tables, batch)
     rows = [jnp.searchsorted(EXISTING, a) for a in (batch.action, batch.next_action)]
     renamed = batch._replace(action=rows[0], next_action=rows[1])
     expected, expected_gradient = batched(keys, *smaller, renamed)
-    for mine, other in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+    for mine, other in zip(
+        *map(jax.tree.leaves, (losses_and_info, expected)), strict=True
+    ):
         assert np.isfinite(mine).all()
         np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6)
     pairs = zip(*map(jax.tree.leaves, (gradient, expected_gradient)), strict=True)
@@ -65,7 +74,7 @@ def batch_of_existing(rng):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_missing_action_changes_no_loss(name, rng):
+def test_an_invalid_action_changes_no_loss(name, rng):
     size = 2 if name == "twin" else 1
     tables = [t.astype(np.float32) for t in definitions.tables(rng, size)]
     smaller = [table[:, EXISTING] for table in tables]
@@ -73,8 +82,8 @@ def test_a_missing_action_changes_no_loss(name, rng):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_where_an_episode_ends_no_action_need_exist(name, rng):
-    """The target is the reward, whatever stands in the row of the end: state 0."""
+def test_terminal_states_need_no_valid_action(name, rng):
+    """The target is the reward, whatever the values of the terminal state, 0."""
     size = 2 if name == "twin" else 1
     tables = [t.astype(np.float32) for t in definitions.tables(rng, size)]
     batch = batch_of_existing(rng)
@@ -89,16 +98,16 @@ def test_where_an_episode_ends_no_action_need_exist(name, rng):
     expected = batched(keys, *tables, batch)
     for table in tables:
         table[0] = -np.inf
-    found = batched(keys, *tables, batch)
-    for mine, other in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+    result = batched(keys, *tables, batch)
+    for mine, other in zip(*map(jax.tree.leaves, (result, expected)), strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6)
 
 
-def test_a_missing_action_changes_no_ensemble(rng):
-    """Not even one without priors: 0 times minus infinity is not a number."""
+def test_an_invalid_action_changes_no_ensemble_loss(rng):
+    """Also without priors, where 0 times minus infinity would be nan."""
     head = heads.scalar()
     network = ensemble.ensemble(table_network(head), 3, 0.0, 0.5)
-    loss = ensemble.ensemble_loss(network, head)
+    loss = bootstrapped.ensemble_loss(network, head)
     shape = (3, definitions.STATES, definitions.ACTIONS, 1)
     tables = [
         {name: rng.normal(size=shape).astype(np.float32) for name in names}
@@ -112,7 +121,7 @@ def test_a_missing_action_changes_no_ensemble(rng):
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 1.0])
-def test_a_missing_action_is_never_drawn(epsilon):
+def test_an_invalid_action_is_never_drawn(epsilon):
     q_values = jnp.array([-jnp.inf, 0.5, -jnp.inf, 0.0, -1.0, -jnp.inf])
     keys = jax.random.split(jax.random.key(0), 5000)
 
@@ -128,8 +137,8 @@ def test_a_missing_action_is_never_drawn(epsilon):
 
 
 @pytest.mark.parametrize("size", [3, 10, 51])
-def test_no_draw_lands_on_a_missing_action(size, rng, monkeypatch):
-    """Also not where the uniform number falls on a rounded cumulative sum."""
+def test_rounding_never_selects_an_invalid_action(size, rng, monkeypatch):
+    """Not even if the uniform number equals a rounded cumulative sum."""
     policy = rng.random((200, size)).astype(np.float32)
     policy[rng.random((200, size)) < 0.5] = 0.0
     policy[:, 1] = 0.1

@@ -15,7 +15,7 @@ KEY = jax.random.key(0)
 
 @pytest.fixture(scope="module")
 def cliff():
-    """(successor, following observation, reward, terminated), each [48, 4]."""
+    """(successor, next observation, reward, terminated), each [48, 4]."""
     env = sutton_barto.CliffWalking()
 
     def step(number, action):
@@ -26,8 +26,8 @@ def cliff():
         successor = info["final_observation"]
         return successor, observation, following, reward, terminated, truncated
 
-    both = jax.vmap(jax.vmap(step, (None, 0)), (0, None))
-    out = jax.jit(both)(jnp.arange(48), jnp.arange(4))
+    all_steps = jax.vmap(jax.vmap(step, (None, 0)), (0, None))
+    out = jax.jit(all_steps)(jnp.arange(48), jnp.arange(4))
     successor, observation, following, reward, terminated, truncated = out
     assert (following.number == observation).all()
     assert (following.time == jnp.where(terminated, 0, 1)).all()
@@ -40,26 +40,26 @@ def walk(env, actions, **changes):
     params = env.default_params.replace(**changes)
     step = jax.jit(env.step)
     _, state = env.reset(KEY, params)
-    seen = []
+    steps = []
     for action in actions:
         observation, state, reward, terminated, truncated, info = step(
             KEY, state, jnp.int32(action), params
         )
         final = info["final_observation"]
-        seen.append((observation, final, reward, terminated, truncated))
-    return [tuple(np.asarray(x).item() for x in row) for row in seen]
+        steps.append((observation, final, reward, terminated, truncated))
+    return [tuple(np.asarray(x).item() for x in row) for row in steps]
 
 
 def optimal_q_values(cliff):
     successor, _, reward, terminated = cliff
     q_values = np.zeros((48, 4))
     for _ in range(100):
-        onward = np.where(terminated, 0.0, q_values.max(axis=1)[successor])
-        q_values = reward + onward
+        next_values = np.where(terminated, 0.0, q_values.max(axis=1)[successor])
+        q_values = reward + next_values
     return q_values
 
 
-def test_cliff_shortest_path():
+def test_the_shortest_path_along_the_cliff_has_13_steps():
     path = walk(sutton_barto.CliffWalking(), [UP] + 11 * [RIGHT] + [DOWN])
     assert len(path) == 13
     assert sum(reward for _, _, reward, _, _ in path) == -13
@@ -68,25 +68,25 @@ def test_cliff_shortest_path():
     assert path[-1][:2] == (START, GOAL)
 
 
-def test_cliff_goes_on_after_the_goal():
+def test_a_new_episode_starts_after_the_goal():
     path = walk(sutton_barto.CliffWalking(), [UP] + 11 * [RIGHT] + [DOWN, UP])
     assert path[-1] == (24, 24, -1.0, False, False)
 
 
-def test_falling_costs_and_leads_to_the_start_but_does_not_end(cliff):
+def test_falling_costs_100_and_returns_to_the_start_without_ending_the_episode(cliff):
     successor, observation, reward, terminated = cliff
     falls = [(24 + column, DOWN) for column in range(1, 11)] + [(START, RIGHT)]
     for number, action in falls:
         assert successor[number, action] == observation[number, action] == START
         assert reward[number, action] == -100
         assert not terminated[number, action]
-    ground = [n for n in range(48) if n not in CLIFF and n != GOAL]
-    assert (reward[ground] == -100).sum() == len(falls)
+    cells = [n for n in range(48) if n not in CLIFF and n != GOAL]
+    assert (reward[cells] == -100).sum() == len(falls)
     assert set(np.unique(reward)) == {-100, -1}
     assert not set(successor.ravel().tolist()) & set(CLIFF)
 
 
-def test_cliff_has_walls_and_moves(cliff):
+def test_moves_off_the_grid_have_no_effect(cliff):
     successor = cliff[0]
     assert (successor[:12, UP] == np.arange(12)).all()
     assert (successor[[11, 23, 35], RIGHT] == [11, 23, 35]).all()
@@ -95,14 +95,14 @@ def test_cliff_has_walls_and_moves(cliff):
     assert successor[17].tolist() == [5, 18, 29, 16]
 
 
-def test_cliff_ends_at_the_goal_alone(cliff):
+def test_only_the_goal_ends_an_episode_of_the_cliff(cliff):
     successor, observation, _, terminated = cliff
     assert (terminated == (successor == GOAL)).all()
     assert terminated[35, DOWN]
     assert (observation[terminated] == START).all()
 
 
-def test_cliff_time_limit_truncates():
+def test_a_time_limit_truncates_the_cliff():
     path = walk(sutton_barto.CliffWalking(), 3 * [UP], max_steps_in_episode=2)
     assert path == [
         (24, 24, -1.0, False, False),
@@ -111,27 +111,27 @@ def test_cliff_time_limit_truncates():
     ]
 
 
-def test_cliff_optimal_value(cliff):
+def test_the_optimal_return_of_the_cliff_is_minus_13(cliff):
     assert optimal_q_values(cliff)[START].max() == -13
 
 
-def test_cliff_value_of_epsilon_greedy_around_the_optimum(cliff):
-    # -50.800047666768926 was computed independently, by dynamic programming on a model
-    # written in NumPy from the description in Example 6.6.
+def test_epsilon_greedy_with_optimal_values_has_the_known_return_on_the_cliff(cliff):
+    # -50.800047666768926 was computed independently, by dynamic programming on a NumPy
+    # model written from the description of Example 6.6.
     successor, _, reward, terminated = cliff
     q_values = optimal_q_values(cliff)
     maximal = q_values == q_values.max(axis=1, keepdims=True)
     policy = 0.9 * maximal / maximal.sum(axis=1, keepdims=True) + 0.1 / 4
-    going = np.zeros((48, 48))
+    continues = np.zeros((48, 48))
     for action in range(4):
-        chance = policy[:, action] * ~terminated[:, action]
-        np.add.at(going, (np.arange(48), successor[:, action]), chance)
-    values = np.linalg.solve(np.eye(48) - going, (policy * reward).sum(axis=1))
+        probability = policy[:, action] * ~terminated[:, action]
+        np.add.at(continues, (np.arange(48), successor[:, action]), probability)
+    values = np.linalg.solve(np.eye(48) - continues, (policy * reward).sum(axis=1))
     np.testing.assert_allclose(values[START], -50.800047666768926, rtol=1e-9)
 
 
 @pytest.mark.parametrize("action", range(10))
-def test_bias_transitions(action):
+def test_only_left_in_a_leads_to_b_and_all_else_terminates(action):
     env = sutton_barto.MaximizationBias()
     [(observation, final, reward, terminated, truncated)] = walk(env, [action])
     assert reward == 0 and not truncated
@@ -144,7 +144,7 @@ def test_bias_transitions(action):
     assert reward != 0
 
 
-def test_bias_rewards():
+def test_rewards_in_b_are_normal_with_mean_minus_0_1_and_variance_1():
     env = sutton_barto.MaximizationBias()
     state = sutton_barto.State(jnp.int32(1), jnp.int32(1))
     count = 20_000
@@ -154,14 +154,14 @@ def test_bias_rewards():
 
     keys = jax.random.split(jax.random.key(1), count)
     rewards = np.asarray(jax.jit(jax.vmap(reward))(keys, jnp.arange(count) % 10))
-    error = 1 / np.sqrt(count)
-    assert abs(rewards.mean() + 0.1) < 4 * error
-    assert abs(rewards.std() - 1) < 4 * error / np.sqrt(2)
-    of_action = rewards.reshape(-1, 10)
-    assert np.abs(of_action.mean(axis=0) + 0.1).max() < 4 * error * np.sqrt(10)
+    standard_error = 1 / np.sqrt(count)
+    assert abs(rewards.mean() + 0.1) < 4 * standard_error
+    assert abs(rewards.std() - 1) < 4 * standard_error / np.sqrt(2)
+    by_action = rewards.reshape(-1, 10)
+    assert np.abs(by_action.mean(axis=0) + 0.1).max() < 4 * standard_error * np.sqrt(10)
 
 
-def test_bias_mask():
+def test_a_has_two_valid_actions_and_b_ten():
     mask = jax.vmap(sutton_barto.MaximizationBias().action_mask)(jnp.arange(3))
     assert mask.dtype == bool
     assert mask.tolist() == [2 * [True] + 8 * [False], 10 * [True], 10 * [True]]
@@ -172,7 +172,9 @@ def test_bias_mask():
     [(sutton_barto.CliffWalking(), 48, 4), (sutton_barto.MaximizationBias(), 3, 10)],
     ids=lambda value: getattr(value, "name", ""),
 )
-def test_adapted(env, num_states, num_actions):
+def test_textbook_environments_are_adapted_with_their_state_numbers(
+    env, num_states, num_actions
+):
     adapted = adapter.adapt(env)
     spec = adapted.spec
     assert (spec.name, spec.num_states) == (env.name, num_states)

@@ -141,7 +141,7 @@ def test_only_update_batch_stats_changes_statistics(absorbs, rng):
     def step(state):
         return learner.gradient_step(
             jax.random.key(1), state, transitions, jnp.ones(16), jnp.int32(0),
-            config=config, loss=losses.td_loss(nets.online, target=nets.target),
+            config=config, loss=losses.td_loss(nets.online, evaluator=nets.evaluator),
             optimizer=direction,
             update_batch_stats=nets.online.update_batch_stats if absorbs else None,
         )[0]  # fmt: skip

@@ -1,3 +1,5 @@
+"""Behaviour policies and schedules against their definitions."""
+
 import definitions
 import jax
 import jax.numpy as jnp
@@ -10,14 +12,14 @@ from jaxq.rl import exploration
 choose = jax.jit(jax.vmap(exploration.epsilon_greedy, in_axes=(0, None, None)))
 
 
-def frequencies(q_values, epsilon, draws=20_000):
+def action_counts(q_values, epsilon, draws=20_000):
     keys = jax.random.split(jax.random.key(0), draws)
     actions = choose(keys, jnp.asarray(q_values, jnp.float32), jnp.float32(epsilon))
     return np.bincount(np.asarray(actions), minlength=len(q_values))
 
 
 def agree(counts, policy):
-    """Chi-square test of counts against probabilities, some of which may be zero."""
+    """Whether counts pass a chi-square test against probabilities, zeros included."""
     policy = np.asarray(policy, np.float64)
     assert not counts[policy == 0].any()
     counts, policy = counts[policy > 0], policy[policy > 0]
@@ -37,13 +39,13 @@ def agree(counts, policy):
     ],
 )
 def test_actions_follow_the_policy(q_values, epsilon, policy, strict):
-    assert agree(frequencies(q_values, epsilon), policy)
+    assert agree(action_counts(q_values, epsilon), policy)
 
 
 def test_the_epsilon_greedy_policy_equals_its_definition(rng, strict):
     compiled = jax.jit(exploration.epsilon_greedy_policy)
     for _ in range(50):
-        # Small integers: ties are common.
+        # Small integers, so that ties are common.
         q_values = rng.integers(3, size=5).astype(np.float32)
         q_values[rng.random(5) < 0.3] = -np.inf
         q_values[0] = 0.0
@@ -58,20 +60,19 @@ def test_the_softmax_policy_equals_its_definition(temperature, rng, strict):
     for _ in range(20):
         q_values = (3 * rng.normal(size=4)).astype(np.float32)
         expected = definitions.softmax(q_values.astype(np.float64) / temperature)
-        found = compiled(q_values, jnp.float32(temperature))
-        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-7)
-    missing = compiled(jnp.array([0.0, -jnp.inf, 0.0]), jnp.float32(temperature))
-    np.testing.assert_array_equal(missing, [0.5, 0.0, 0.5])
+        policy = compiled(q_values, jnp.float32(temperature))
+        np.testing.assert_allclose(policy, expected, rtol=1e-3, atol=1e-7)
+    with_invalid = compiled(jnp.array([0.0, -jnp.inf, 0.0]), jnp.float32(temperature))
+    np.testing.assert_array_equal(with_invalid, [0.5, 0.0, 0.5])
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.25, 1.0])
-def test_softmax_actions_are_at_times_random_ones(epsilon, strict):
+def test_softmax_actions_are_uniform_with_probability_epsilon(epsilon, strict):
     q_values, temperature = np.array([1.0, -np.inf, 0.0, 2.0]), 0.8
-    exists = np.array([1, 0, 1, 1]) / 3
-    policy = epsilon * exists
+    policy = epsilon * np.array([1, 0, 1, 1]) / 3
     policy += (1 - epsilon) * definitions.softmax(q_values / temperature)
-    draw = jax.jit(jax.vmap(exploration.boltzmann, in_axes=(0, None, None, None)))
-    actions = draw(
+    sample = jax.jit(jax.vmap(exploration.boltzmann, in_axes=(0, None, None, None)))
+    actions = sample(
         jax.random.split(jax.random.key(3), 20_000),
         jnp.asarray(q_values, jnp.float32),
         jnp.float32(temperature),
@@ -80,7 +81,7 @@ def test_softmax_actions_are_at_times_random_ones(epsilon, strict):
     assert agree(np.bincount(np.asarray(actions), minlength=4), policy)
 
 
-def test_a_draw_follows_any_policy(strict):
+def test_draw_samples_from_any_policy(strict):
     policy = jnp.array([0.0, 0.15, 0.0, 0.5, 0.05, 0.3, 0.0])
     keys = jax.random.split(jax.random.key(4), 20_000)
     actions = jax.jit(jax.vmap(exploration.draw, in_axes=(0, None)))(keys, policy)
@@ -89,13 +90,13 @@ def test_a_draw_follows_any_policy(strict):
 
 
 @pytest.mark.parametrize("size", [3, 18])
-def test_greedy_never_chooses_another_action(size):
+def test_the_greedy_policy_never_selects_another_action(size):
     q_values = np.zeros(size)
     q_values[[0, size // 2]] = 1.0
-    assert frequencies(q_values, 0.0)[[0, size // 2]].sum() == 20_000
+    assert action_counts(q_values, 0.0)[[0, size // 2]].sum() == 20_000
 
 
-def test_every_environment_tosses_its_own_coin():
+def test_environments_explore_independently():
     keys = jax.random.split(jax.random.key(1), 1000)
     actions = choose(keys, jnp.arange(4.0), jnp.float32(0.5))
     assert len(set(np.asarray(actions).tolist())) == 4
@@ -113,10 +114,10 @@ def test_schedules_equal_their_definitions(strict):
         np.testing.assert_allclose(episodic, max(0.1, 1 - 0.01 * t), rtol=1e-5)
 
 
-def test_the_ladder_of_epsilons_equals_its_definition(strict):
+def test_the_epsilon_ladder_equals_its_definition(strict):
     compiled = jax.jit(exploration.epsilon_ladder, static_argnums=0)
     ladder = compiled(8, jnp.float32(0.4), jnp.float32(7.0))
     expected = [0.4 ** (1 + 7 * i / 7) for i in range(8)]
     np.testing.assert_allclose(ladder, expected, rtol=1e-5)
-    alone = compiled(1, jnp.float32(0.4), jnp.float32(7.0))
-    np.testing.assert_allclose(alone, [0.4], rtol=1e-6)
+    single = compiled(1, jnp.float32(0.4), jnp.float32(7.0))
+    np.testing.assert_allclose(single, [0.4], rtol=1e-6)

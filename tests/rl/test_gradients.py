@@ -23,15 +23,15 @@ def float64():
 
 
 def check(loss, x, *rest):
-    """The gradient of a function x -> (loss, priority)."""
+    """The gradient of a function x -> (loss, priority) equals central differences."""
     compiled = jax.jit(jax.value_and_grad(loss, has_aux=True))
     (value, priority), gradient = compiled(x, *rest)
     assert value.dtype == priority.dtype == gradient.dtype == jnp.float64
     expected = np.zeros_like(x)
     for i in range(x.size):
         shift = STEP * np.eye(x.size)[i]
-        after, before = (compiled(x + sign * shift, *rest)[0][0] for sign in (1, -1))
-        expected[i] = (after - before) / (2 * STEP)
+        above, below = (compiled(x + sign * shift, *rest)[0][0] for sign in (1, -1))
+        expected[i] = (above - below) / (2 * STEP)
     assert np.abs(expected).max() > 1e-3
     np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-8)
     return gradient
@@ -45,19 +45,19 @@ HISTOGRAMS = {
 
 
 @pytest.mark.parametrize("name", HISTOGRAMS)
-def test_histograms(name, rng):
+def test_gradients_of_histograms(name, rng):
     head = HISTOGRAMS[name]()
-    logits, following = rng.normal(size=(2, head.num_outputs))
-    target = jax.jit(head.backup)(0.3, 0.9, following)
+    logits, next_output = rng.normal(size=(2, head.num_outputs))
+    target = jax.jit(head.backup)(0.3, 0.9, next_output)
     assert target.dtype == jnp.float64
     gradient = check(head.loss, logits, target)
-    # The textbook's gradient of cross-entropy: probabilities minus target.
+    # The gradient of cross-entropy in closed form: probabilities minus target.
     np.testing.assert_allclose(gradient, softmax(logits) - target, atol=1e-12)
 
 
 @pytest.mark.parametrize("loss", ["squared", "huber"])
 @pytest.mark.parametrize("rescaled", [False, True])
-def test_scalars(loss, rescaled):
+def test_gradients_of_scalars(loss, rescaled):
     head = heads.scalar(loss, 0.7, rescaled)
     target = jax.jit(head.backup)(0.4, 0.9, np.array([1.5]))
     errors = np.array([-2.0, -0.2, 0.1, 0.69, 0.71, 5.0])
@@ -80,7 +80,7 @@ def assert_away_from_kinks(value, target):
 
 @pytest.mark.parametrize("delta", [0.3, 1.0])
 @pytest.mark.parametrize("rescaled", [False, True])
-def test_quantiles(delta, rescaled, rng):
+def test_gradients_of_quantiles(delta, rescaled, rng):
     head = heads.quantile(6, delta, rescaled)
     target = jax.jit(head.backup)(0.1, 0.9, rng.normal(size=4))
     value = rng.normal(size=6)
@@ -89,7 +89,7 @@ def test_quantiles(delta, rescaled, rng):
 
 
 @pytest.mark.parametrize("proposed", [False, True])
-def test_quantiles_at_fractions_of_their_own(proposed, rng):
+def test_gradients_of_quantiles_at_varying_fractions(proposed, rng):
     value = rng.normal(size=5)
     fraction, weight = np.sort(rng.random(5)), rng.dirichlet(np.ones(5))
     target = QuantileTarget(rng.normal(size=7), rng.dirichlet(np.ones(7)))

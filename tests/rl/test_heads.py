@@ -1,4 +1,4 @@
-"""Heads against their definitions; see also test_histograms and test_gradients."""
+"""Heads against their definitions; see also test_categorical and test_gradients."""
 
 import definitions
 import jax
@@ -18,9 +18,9 @@ from jaxq.rl.heads import (
 CASES = 60
 
 
-def close(found, expected, **tolerance):
+def assert_close(actual, expected, **tolerance):
     tolerance = {"rtol": 2e-5, "atol": 2e-5} | tolerance
-    np.testing.assert_allclose(found, expected, **tolerance)
+    np.testing.assert_allclose(actual, expected, **tolerance)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -30,34 +30,36 @@ def test_a_head_equals_its_definition(name, rng, strict):
 
     @jax.jit
     @jax.vmap
-    def found(output, reward, discount, following):
-        target = head.backup(reward, discount, following)
+    def evaluate(output, reward, discount, next_output):
+        target = head.backup(reward, discount, next_output)
         return head.q_values(output), target, head.loss(output[1], target)
 
     output = rng.normal(size=(CASES, 3, head.num_outputs)).astype(np.float32)
     reward = (3 * rng.normal(size=CASES)).astype(np.float32)
     discount = rng.choice([0.0, 0.5, 0.99], CASES).astype(np.float32)
-    following = (2 * rng.normal(size=(CASES, head.num_outputs))).astype(np.float32)
-    q_values, targets, (value, priority) = found(output, reward, discount, following)
+    next_output = (2 * rng.normal(size=(CASES, head.num_outputs))).astype(np.float32)
+    q_values, targets, (value, priority) = evaluate(
+        output, reward, discount, next_output
+    )
     for i in range(CASES):
-        close(q_values[i], plain.q_values(output[i]))
-        target = plain.backup(reward[i], discount[i], following[i].astype(np.float64))
-        mine = jax.tree.map(lambda leaf, i=i: leaf[i], targets)
-        if isinstance(mine, QuantileTarget):
-            close(mine.weight, 1 / head.num_outputs)
-            mine = mine.value
-        close(mine, target)
+        assert_close(q_values[i], plain.q_values(output[i]))
+        target = plain.backup(reward[i], discount[i], np.float64(next_output[i]))
+        actual = jax.tree.map(lambda leaf, i=i: leaf[i], targets)
+        if isinstance(actual, QuantileTarget):
+            assert_close(actual.weight, 1 / head.num_outputs)
+            actual = actual.value
+        assert_close(actual, target)
         expected = plain.loss(output[i, 1].astype(np.float64), target)
-        close((value[i], priority[i]), expected, rtol=2e-4)
+        assert_close((value[i], priority[i]), expected, rtol=2e-4)
 
 
-def test_only_heads_that_are_linear_in_their_outputs_average():
+def test_only_heads_that_are_linear_in_their_outputs_can_be_averaged():
     averaging = {name for name, plain in ALL.items() if plain.head.averages}
     assert averaging == {"squared", "huber", "quantile"}
     assert heads.implicit_quantile().averages and heads.fully_parameterized().averages
 
 
-def test_an_unknown_loss_is_refused():
+def test_an_unknown_loss_raises():
     with pytest.raises(ValueError, match="'cubed': choose one of squared, huber"):
         heads.scalar("cubed")
 
@@ -66,42 +68,42 @@ SIZES = np.concatenate([[0.0], np.geomspace(1e-6, 1e5, 200)])
 VALUES = np.concatenate([-SIZES[::-1], SIZES])
 
 
-def test_rescaling_is_its_formula_and_its_inverse_undoes_it():
+def test_rescaling_equals_its_formula_and_is_inverted():
     x = jnp.asarray(VALUES, jnp.float32)
     exact = np.asarray(x, np.float64)
-    squeezed, restored, again = jax.jit(
+    rescaled, restored, again = jax.jit(
         lambda x: (
             heads.rescale(x),
             heads.unrescale(heads.rescale(x)),
             heads.rescale(heads.unrescale(x)),
         )
     )(x)
-    # sqrt(|x| + 1) - 1 = |x| / 2 - x^2 / 8 + ...: what NumPy loses near zero.
+    # sqrt(|x| + 1) - 1 without cancellation near zero.
     root = np.expm1(np.log1p(abs(exact)) / 2)
-    np.testing.assert_allclose(squeezed, np.sign(x) * root + 1e-3 * exact, rtol=1e-6)
+    np.testing.assert_allclose(rescaled, np.sign(x) * root + 1e-3 * exact, rtol=1e-6)
     np.testing.assert_allclose(restored, x, rtol=2e-6)
     np.testing.assert_allclose(again, x, rtol=2e-6)
 
 
-def test_rescaling_has_its_slope_everywhere_also_at_zero():
+def test_rescaling_has_the_right_slope_even_at_zero():
     x = jnp.asarray([-50.0, -1.0, 0.0, 1e-3, 3.0])
     slope = 0.5 / np.sqrt(abs(np.asarray(x)) + 1) + 1e-3
-    found = jax.jit(jax.vmap(jax.grad(heads.rescale)))(x)
-    np.testing.assert_allclose(found, slope, rtol=1e-5)
+    gradient = jax.jit(jax.vmap(jax.grad(heads.rescale)))(x)
+    np.testing.assert_allclose(gradient, slope, rtol=1e-5)
     inverse = jax.jit(jax.vmap(jax.grad(heads.unrescale)))(heads.rescale(x))
     np.testing.assert_allclose(inverse, 1 / slope, rtol=1e-5)
 
 
-def test_rescaling_keeps_minus_infinity_and_nan():
+def test_rescaling_preserves_minus_infinity_and_nan():
     first = jax.value_and_grad(lambda y: heads.unrescale(y)[0])
     value, gradient = jax.jit(first)(np.array([2.0, -np.inf], np.float32))
     assert np.isfinite(value) and np.isfinite(gradient).all()
-    infinite, nothing = jax.jit(heads.unrescale)(np.array([-np.inf, np.nan]))
-    assert infinite == -np.inf and np.isnan(nothing)
+    infinite, not_a_number = jax.jit(heads.unrescale)(np.array([-np.inf, np.nan]))
+    assert infinite == -np.inf and np.isnan(not_a_number)
 
 
-def test_quantiles_of_the_loss_s_minimum_are_those_of_the_target(rng):
-    """The fractions are not turned round: 0.1 is near the smallest sample."""
+def test_the_quantile_loss_is_minimal_at_the_quantiles_of_the_target(rng):
+    """In the right order: fraction 0.1 is close to the smallest samples."""
     samples = jnp.asarray(np.sort(rng.normal(size=1000)) * 3 + 1, jnp.float32)
     target = QuantileTarget(samples, jnp.full(1000, 1e-3))
     fraction = jnp.array([0.1, 0.5, 0.9])
@@ -131,26 +133,28 @@ def test_implicit_quantiles_equal_their_definition(rng, strict):
     head = heads.implicit_quantile(jnp.float32(0.6))
     loss, plain = jax.jit(head.loss), jax.jit(heads.quantile_loss)
     for _ in range(30):
-        here, after = random_quantiles(rng), random_quantiles(rng, size=6)
-        mean = [sum(w * v) for v, w in zip(here.value, here.weight, strict=True)]
-        close(head.q_values(here), mean)
-        target = head.backup(jnp.float32(0.5), jnp.float32(0.9), row(after))
-        moved = 0.5 + 0.9 * after.value[1]
-        close(target.value, moved)
-        close(target.weight, after.weight[1])
+        output, next_output = random_quantiles(rng), random_quantiles(rng, size=6)
+        mean = [sum(w * v) for v, w in zip(output.value, output.weight, strict=True)]
+        assert_close(head.q_values(output), mean)
+        target = head.backup(jnp.float32(0.5), jnp.float32(0.9), row(next_output))
+        samples = 0.5 + 0.9 * next_output.value[1]
+        assert_close(target.value, samples)
+        assert_close(target.weight, next_output.weight[1])
         expected = definitions.quantile_loss(
-            here.value[1], here.fraction[1], moved, after.weight[1], 0.6
+            output.value[1], output.fraction[1], samples, next_output.weight[1], 0.6
         )
-        value, priority = loss(row(here), target)
-        close(value, expected)
-        close(priority, abs(moved @ after.weight[1] - mean[1]))
-        value, priority = plain(here.value[1], here.fraction[1], target, 0.6)
-        close(value, expected)
-        close(priority, abs(moved @ after.weight[1] - here.value[1].mean()))
+        value, priority = loss(row(output), target)
+        assert_close(value, expected)
+        assert_close(priority, abs(samples @ next_output.weight[1] - mean[1]))
+        value, priority = plain(output.value[1], output.fraction[1], target, 0.6)
+        assert_close(value, expected)
+        assert_close(
+            priority, abs(samples @ next_output.weight[1] - output.value[1].mean())
+        )
 
 
 def proposed(rng, quantile_function, edge):
-    """Quantiles of a known distribution between the inner edges of one action."""
+    """Quantiles of a known distribution between proposed fractions, for one action."""
     ends = np.concatenate([[0.0], edge, [1.0]])
     middle = (ends[1:] + ends[:-1]) / 2
     quantiles = Quantiles(quantile_function(middle), middle, np.diff(ends))
@@ -160,13 +164,13 @@ def proposed(rng, quantile_function, edge):
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), output)
 
 
-def some_target(rng):
+def random_target(rng):
     value = jnp.asarray(rng.normal(size=5), jnp.float32)
     return QuantileTarget(value, jnp.full(5, 0.2))
 
 
 def wasserstein(quantile_function, edge):
-    """Integral of |F^-1(t) - F^-1(middle of t's interval)|, by the midpoint rule."""
+    """Integral of |F(t) - F(midpoint of t's interval)|, by the midpoint rule."""
     grid = (np.arange(100_000) + 0.5) / 100_000
     ends = np.concatenate([[0.0], edge, [1.0]])
     middle = (ends[1:] + ends[:-1]) / 2
@@ -175,32 +179,32 @@ def wasserstein(quantile_function, edge):
 
 
 @pytest.mark.parametrize("function", [np.square, scipy.stats.norm.ppf])
-def test_proposed_edges_descend_the_wasserstein_distance(function, rng):
+def test_proposed_fractions_descend_the_wasserstein_distance(function, rng):
     edge = np.array([0.1, 0.35, 0.6, 0.8])
-    output, target = proposed(rng, function, edge), some_target(rng)
+    output, target = proposed(rng, function, edge), random_target(rng)
     head = heads.fully_parameterized(1.0, 0.0)
     gradient = jax.jit(jax.grad(head.loss, has_aux=True))(output, target)[0]
     ends = np.concatenate([[0.0], edge, [1.0]])
     h = 1e-2
     for i in range(4):
-        after, before = (ends[i + 1] + ends[i + 2]) / 2, (ends[i] + ends[i + 1]) / 2
-        slope = 2 * function(edge[i]) - function(after) - function(before)
-        close(gradient.edge[i], slope)
+        above, below = (ends[i + 1] + ends[i + 2]) / 2, (ends[i] + ends[i + 1]) / 2
+        slope = 2 * function(edge[i]) - function(above) - function(below)
+        assert_close(gradient.edge[i], slope)
         shift = h * np.eye(4)[i]
         difference = wasserstein(function, edge + shift)
         difference -= wasserstein(function, edge - shift)
         np.testing.assert_allclose(difference / (2 * h), slope, atol=2e-3)
 
 
-def test_the_proposal_changes_gradients_but_not_the_loss(rng):
-    output, target = proposed(rng, np.square, np.array([0.2, 0.5])), some_target(rng)
+def test_the_proposal_changes_the_gradient_but_not_the_loss(rng):
+    output, target = proposed(rng, np.square, np.array([0.2, 0.5])), random_target(rng)
     head, inner = heads.fully_parameterized(0.8, 0.01), heads.implicit_quantile(0.8)
     loss, inner_loss = (
         jax.jit(jax.value_and_grad(h.loss, has_aux=True)) for h in (head, inner)
     )
-    found, gradient = loss(output, target)
+    value, gradient = loss(output, target)
     expected, quantiles = inner_loss(output.quantiles, target)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
     np.testing.assert_allclose(gradient.quantiles.value, quantiles.value, rtol=1e-5)
     assert np.any(gradient.edge) and np.any(gradient.quantiles.value)
     assert not np.any(gradient.edge_value) and not np.any(gradient.quantiles.fraction)
@@ -211,10 +215,10 @@ def test_the_proposal_changes_gradients_but_not_the_loss(rng):
 def test_proposed_quantiles_back_up_like_implicit_ones(rng):
     output = proposed(rng, np.square, np.array([0.2, 0.5]))
     head, inner = heads.fully_parameterized(), heads.implicit_quantile()
-    many = jax.tree.map(lambda leaf: leaf[None], output)
+    batch = jax.tree.map(lambda leaf: leaf[None], output)
     weights, values = output.quantiles.weight, output.quantiles.value
-    np.testing.assert_allclose(head.q_values(many), [weights @ values], rtol=1e-6)
-    found = head.backup(jnp.float32(1), jnp.float32(0.5), output)
+    np.testing.assert_allclose(head.q_values(batch), [weights @ values], rtol=1e-6)
+    target = head.backup(jnp.float32(1), jnp.float32(0.5), output)
     expected = inner.backup(jnp.float32(1), jnp.float32(0.5), output.quantiles)
-    np.testing.assert_array_equal(found.value, expected.value)
-    np.testing.assert_array_equal(found.weight, expected.weight)
+    np.testing.assert_array_equal(target.value, expected.value)
+    np.testing.assert_array_equal(target.weight, expected.weight)

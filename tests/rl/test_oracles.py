@@ -1,4 +1,4 @@
-"""Heads, losses and returns against DeepMind's rlax, where it is installed."""
+"""Heads, losses and returns against DeepMind's rlax, if it is installed."""
 
 import definitions
 import jax
@@ -20,7 +20,7 @@ def floats(rng, *shape):
 
 
 def cases(rng, outputs):
-    """(params, target_params, transition), from Python."""
+    """Tuples (params, target_params, transition)."""
     batch = definitions.transitions(rng, CASES)
     for i in range(CASES):
         tables = floats(rng, 2, definitions.STATES, definitions.ACTIONS, outputs)
@@ -33,14 +33,14 @@ def evaluate(head, **options):
 
 
 def policy_of(name):
-    return {"next_policy": losses.BOOTSTRAP_POLICIES[name]}
+    return {"bootstrap_policy": losses.BOOTSTRAP_POLICIES[name]}
 
 
 def expected_sarsa(q, t, step):
-    there = t[step.next_observation]
-    policy = rlax.epsilon_greedy().probs(there, step.epsilon)
+    next_q = t[step.next_observation]
+    policy = rlax.epsilon_greedy().probs(next_q, step.epsilon)
     return rlax.expected_sarsa(
-        q[step.observation], step.action, step.reward, step.discount, there, policy
+        q[step.observation], step.action, step.reward, step.discount, next_q, policy
     )
 
 
@@ -54,23 +54,31 @@ ERRORS = {
     "double_q_learning": (
         {"double": True},
         lambda q, t, s: rlax.double_q_learning(
-            q[s.observation], s.action, s.reward, s.discount,
-            t[s.next_observation], q[s.next_observation],
+            q[s.observation],
+            s.action,
+            s.reward,
+            s.discount,
+            t[s.next_observation],
+            q[s.next_observation],
         ),
     ),
     "sarsa": (
         policy_of("sarsa"),
         lambda q, t, s: rlax.sarsa(
-            q[s.observation], s.action, s.reward, s.discount,
-            t[s.next_observation], s.next_action,
+            q[s.observation],
+            s.action,
+            s.reward,
+            s.discount,
+            t[s.next_observation],
+            s.next_action,
         ),
     ),
     "expected_sarsa": (policy_of("expected_sarsa"), expected_sarsa),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_scalar_errors(name, rng):
+def test_td_errors_of_scalar_heads_agree(name, rng):
     options, error = ERRORS[name]
     loss, oracle = evaluate(heads.scalar(), **options), jax.jit(error)
     for params, target_params, step in cases(rng, 1):
@@ -81,18 +89,20 @@ def test_scalar_errors(name, rng):
 
 
 @pytest.mark.parametrize(("double", "low"), [(False, -2.0), (True, 0.0)])
-def test_categorical_losses(double, low, rng):
+def test_categorical_losses_agree(double, low, rng):
     atoms = jnp.linspace(low, 2.0, 7)
     loss = evaluate(categorical.categorical(7, low, 2.0), double=double)
 
     @jax.jit
     def oracle(params, target_params, s):
-        there = target_params[s.next_observation]
-        here = (atoms, params[s.observation], s.action, s.reward, s.discount)
+        next_logits = target_params[s.next_observation]
+        first = (atoms, params[s.observation], s.action, s.reward, s.discount)
         if double:
             selector = jax.nn.softmax(params[s.next_observation]) @ atoms
-            return rlax.categorical_double_q_learning(*here, atoms, there, selector)
-        return rlax.categorical_q_learning(*here, atoms, there)
+            return rlax.categorical_double_q_learning(
+                *first, atoms, next_logits, selector
+            )
+        return rlax.categorical_q_learning(*first, atoms, next_logits)
 
     for params, target_params, step in cases(rng, 7):
         value, _ = loss(params, target_params, step)
@@ -100,7 +110,7 @@ def test_categorical_losses(double, low, rng):
         np.testing.assert_allclose(value, expected, rtol=1e-4)
 
 
-def test_the_projection(rng):
+def test_categorical_projections_agree(rng):
     atoms = jnp.linspace(-1.0, 3.0, 9)
     backup = jax.jit(categorical.categorical(9, -1.0, 3.0).backup)
     project = jax.jit(rlax.categorical_l2_project)
@@ -111,18 +121,24 @@ def test_the_projection(rng):
 
 
 @pytest.mark.parametrize(("delta", "double"), [(0.3, False), (1.0, True)])
-def test_quantile_losses(delta, double, rng):
-    """rlax leaves Huber's loss as it is; the paper's equation 10 divides by delta."""
+def test_quantile_losses_agree(delta, double, rng):
+    """Up to the division by delta of the paper's equation 10, which rlax omits."""
     fraction = (jnp.arange(6) + 0.5) / 6
     loss = evaluate(heads.quantile(6, delta), double=double)
 
     @jax.jit
     def oracle(params, target_params, s):
-        chosen = params if double else target_params
+        select = params if double else target_params
         return rlax.quantile_q_learning(
-            params[s.observation].T, fraction, s.action, s.reward, s.discount,
-            chosen[s.next_observation].T, target_params[s.next_observation].T, delta,
-        )  # fmt: skip
+            params[s.observation].T,
+            fraction,
+            s.action,
+            s.reward,
+            s.discount,
+            select[s.next_observation].T,
+            target_params[s.next_observation].T,
+            delta,
+        )
 
     for params, target_params, step in cases(rng, 6):
         value, _ = loss(params, target_params, step)
@@ -130,20 +146,20 @@ def test_quantile_losses(delta, double, rng):
         np.testing.assert_allclose(value, expected, rtol=1e-4)
 
 
-def test_the_quantile_loss_at_any_fractions(rng):
-    mine = jax.jit(heads.quantile_loss)
+def test_quantile_losses_at_any_fractions_agree(rng):
+    loss = jax.jit(heads.quantile_loss)
     oracle = jax.jit(lambda *inputs: rlax.quantile_regression_loss(*inputs, 0.4))
     for _ in range(CASES):
         value, samples = floats(rng, 5), floats(rng, 8)
         fraction = np.sort(rng.random(5)).astype(np.float32)
         target = QuantileTarget(samples, jnp.full(8, 1 / 8))
-        found, _ = mine(value, fraction, target, 0.4)
+        result, _ = loss(value, fraction, target, 0.4)
         expected = oracle(value, fraction, samples) / 0.4
-        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        np.testing.assert_allclose(result, expected, rtol=1e-5)
 
 
-def test_rescaling():
-    """rlax's square roots cancel near zero in float32."""
+def test_value_rescalings_agree():
+    """Near zero in float64 only, because of cancellation in rlax."""
     sizes = np.geomspace(0.1, 1e5, 100)
     x = jnp.asarray(np.concatenate([-sizes, sizes]), jnp.float32)
     rescale, unrescale = jax.jit(heads.rescale), jax.jit(heads.unrescale)
@@ -157,13 +173,16 @@ def test_rescaling():
         np.testing.assert_allclose(rescale(y), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("trace", [0.0, 0.7, 1.0, "each"])
-def test_lambda_returns_without_truncation(trace, rng):
-    mine, oracle = jax.jit(returns.lambda_returns), jax.jit(rlax.lambda_returns)
+@pytest.mark.parametrize("trace", [0.0, 0.7, 1.0, "varying"])
+def test_lambda_returns_without_truncation_agree(trace, rng):
+    lambda_returns = jax.jit(returns.lambda_returns)
+    oracle = jax.jit(rlax.lambda_returns)
     for _ in range(CASES):
         reward, value = floats(rng, 15), floats(rng, 15)
         discount = jnp.asarray(0.9 * (rng.random(15) > 0.2), jnp.float32)
-        weight = jnp.asarray(rng.random(15) if trace == "each" else trace, jnp.float32)
-        found = mine(reward, discount, jnp.zeros(15, bool), value, weight)
+        weight = jnp.asarray(
+            rng.random(15) if trace == "varying" else trace, jnp.float32
+        )
+        result = lambda_returns(reward, discount, jnp.zeros(15, bool), value, weight)
         expected = oracle(reward, discount, value, weight)
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Losses of sequences, with the smallest network that has a memory."""
+"""Losses of sequences, for the smallest network that has a memory."""
 
 import definitions
 import jax
@@ -6,16 +6,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxq.rl import heads, recurrent_losses
+from jaxq.rl import exploration, heads, losses, recurrent_losses
 from jaxq.types import Network, Sequence
 
 ACTIONS, LENGTH = 3, 14
-FRESH = 0.3  # memory at the start of an episode
+FRESH = 0.3  # the memory at the start of an episode
+EPSILON = 0.4
 HEAD = heads.scalar("huber", 0.8)
 
 
-def take(key, params, memory, observation):
-    """A decaying sum of what was observed, and outputs in proportion to it."""
+def step(key, params, memory, observation):
+    """The memory is a decaying sum of observations, and outputs are linear in it."""
     memory = 0.6 * memory + params["input"] * observation
     return (params["scale"] * memory + params["bias"])[:, None], memory
 
@@ -25,7 +26,7 @@ NETWORK = Network(
     apply=lambda key, params, observation: None,
     head=HEAD,
     initial_memory=lambda key: jnp.float32(FRESH),
-    step=take,
+    step=step,
 )
 
 
@@ -51,17 +52,17 @@ def random_sequence(rng, ends=0.15):
 
 
 def plain_unroll(params, memory, sequence, start, stop):
-    """Outputs [L, A] and the memory afterwards, step by step."""
+    """Outputs [L, A] and the final memory, step by step."""
     outputs = []
     for t in range(start, stop):
-        output, memory = take(None, params, memory, sequence.observation[t])
+        output, memory = step(None, params, memory, sequence.observation[t])
         outputs.append(output[:, 0])
         if sequence.terminated[t] or sequence.truncated[t]:
             memory = FRESH
     return np.array(outputs), memory
 
 
-def test_unroll_starts_anew_after_an_end(rng, strict):
+def test_unroll_resets_the_memory_after_each_episode(rng, strict):
     unroll = jax.jit(
         lambda params, memory, observation, ended: recurrent_losses.unroll(
             NETWORK, None, params, memory, observation, ended
@@ -80,36 +81,41 @@ def test_unroll_starts_anew_after_an_end(rng, strict):
         np.testing.assert_allclose(memory, expected[1], rtol=1e-4, atol=1e-5)
 
 
-def plain_targets(params, target_params, sequence, burn_in, n, gamma, double):
-    """For every step after the burn-in its target, or None where it has none."""
-    rows = []
-    for each in (params, target_params):
-        _, memory = plain_unroll(each, sequence.memory, sequence, 0, burn_in)
-        rows.append(plain_unroll(each, memory, sequence, burn_in, LENGTH)[0])
-    online, judge = rows
+def plain_targets(params, target_params, sequence, burn_in, n, gamma, double, policy):
+    """The target of each step after the burn-in, or None for a step without one."""
+    outputs = []
+    for tree in (params, target_params):
+        _, memory = plain_unroll(tree, sequence.memory, sequence, 0, burn_in)
+        outputs.append(plain_unroll(tree, memory, sequence, burn_in, LENGTH)[0])
+    online, evaluate = outputs
+    select = online if double else evaluate
     targets = []
     for t in range(burn_in, LENGTH - n):
         if sequence.truncated[t]:  # its successor was not stored
             targets.append(None)
             continue
-        total, power, after = 0.0, 1.0, t
+        total, power, successor = 0.0, 1.0, t
         while True:
-            total += power * sequence.reward[after]
+            total += power * sequence.reward[successor]
             power *= gamma
-            after += 1
-            if sequence.terminated[after - 1]:
+            successor += 1
+            if sequence.terminated[successor - 1]:
                 power = 0.0
                 break
-            if after - t == n or sequence.truncated[after]:
+            if successor - t == n or sequence.truncated[successor]:
                 break
-        selector = online if double else judge
-        best = np.argmax(selector[after - burn_in])
-        targets.append(total + power * judge[after - burn_in, best])
+        q_values = select[successor - burn_in]
+        probabilities = {
+            "max": np.eye(ACTIONS)[np.argmax(q_values)],
+            "sarsa": np.eye(ACTIONS)[sequence.action[successor]],
+            "epsilon": definitions.epsilon_greedy(q_values, EPSILON),
+        }[policy]
+        targets.append(total + power * probabilities @ evaluate[successor - burn_in])
     return targets
 
 
 def plain_loss(params, memory, targets, sequence, burn_in):
-    """Mean Huber loss, errors [.] and estimates [.], from the memory after burn-in."""
+    """Mean Huber loss, errors and estimates, given the memory after the burn-in."""
     outputs, _ = plain_unroll(params, memory, sequence, burn_in, LENGTH)
     total, errors, estimates = 0.0, [], []
     for i, target in enumerate(targets):
@@ -129,24 +135,39 @@ def plain_gradient(function, params):
     def at(vector):
         return function(
             {"bias": vector[:3], "input": vector[3], "scale": vector[4:]}
-        )  # the order of ravel_pytree: sorted names
+        )  # ravel_pytree sorts by name
 
     return restore(definitions.slope(at, flat).astype(np.float32))
 
 
-def assert_trees_close(found, expected, **tolerance):
-    assert found.keys() == expected.keys()
-    for name, leaf in found.items():
+def assert_trees_close(actual, expected, **tolerance):
+    assert actual.keys() == expected.keys()
+    for name, leaf in actual.items():
         np.testing.assert_allclose(leaf, expected[name], **tolerance)
 
 
+BOOTSTRAP_POLICIES = {
+    "max": losses.greedy,
+    "sarsa": losses.sarsa,
+    "epsilon": lambda transition, q_values: exploration.epsilon_greedy_policy(
+        q_values, EPSILON
+    ),
+}
+CASES = [
+    (0, 1, "max"),
+    (4, 3, "max"),
+    (3, 5, "max"),
+    (3, 2, "sarsa"),
+    (3, 2, "epsilon"),
+]
+
+
 @pytest.mark.parametrize("double", [False, True])
-@pytest.mark.parametrize(("burn_in", "n"), [(0, 1), (4, 3), (3, 5)])
-def test_td_loss_equals_its_definition(burn_in, n, double, rng, strict):
+@pytest.mark.parametrize(("burn_in", "n", "policy"), CASES)
+def test_td_loss_equals_its_definition(burn_in, n, policy, double, rng, strict):
     gamma, eta = 0.9, 0.7
-    loss = recurrent_losses.td_loss(
-        NETWORK, burn_in, n, jnp.float32(gamma), double, jnp.float32(eta)
-    )
+    settings = burn_in, n, jnp.float32(gamma), double, jnp.float32(eta)
+    loss = recurrent_losses.td_loss(NETWORK, *settings, BOOTSTRAP_POLICIES[policy])
     compiled = jax.jit(jax.value_and_grad(loss, argnums=(1, 2), has_aux=True))
     terminations, truncations = set(), set()
     for seed in range(20):
@@ -156,7 +177,7 @@ def test_td_loss_equals_its_definition(burn_in, n, double, rng, strict):
             jax.random.key(seed), params, target_params, sequence
         )
         targets = plain_targets(
-            params, target_params, sequence, burn_in, n, gamma, double
+            params, target_params, sequence, burn_in, n, gamma, double, policy
         )
         _, memory = plain_unroll(params, sequence.memory, sequence, 0, burn_in)
         rest = memory, targets, sequence, burn_in
@@ -167,7 +188,7 @@ def test_td_loss_equals_its_definition(burn_in, n, double, rng, strict):
         np.testing.assert_allclose(
             info.q_value, sum(estimates) / max(len(estimates), 1), rtol=1e-4, atol=1e-5
         )
-        # The memory after the burn-in counts as given.
+        # No gradient flows through the memory after the burn-in.
         expected = plain_gradient(lambda p, rest=rest: plain_loss(p, *rest)[0], params)
         assert_trees_close(gradients[0], expected, rtol=2e-3, atol=2e-4)
         assert not any(np.any(leaf) for leaf in gradients[1].values())
@@ -176,24 +197,24 @@ def test_td_loss_equals_its_definition(burn_in, n, double, rng, strict):
     assert len(terminations) == len(truncations) == 2
 
 
-def test_burn_in_refreshes_the_memory_but_is_not_learned_from(rng):
+def test_burn_in_refreshes_the_memory_without_being_learned_from(rng):
     loss = recurrent_losses.td_loss(NETWORK, 4, 2, 0.9)
     params, target_params = random_params(rng), random_params(rng)
     sequence = jax.tree.map(jnp.asarray, random_sequence(rng, ends=0.0))
     floats = sequence.memory, sequence.observation, sequence.reward
 
-    def of_inputs(memory, observation, reward):
+    def value_of(memory, observation, reward):
         changed = sequence._replace(
             memory=memory, observation=observation, reward=reward
         )
         return loss(jax.random.key(0), params, target_params, changed)[0]
 
-    gradient = jax.jit(jax.grad(of_inputs, argnums=(0, 1, 2)))(*floats)
+    gradient = jax.jit(jax.grad(value_of, argnums=(0, 1, 2)))(*floats)
     assert gradient[0] == 0 and not np.any(gradient[1][:4])
-    # The last two steps are only successors, whose values are targets.
+    # The last two steps are only successors, and enter only targets.
     assert np.all(gradient[1][4:-2]) and not np.any(gradient[1][-2:])
     assert not np.any(gradient[2])
-    value = jax.jit(of_inputs)
+    value = jax.jit(value_of)
     before = value(*floats)
     shift = np.zeros(LENGTH, np.float32)
     for index, matters in ((2, True), (LENGTH - 1, True)):

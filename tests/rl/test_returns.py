@@ -1,4 +1,4 @@
-"""Returns of windows and of rollouts against recursive definitions."""
+"""N-step and lambda-returns against recursive definitions."""
 
 import types
 
@@ -13,7 +13,7 @@ from jaxq.rl import heads, returns
 from jaxq.types import Step
 
 
-def plain_fold(reward, terminated, truncated, gamma):
+def plain_n_step_return(reward, terminated, truncated, gamma):
     """The definition, step by step."""
     total, power = 0.0, 1.0
     for length, (r, end, cut) in enumerate(
@@ -29,22 +29,22 @@ def plain_fold(reward, terminated, truncated, gamma):
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7])
-def test_fold_equals_its_definition(n, rng, strict):
-    fold = jax.jit(jax.vmap(returns.n_step_return, in_axes=(0, 0, 0, None)))
+def test_n_step_return_equals_its_definition(n, rng, strict):
+    compiled = jax.jit(jax.vmap(returns.n_step_return, in_axes=(0, 0, 0, None)))
     reward = rng.normal(size=(200, n)).astype(np.float32)
     terminated, truncated = rng.random((2, 200, n)) < 0.2
-    folded = fold(reward, terminated, truncated, jnp.float32(0.9))
+    result = compiled(reward, terminated, truncated, jnp.float32(0.9))
     for i in range(200):
-        expected = plain_fold(reward[i], terminated[i], truncated[i], 0.9)
-        found = [np.asarray(field)[i] for field in folded]
-        np.testing.assert_allclose(found, expected, atol=1e-6)
+        expected = plain_n_step_return(reward[i], terminated[i], truncated[i], 0.9)
+        actual = [np.asarray(field)[i] for field in result]
+        np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
-def plain_fold_stored(reward, terminated, truncated, gamma):
-    """Total, discount, length, weight, where only first observations are known.
+def plain_n_step_return_from_ring(reward, terminated, truncated, gamma):
+    """(reward, discount, length), or None, if successors of truncations are unknown.
 
-    The value of a truncated step's successor is unknown, so no window may contain a
-    truncated step; the longest window without one is taken.
+    No window may contain a truncated step, whose successor has an unknown value: the
+    return is that of the longest window without one.
     """
     if truncated[0]:
         return None
@@ -58,32 +58,36 @@ def plain_fold_stored(reward, terminated, truncated, gamma):
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
-def test_stored_windows_contain_no_truncated_step(n, rng, strict):
-    fold = jax.jit(jax.vmap(returns.n_step_return_from_ring, in_axes=(0, 0, 0, None)))
+def test_windows_from_the_ring_contain_no_truncated_step(n, rng, strict):
+    compiled = jax.jit(
+        jax.vmap(returns.n_step_return_from_ring, in_axes=(0, 0, 0, None))
+    )
     reward = rng.normal(size=(300, n)).astype(np.float32)
     terminated = rng.random((300, n)) < 0.2
     truncated = (rng.random((300, n)) < 0.2) & ~terminated
-    folded, weights = jax.tree.map(
-        np.asarray, fold(reward, terminated, truncated, jnp.float32(0.9))
+    result, weights = jax.tree.map(
+        np.asarray, compiled(reward, terminated, truncated, jnp.float32(0.9))
     )
     assert set(weights) == {0.0, 1.0}
     for i in range(300):
-        expected = plain_fold_stored(reward[i], terminated[i], truncated[i], 0.9)
+        expected = plain_n_step_return_from_ring(
+            reward[i], terminated[i], truncated[i], 0.9
+        )
         assert weights[i] == (expected is not None)
         if expected is not None:
-            found = [field[i] for field in folded]
-            np.testing.assert_allclose(found, expected, atol=1e-6)
+            actual = [field[i] for field in result]
+            np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
-def test_one_step_discount_is_gamma_exactly():
-    folded = jax.jit(returns.n_step_return)(
+def test_the_discount_of_one_step_is_exactly_gamma():
+    result = jax.jit(returns.n_step_return)(
         jnp.ones(1), jnp.zeros(1, bool), jnp.zeros(1, bool), jnp.float32(0.99)
     )
-    assert folded.discount == np.float32(0.99)
-    assert folded.reward == 1
+    assert result.discount == np.float32(0.99)
+    assert result.reward == 1
 
 
-def test_n_step_bootstraps_from_the_successor_of_its_last_step(strict):
+def test_n_step_bootstraps_from_the_true_successor_of_its_last_step(strict):
     window = Step(
         observation=np.arange(4, dtype=np.float32),
         action=np.arange(4, dtype=np.int32),
@@ -93,13 +97,14 @@ def test_n_step_bootstraps_from_the_successor_of_its_last_step(strict):
         next_observation=np.array([1, 50, 3, 4], np.float32),
         memory=np.array([10, 20, 30, 40], np.int32),
     )
-    folded = jax.tree.map(np.asarray, jax.jit(returns.n_step)(window, jnp.float32(0.5)))
-    assert folded.observation == 0 and folded.action == 0 and folded.memory == 10
-    assert folded.reward == 1.5 and folded.discount == 0.25
-    assert folded.next_observation == 50.0
+    transition = jax.jit(returns.n_step)(window, jnp.float32(0.5))
+    assert transition.observation == 0 and transition.action == 0
+    assert transition.memory == 10
+    assert transition.reward == 1.5 and transition.discount == 0.25
+    assert transition.next_observation == 50.0
 
 
-def test_fold_refuses_other_shapes():
+def test_n_step_return_raises_for_a_batch():
     with pytest.raises(AssertionError):
         returns.n_step_return(
             jnp.ones((2, 2)), jnp.zeros(2, bool), jnp.zeros(2, bool), 0.9
@@ -110,8 +115,8 @@ def plain_lambda_return(t, reward, discount, truncated, value, trace):
     """G_t by recursion."""
     if t == len(reward) - 1 or truncated[t]:
         return reward[t] + discount[t] * value[t]
-    following = plain_lambda_return(t + 1, reward, discount, truncated, value, trace)
-    mixed = (1 - trace[t]) * value[t] + trace[t] * following
+    next_return = plain_lambda_return(t + 1, reward, discount, truncated, value, trace)
+    mixed = (1 - trace[t]) * value[t] + trace[t] * next_return
     return reward[t] + discount[t] * mixed
 
 
@@ -120,35 +125,34 @@ compiled = jax.jit(returns.lambda_returns)
 
 
 def rollout(rng, gamma=0.9):
-    """(reward, discount, truncated, next_value) with ends, also at the last step."""
+    """(reward, discount, truncated, next_value); any step may end an episode."""
     reward, value = rng.normal(size=(2, LENGTH)).astype(np.float32)
     terminated, truncated = rng.random((2, LENGTH)) < 0.2
     discount = (gamma * ~terminated).astype(np.float32)
     return reward, discount, truncated, value
 
 
-@pytest.mark.parametrize("trace", [0.0, 0.65, 1.0, "each"])
+@pytest.mark.parametrize("trace", [0.0, 0.65, 1.0, "varying"])
 def test_lambda_returns_equal_their_definition(trace, rng, strict):
-    at_the_end = set()
+    last_step = set()
     for _ in range(60):
         steps = rollout(rng)
-        weight = jnp.float32(trace) if trace != "each" else jnp.asarray(
-            rng.random(LENGTH), jnp.float32
-        )  # fmt: skip
-        found = compiled(*steps, weight)
-        each = np.broadcast_to(weight, LENGTH)
-        expected = [plain_lambda_return(t, *steps, each) for t in range(LENGTH)]
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-        at_the_end.add((bool(steps[1][-1]), bool(steps[2][-1])))
-    assert len(at_the_end) == 4
+        lambda_ = rng.random(LENGTH) if trace == "varying" else trace
+        lambda_ = jnp.asarray(lambda_, jnp.float32)
+        actual = compiled(*steps, lambda_)
+        weight = np.broadcast_to(lambda_, LENGTH)
+        expected = [plain_lambda_return(t, *steps, weight) for t in range(LENGTH)]
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+        last_step.add((bool(steps[1][-1]), bool(steps[2][-1])))
+    assert len(last_step) == 4
 
 
-def test_lambda_is_between_one_step_and_the_whole_return(rng):
+def test_lambda_interpolates_between_one_step_and_the_whole_return(rng):
     reward, value = rng.normal(size=(2, LENGTH)).astype(np.float32)
-    discount, going_on = np.full(LENGTH, 0.9, np.float32), np.zeros(LENGTH, bool)
-    one_step = compiled(reward, discount, going_on, value, 0.0)
+    discount, truncated = np.full(LENGTH, 0.9, np.float32), np.zeros(LENGTH, bool)
+    one_step = compiled(reward, discount, truncated, value, 0.0)
     np.testing.assert_allclose(one_step, reward + 0.9 * value, rtol=1e-5, atol=1e-6)
-    whole = compiled(reward, discount, going_on, value, 1.0)
+    whole = compiled(reward, discount, truncated, value, 1.0)
     for t in range(LENGTH):
         k = LENGTH - t
         total = sum(0.9**j * reward[t + j] for j in range(k)) + 0.9**k * value[-1]
@@ -156,7 +160,7 @@ def test_lambda_is_between_one_step_and_the_whole_return(rng):
 
 
 @pytest.mark.parametrize("terminated", [False, True])
-def test_what_follows_an_end_changes_nothing_before_it(terminated, rng):
+def test_returns_do_not_depend_on_the_next_episode(terminated, rng):
     reward, value = rng.normal(size=(2, LENGTH)).astype(np.float32)
     discount, truncated = np.full(LENGTH, 0.9, np.float32), np.zeros(LENGTH, bool)
     discount[5], truncated[5] = (0.0, False) if terminated else (0.9, True)
@@ -175,10 +179,10 @@ GAMMA, LAMBDA = 0.9, 0.8
 
 
 def backward_view(q_values, state, action, reward, watkins):
-    """Sums of delta * e over an episode: accumulating traces, offline updating.
+    """Sum of delta * e over an episode, with accumulating traces and offline updates.
 
-    Sutton and Barto (1998), figure 7.14, without its cut for Peng's (whose error is
-    against the greedy value of the state, figure 7.16).
+    Watkins's Q(lambda) is figure 7.14 of Sutton and Barto (1998). Peng's is figure
+    7.16, which never cuts the trace, and whose error is that of the greedy value.
     """
     trace, update = np.zeros_like(q_values), np.zeros_like(q_values)
     for t in range(len(reward)):
@@ -201,7 +205,7 @@ def backward_view(q_values, state, action, reward, watkins):
 
 @pytest.mark.parametrize("watkins", [True, False])
 def test_the_forward_view_equals_eligibility_traces(watkins, rng):
-    """Over a whole episode, with states that recur, of Watkins's and of Peng's."""
+    """For whole episodes that revisit states."""
     q_values = rng.normal(size=(4, 2)).astype(np.float32)
     config = types.SimpleNamespace(
         discount=GAMMA, trace_decay=LAMBDA, trace_cut=watkins, num_envs=1
@@ -220,9 +224,9 @@ def test_the_forward_view_equals_eligibility_traces(watkins, rng):
         steps = Step(
             state[:-1], action, reward, last, np.zeros(LENGTH, bool), state[1:]
         )
-        found = forward_returns(q_values[..., None], jax.tree.map(jnp.asarray, steps))
+        result = forward_returns(q_values[..., None], jax.tree.map(jnp.asarray, steps))
         forward = np.zeros((4, 2))
         for t in range(LENGTH):
-            forward[state[t], action[t]] += found[t] - q_values[state[t], action[t]]
+            forward[state[t], action[t]] += result[t] - q_values[state[t], action[t]]
         backward = backward_view(q_values, state, action, reward, watkins)
         np.testing.assert_allclose(forward, backward, rtol=1e-3, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Runs that were stopped go on to the same bits."""
+"""Interrupted runs resume bit for bit."""
 
 import dataclasses
 import hashlib
@@ -20,7 +20,7 @@ from jaxq.config.config import (
 )
 from jaxq.config.fields import CheckpointError, Locked
 from jaxq.envs import adapter, make
-from jaxq.runs import checkpoint, files, resume, run, run_writer
+from jaxq.runs import checkpoint, files, results, resume, run, run_writer
 from jaxq.runs.signals import Stopped, Stopper
 from jaxq.training import blocks, population
 
@@ -43,7 +43,7 @@ BASE = Config(
 )
 KINDS = {
     "replay": {},
-    "prioritised": {"prioritized": True, "n_step": 3},
+    "prioritized": {"prioritized": True, "n_step": 3},
     "recurrent": {
         "algorithm": "r2d2", "memory_size": 4, "sequence_length": 4, "burn_in": 2,
     },
@@ -60,14 +60,14 @@ def config(kind="replay", **changes):
 
 
 def digest(directory):
-    """What must not depend on whether a run was stopped."""
+    """Hashes of the files that must not depend on interruptions."""
     names = ["metrics.npz", "metrics.csv", "params.npz"]
-    names += [path.name for path in checkpoint.found(directory)[:1]]
+    names += [path.name for path in checkpoint.paths(directory)[:1]]
     return {n: hashlib.sha256((directory / n).read_bytes()).hexdigest() for n in names}
 
 
 def stop_after(monkeypatch, calls):
-    """Stop as a signal would, after some calls of the compiled program."""
+    """Send SIGTERM after a number of compiled calls."""
     advance, done = population.Population.advance, []
 
     def stopping(self, iterations=None):
@@ -80,15 +80,13 @@ def stop_after(monkeypatch, calls):
 
 
 SLOW = [
-    pytest.param(kind, marks=pytest.mark.slow) for kind in ("prioritised", "recurrent")
+    pytest.param(kind, marks=pytest.mark.slow) for kind in ("prioritized", "recurrent")
 ]
 
 
 @pytest.mark.parametrize("kind", ["replay", "pqn", "tabular", *SLOW])
-def test_a_run_stopped_at_any_call_goes_on_to_the_same_bits(
-    kind, tmp_path, monkeypatch
-):
-    whole = run.run(config(kind), output=tmp_path, plot=False)
+def test_an_interrupted_run_resumes_bit_for_bit(kind, tmp_path, monkeypatch):
+    reference = run.run(config(kind), output=tmp_path, plot=False)
     lengths = loop_lengths.loop_lengths(config(kind))
     calls = lengths.num_points * lengths.point_chunks
     assert calls >= 8 or kind != "replay"
@@ -102,25 +100,25 @@ def test_a_run_stopped_at_any_call_goes_on_to_the_same_bits(
         assert manifest["status"] == "interrupted"
         result = run.run(config(kind), resume=directory, plot=False)
         assert result.directory == directory
-        assert digest(directory) == digest(whole.directory), stopped_after
+        assert digest(directory) == digest(reference.directory), stopped_after
         manifest = json.loads((directory / "manifest.json").read_text())
         assert manifest["status"] == "finished" and len(manifest["resumed"]) == 1
 
 
-def test_a_run_may_go_on_for_longer(tmp_path):
+def test_a_resumed_run_may_have_more_steps(tmp_path):
     short = run.run(config(), output=tmp_path / "short", plot=False)
     lengths = loop_lengths.loop_lengths(config())
     total = lengths.warmup_steps + 6 * lengths.point_steps
     result = run.run(config(total_steps=total - 1), resume=short.directory, plot=False)
     assert result.config.total_steps == total and result.config.eval_points == 6
-    whole = run.run(
+    reference = run.run(
         config(total_steps=total, eval_points=6), output=tmp_path / "long", plot=False
     )
-    assert digest(short.directory) == digest(whole.directory)
-    # And once more, from the command line: the directory knows its new length.
+    assert digest(short.directory) == digest(reference.directory)
+    # config.json has the new length, from which --resume would take it.
     written = from_json(json.loads((short.directory / "config.json").read_text()))
-    assert written == whole.config
-    with pytest.raises(ConfigError, match="the run has done"):
+    assert written == reference.config
+    with pytest.raises(ConfigError, match="the run has already done"):
         run.run(config(total_steps=500, eval_points=6), resume=short.directory)
 
 
@@ -131,7 +129,7 @@ def finished(tmp_path_factory):
     ).directory
 
 
-def test_a_changed_configuration_is_refused_with_every_difference(finished):
+def test_a_changed_configuration_is_rejected_with_all_differences(finished):
     before = digest(finished)
     with pytest.raises(ConfigError) as error:
         run.run(config(learning_rate=1e-4, num_envs=4), resume=finished)
@@ -144,50 +142,52 @@ def test_a_changed_configuration_is_refused_with_every_difference(finished):
     assert digest(finished) == before
 
 
-def test_other_versions_are_refused_unless_that_is_asked_for(
-    finished, tmp_path, monkeypatch
-):
+def test_other_versions_are_rejected_unless_forced(finished, tmp_path, monkeypatch):
     directory = copy_of(finished, tmp_path)
-    versions = resume.made_with
+    made_with = resume.made_with
     monkeypatch.setattr(
-        resume, "made_with", lambda manifest: versions(manifest) | {"jax": "0.0.1"}
+        resume, "made_with", lambda manifest: made_with(manifest) | {"jax": "0.0.1"}
     )
     with pytest.raises(ConfigError, match=r"jax was '[\d.]+' and is '0.0.1'.*--force"):
         run.run(config(), resume=directory)
     run.run(config(), resume=directory, force_resume=True, plot=False)
     assert checkpoint.newest(directory)[0]["made_with"]["jax"] == "0.0.1"
-    run.run(config(), resume=directory, plot=False)  # it is that version's now
+    run.run(config(), resume=directory, plot=False)  # its version is 0.0.1 now
 
 
-def test_another_environment_is_refused_whatever_is_asked_for(finished):
+def test_another_environment_is_rejected_even_if_forced(finished):
     before = digest(finished)
-    with pytest.raises(ConfigError, match=r"was run on .*, and this is Corridor"):
+    with pytest.raises(
+        ConfigError, match=r"was run on .*, but the environment is Corridor"
+    ):
         run.run(config(), adapter.adapt(Corridor()), resume=finished, force_resume=True)
     assert digest(finished) == before
 
 
-def test_what_was_measured_besides_must_be_measured_again(finished):
-    extras = run.ExtraMetrics(lambda params: {"zero": np.zeros(3)}, {})
-    with pytest.raises(ConfigError, match="the run measured nothing besides"):
+def test_extra_metrics_cannot_be_added_later(finished):
+    extras = results.ExtraMetrics(lambda params: {"zero": np.zeros(3)}, {})
+    with pytest.raises(ConfigError, match="recorded these extra metrics: none"):
         run.run(config(), resume=finished, extras=extras)
 
 
-def test_what_is_measured_besides_is_kept(tmp_path, monkeypatch):
+def test_extra_metrics_are_restored(tmp_path, monkeypatch):
     def norms(params):
         leaves = [(x.reshape(3, -1) ** 2).sum(1) for x in jax.tree.leaves(params)]
         return {"square": sum(leaves), "first": leaves[0]}
 
-    extras = run.ExtraMetrics(norms, {"level": 0.5})
+    extras = results.ExtraMetrics(norms, {"level": 0.5})
     table = config("tabular")
-    whole = run.run(table, output=tmp_path / "a", extras=extras, plot=False)
+    reference = run.run(table, output=tmp_path / "a", extras=extras, plot=False)
     with monkeypatch.context() as patched, pytest.raises(Stopped):
         stop_after(patched, 5)
         run.run(table, output=tmp_path / "b", extras=extras, plot=False)
     (directory,) = (tmp_path / "b").glob("*/*/*")
     result = run.run(table, resume=directory, extras=extras, plot=False)
-    assert digest(directory) == digest(whole.directory)
-    np.testing.assert_array_equal(result.extra["first"], whole.extra["first"])
-    with pytest.raises(ConfigError, match="the run measured first, square besides"):
+    assert digest(directory) == digest(reference.directory)
+    np.testing.assert_array_equal(result.extra["first"], reference.extra["first"])
+    with pytest.raises(
+        ConfigError, match="recorded these extra metrics: first, square"
+    ):
         run.run(table, resume=directory)
 
 
@@ -199,16 +199,16 @@ def copy_of(directory, tmp_path):
     return copy
 
 
-def test_a_damaged_checkpoint_is_told_and_the_one_before_used(
+def test_a_corrupt_checkpoint_is_reported_and_the_previous_one_used(
     finished, tmp_path, capsys
 ):
     directory = copy_of(finished, tmp_path)
-    newest, older = checkpoint.found(directory)
+    newest, older = checkpoint.paths(directory)
     newest.write_bytes(newest.read_bytes()[:-1])
     run.run(config(), resume=directory, plot=False, show_progress=True)
     text = capsys.readouterr().out
-    assert f"warning: {newest.name} is damaged: it has" in text
-    assert "goes on at" in text
+    assert f"warning: {newest.name} is corrupt: expected" in text
+    assert "resuming at" in text
     assert digest(directory) == digest(finished)
     for path in (newest, older):
         path.write_bytes(b"")
@@ -216,31 +216,31 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_used(
         run.run(config(), resume=directory)
 
 
-def test_leftovers_of_a_death_are_removed(finished, tmp_path):
+def test_temporary_files_of_a_crash_are_deleted(finished, tmp_path):
     directory = copy_of(finished, tmp_path)
     (directory / ".checkpoint-0000000001.jaxq.77.tmp").write_bytes(b"half")
     run.run(config(), resume=directory, plot=False)
     assert not list(directory.glob(".*.tmp"))
 
 
-def test_a_directory_in_use_is_refused(finished):
+def test_a_directory_in_use_is_rejected(finished):
     with files.Lock(finished), pytest.raises(Locked, match="in use by process"):
         run.run(config(), resume=finished)
 
 
 def test_blocks_keep_their_width_on_other_devices(tmp_path, monkeypatch):
     free = config(seed_block=0, num_seeds=4)
-    whole = run.run(free, output=tmp_path / "a", devices=jax.devices(), plot=False)
+    reference = run.run(free, output=tmp_path / "a", devices=jax.devices(), plot=False)
     with monkeypatch.context() as patched, pytest.raises(Stopped):
         stop_after(patched, 3)
         run.run(free, output=tmp_path / "b", devices=jax.devices(), plot=False)
     (directory,) = (tmp_path / "b").glob("*/*/*")
     run.run(free, resume=directory, devices=jax.devices()[:1], plot=False)
-    assert digest(directory) == digest(whole.directory)
+    assert digest(directory) == digest(reference.directory)
 
 
-def test_a_signal_during_evaluation_stops_at_once_and_saves(tmp_path, monkeypatch):
-    whole = run.run(config(), output=tmp_path / "a", plot=False)
+def test_a_signal_during_evaluation_stops_immediately_and_saves(tmp_path, monkeypatch):
+    reference = run.run(config(), output=tmp_path / "a", plot=False)
     measure, done = population.Population.measure, []
 
     def stopping(self, extra=None):
@@ -255,10 +255,10 @@ def test_a_signal_during_evaluation_stops_at_once_and_saves(tmp_path, monkeypatc
     assert len(done) == 3
     (directory,) = (tmp_path / "b").glob("*/*/*")
     run.run(config(), resume=directory, plot=False)
-    assert digest(directory) == digest(whole.directory)
+    assert digest(directory) == digest(reference.directory)
 
 
-def test_the_first_call_is_left_at_once_and_leaves_nothing_to_go_on_from(
+def test_a_signal_in_the_first_call_stops_immediately_without_a_checkpoint(
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr(
@@ -274,14 +274,14 @@ def test_the_first_call_is_left_at_once_and_leaves_nothing_to_go_on_from(
     assert not list(tmp_path.rglob("*.jaxq"))
 
 
-def test_handlers_are_put_back():
+def test_signal_handlers_are_restored():
     before = signal.getsignal(signal.SIGTERM)
     with Stopper():
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_a_thread_leaves_the_handlers_alone():
+def test_other_threads_keep_the_signal_handlers():
     before = signal.getsignal(signal.SIGTERM)
     seen = []
 
@@ -304,27 +304,27 @@ def test_a_thread_leaves_the_handlers_alone():
         ('{"algorithm": "dqn", "colour": 1}', "colour"),
     ],
 )
-def test_what_is_no_run_is_refused(content, message, tmp_path):
+def test_a_directory_without_a_run_is_rejected(content, message, tmp_path):
     if content is not None:
         (tmp_path / "config.json").write_text(content)
     with pytest.raises(ConfigError, match=message):
         flags.parse({"a": BASE}, "", ["--resume", str(tmp_path)], flags.Options())
 
 
-def test_the_command_line_takes_the_configuration_of_the_run(finished):
+def test_the_command_line_reads_the_configuration_of_the_run(finished):
     for words in (["--resume", str(finished)], [f"--resume={finished}"]):
-        found, options = flags.parse({"a": Config()}, "", words, flags.Options())
-        assert found == config() and options.resume == finished
-    found, _ = flags.parse(
+        parsed, options = flags.parse({"a": Config()}, "", words, flags.Options())
+        assert parsed == config() and options.resume == finished
+    parsed, _ = flags.parse(
         {"a": Config()},
         "",
         ["--resume", str(finished), "--total-steps", "2000"],
         flags.Options(),
     )
-    assert found == config(total_steps=2000)
+    assert parsed == config(total_steps=2000)
 
 
-def test_a_second_signal_stops_at_once(monkeypatch):
+def test_a_second_signal_stops_immediately(monkeypatch):
     codes = []
     monkeypatch.setattr("os._exit", lambda code: codes.append(code) or sys.exit(code))
     monkeypatch.setattr(Stopper, "end_process", True)
@@ -335,7 +335,7 @@ def test_a_second_signal_stops_at_once(monkeypatch):
     assert codes == [128 + signal.SIGTERM]
 
 
-def test_a_second_signal_ends_a_run_but_not_the_interpreter(tmp_path, monkeypatch):
+def test_a_second_signal_aborts_a_run_but_not_the_interpreter(tmp_path, monkeypatch):
     advance, calls = population.Population.advance, []
 
     def stopping(self, iterations=None):
@@ -351,7 +351,7 @@ def test_a_second_signal_ends_a_run_but_not_the_interpreter(tmp_path, monkeypatc
     assert len(calls) == 3 and not list(tmp_path.rglob("*.jaxq"))
 
 
-def test_a_signal_is_heard_though_nobody_reads_what_is_printed(monkeypatch):
+def test_a_signal_is_handled_if_stderr_is_closed(monkeypatch):
     class Closed:
         def write(self, text):
             raise BrokenPipeError(32, "Broken pipe")
@@ -366,8 +366,10 @@ def test_a_signal_is_heard_though_nobody_reads_what_is_printed(monkeypatch):
     assert done
 
 
-def test_a_signal_in_the_first_evaluation_loses_no_level(tmp_path, monkeypatch):
-    whole = run.run(config(), output=tmp_path / "a", plot=False)
+def test_a_signal_in_the_first_evaluation_loses_no_reference_level(
+    tmp_path, monkeypatch
+):
+    reference = run.run(config(), output=tmp_path / "a", plot=False)
     evaluate = population.Population.evaluate
 
     def stopping(self, epsilon):
@@ -379,11 +381,11 @@ def test_a_signal_in_the_first_evaluation_loses_no_level(tmp_path, monkeypatch):
         run.run(config(), output=tmp_path / "b", plot=False)
     (directory,) = (tmp_path / "b").glob("*/*/*")
     result = run.run(config(), resume=directory, plot=False)
-    assert result.summary["levels"] == whole.summary["levels"]
-    assert digest(directory) == digest(whole.directory)
+    assert result.summary["levels"] == reference.summary["levels"]
+    assert digest(directory) == digest(reference.directory)
 
 
-def test_a_stop_that_cannot_save_says_so(tmp_path, monkeypatch, capsys):
+def test_a_failure_to_save_on_a_signal_is_reported(tmp_path, monkeypatch, capsys):
     def full(*args):
         raise OSError(28, "No space left on device")
 
@@ -391,10 +393,13 @@ def test_a_stop_that_cannot_save_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(checkpoint, "save", full)
     with pytest.raises(Stopped):
         run.run(config(), output=tmp_path, plot=False, show_progress=True)
-    assert "could not be saved: [Errno 28] No space left" in capsys.readouterr().out
+    assert (
+        "could not save the latest state: [Errno 28] No space left"
+        in capsys.readouterr().out
+    )
 
 
-def test_an_error_before_the_training_tells_how_to_go_on(
+def test_an_error_before_training_has_the_option_to_resume(
     finished, tmp_path, monkeypatch
 ):
     directory = copy_of(finished, tmp_path)
@@ -408,7 +413,7 @@ def test_an_error_before_the_training_tells_how_to_go_on(
     assert caught.value.__notes__ == [f"--resume {directory}"]
 
 
-def test_the_copy_that_was_read_is_not_kept(finished):
+def test_restored_arrays_are_not_kept_in_memory(finished):
     _, arrays, _ = checkpoint.newest(finished)
     env = make.from_config(config())
     layout = blocks.layout(config(), jax.devices()[:1])
@@ -417,17 +422,15 @@ def test_the_copy_that_was_read_is_not_kept(finished):
     assert not any(name.startswith("block") for name in arrays)
 
 
-def test_a_signal_while_the_last_files_are_written_waits_for_them(
-    tmp_path, monkeypatch
-):
-    flatten = run_writer.snapshot.flatten
+def test_a_signal_waits_until_the_last_files_are_written(tmp_path, monkeypatch):
+    flatten = run_writer.pytree_arrays.flatten
 
     def stopping(tree, prefix=""):
-        if not prefix:  # of the parameters, after the last checkpoint
+        if not prefix:  # the parameters, after the last checkpoint
             signal.raise_signal(signal.SIGINT)
         return flatten(tree, prefix)
 
-    monkeypatch.setattr(run_writer.snapshot, "flatten", stopping)
+    monkeypatch.setattr(run_writer.pytree_arrays, "flatten", stopping)
     result = run.run(config(), output=tmp_path, plot=False)
     assert (result.directory / "params.npz").exists()
     manifest = json.loads((result.directory / "manifest.json").read_text())

@@ -1,4 +1,4 @@
-"""The edge: independence of seeds, invariance to chunks and blocks, one compilation."""
+"""Runs: independent seeds, invariance to chunks and blocks, one compilation."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ from jaxq.config import config as config_config
 from jaxq.config import loop_lengths
 from jaxq.config.config import Config, ConfigError
 from jaxq.envs import adapter, make
-from jaxq.runs import files, results, run
+from jaxq.runs import files, manifest, pacing, report, results, run
 from jaxq.training import (
     blocks,
     loop,
@@ -39,7 +39,7 @@ def make_keys(config):
 
 
 def trained(config, chunks=2, seeds=None):
-    """State after some chunks; leading axis the seeds of one block."""
+    """State after a number of chunks; leading axis the seeds of one block."""
     env = make.from_config(config)
     keys = (
         make_keys(config)
@@ -59,7 +59,7 @@ def four():
     return trained(TINY)
 
 
-def test_seeds_differ_in_every_leaf_that_is_random(four):
+def test_seeds_differ_in_every_random_leaf(four):
     names = jax.tree_util.tree_flatten_with_path(four.agent.learner.params)[0]
     for path, leaf in names:
         for i in range(4):
@@ -71,12 +71,12 @@ def test_seeds_differ_in_every_leaf_that_is_random(four):
 
 
 @pytest.mark.parametrize("neighbours", [[2, 2, 2, 2], [7, 2, 0, 9], [2, 3, 4, 5]])
-def test_a_seed_is_the_same_beside_any_neighbours(four, neighbours):
+def test_a_seed_does_not_depend_on_its_neighbours(four, neighbours):
     other = trained(TINY, seeds=neighbours)
     assert same(lane(other, neighbours.index(2)), lane(four, 2))
 
 
-def test_a_seed_alone_equals_itself_among_seven_others():
+def test_a_seed_alone_equals_itself_among_eight():
     alone = run.run(dataclasses.replace(TINY, num_seeds=1, first_seed=5))
     among = run.run(dataclasses.replace(TINY, num_seeds=8))
     index = 5
@@ -88,7 +88,7 @@ def test_a_seed_alone_equals_itself_among_seven_others():
             assert same(values[0], getattr(among.curve, name)[index]), name
 
 
-def test_devices_change_nothing():
+def test_the_number_of_devices_does_not_change_results():
     assert len(jax.devices()) == 2
     config = dataclasses.replace(TINY, num_seeds=8)
     one = run.run(config, devices=jax.devices()[:1])
@@ -96,7 +96,7 @@ def test_devices_change_nothing():
     assert same(one.params, two.params) and same(one.eval_returns, two.eval_returns)
 
 
-def test_two_workers_of_a_device_compile_once_and_change_nothing(monkeypatch):
+def test_two_workers_of_a_device_compile_once_with_equal_results(monkeypatch):
     config = dataclasses.replace(TINY, num_seeds=8, hidden_sizes=(7, 5))
     traced = []
     chunk = loop.chunk
@@ -111,8 +111,8 @@ def test_two_workers_of_a_device_compile_once_and_change_nothing(monkeypatch):
     assert same(one.params, two.params) and same(one.eval_returns, two.eval_returns)
 
 
-class Spied:
-    """A compiled function, and the threads that lowered and called it."""
+class Spy:
+    """Records the threads that lower and call a compiled function."""
 
     def __init__(self, function, fails=False):
         self._function, self._fails = function, fails
@@ -130,19 +130,19 @@ class Spied:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_the_training_is_compiled_while_the_start_is(monkeypatch, caplog, fails):
-    hidden = (7 + fails,)  # nothing of it is compiled yet
+def test_training_is_compiled_in_parallel_with_the_start(monkeypatch, caplog, fails):
+    hidden = (7 + fails,)  # so that nothing is cached
     config = dataclasses.replace(TINY, hidden_sizes=hidden, eval_points=2)
-    spied = Spied(training_compiled.chunk, fails)
-    monkeypatch.setattr(training_compiled, "chunk", spied)
-    jax.config.update("jax_log_compiles", True)  # of all threads
+    spy = Spy(training_compiled.chunk, fails)
+    monkeypatch.setattr(training_compiled, "chunk", spy)
+    jax.config.update("jax_log_compiles", True)  # in all threads
     try:
         result = run.run(config, devices=jax.devices()[:1] * 2)
     finally:
         jax.config.update("jax_log_compiles", False)
-    assert len(spied.lowered) == 1 and spied.called
-    spied.lowered[0].join()
-    assert spied.lowered[0] not in (threading.main_thread(), *spied.called)
+    assert len(spy.lowered) == 1 and spy.called
+    spy.lowered[0].join()
+    assert spy.lowered[0] not in (threading.main_thread(), *spy.called)
     compiled = [
         line for line in caplog.messages if line.startswith("Compiling jit(chunk)")
     ]
@@ -150,46 +150,24 @@ def test_the_training_is_compiled_while_the_start_is(monkeypatch, caplog, fails)
     assert np.isfinite(result.eval_returns).all()
 
 
-def test_a_cpu_has_a_worker_for_each_core(monkeypatch):
+def test_a_cpu_has_one_worker_per_core(monkeypatch):
     device = jax.devices()[0]
     monkeypatch.setattr(jax, "local_devices", lambda: [device])
     assert blocks.workers(3) == [device] * 3
     assert blocks.workers() == [device] * blocks.available_cores()
     monkeypatch.undo()
-    assert blocks.workers(3) == jax.devices()  # as many as were asked for
-
-
-def test_a_worker_that_is_free_takes_the_next_block():
-    config = dataclasses.replace(TINY, num_seeds=4, seed_block=1)
-    env, device = make.from_config(config), jax.devices()[0]
-    everyone = population.Population(config, env, blocks.layout(config, [device] * 2))
-    first, others = threading.Event(), threading.Event()
-    done = []
-
-    def call(config, index, **more):
-        if index == 0:
-            first.set()
-            assert others.wait(60)
-        assert first.wait(60)
-        done.append(index)
-        if index == 3:
-            others.set()
-        return index
-
-    everyone._once._done.add((call, device))
-    assert everyone._each(call, lambda index: (index,)) == [0, 1, 2, 3]
-    assert done == [1, 2, 3, 0]
+    assert blocks.workers(3) == jax.devices()  # several devices: one worker each
 
 
 @pytest.mark.parametrize("length", [25, 250])
-def test_chunk_length_changes_nothing(four, length):
+def test_the_chunk_length_does_not_change_results(four, length):
     assert loop_lengths.loop_lengths(TINY).chunk_iterations == 125
     config = dataclasses.replace(TINY, chunk_iterations=length, eval_points=1)
     assert loop_lengths.loop_lengths(config).chunk_iterations == length
     assert same(trained(config, chunks=250 // length), four)
 
 
-def test_a_host_round_trip_changes_nothing(four):
+def test_a_round_trip_to_the_host_does_not_change_results(four):
     state = trained(TINY, chunks=1)
     state = jax.tree.map(lambda leaf: np.array(leaf), state)
     env = make.from_config(TINY)
@@ -200,10 +178,12 @@ def test_a_host_round_trip_changes_nothing(four):
 
 
 def test_no_key_is_consumed_twice():
-    env = make.from_config(TINY)
+    env, lengths = make.from_config(TINY), loop_lengths.loop_lengths(TINY)
     with jax.debug_key_reuse(True):
-        state = jax.jit(lambda key: loop.start(TINY, env, key))(jax.random.key(0))
-        chunk = jax.jit(lambda key, state: loop.chunk(TINY, env, key, state))
+        state = jax.jit(lambda key: loop.start(TINY, lengths, env, key))(
+            jax.random.key(0)
+        )
+        chunk = jax.jit(lambda key, state: loop.chunk(TINY, lengths, env, key, state))
         state = chunk(jax.random.key(0), state)
     assert int(state.agent.updates.value) == 125
 
@@ -238,7 +218,7 @@ def resumed(request):
 
 
 def resumed_chunk(config):
-    """The chunk as it is traced and compiled for a state that comes from the host."""
+    """The chunk, traced for a state that comes from the host."""
     env, keys = make.from_config(config), make_keys(config)
     state = jax.device_get(
         training_compiled.start(training_compiled.traced(config), keys, env=env)
@@ -251,18 +231,18 @@ def resumed_chunk(config):
 def test_a_resumed_chunk_neither_selects_nor_scatters_over_the_buffer(resumed):
     state, trace = resumed
     limit = state.agent.store.action[0].size  # of one seed
-    found = set()
+    primitives = set()
     for equation in equations(trace.jaxpr.jaxpr):
         sizes = [v.aval.size for v in equation.invars if hasattr(v.aval, "size")]
         if max(sizes, default=0) < limit:
             continue
         name = equation.primitive.name
-        found.add(name)
+        primitives.add(name)
         assert name not in ("select_n", "copy", "concatenate", "where"), equation
         if name.startswith("scatter"):
-            # One slice at one place: every seed writes the same rows.
+            # One slice at one index: every seed writes the same rows.
             assert equation.invars[1].aval.ndim == 1, equation
-    assert "gather" in found  # the walk reaches the replay
+    assert "gather" in primitives  # the traversal reaches the replay
 
 
 def test_counters_have_no_seed_axis(resumed):
@@ -283,11 +263,11 @@ def test_a_resumed_chunk_updates_the_buffer_in_place(resumed):
     memory = trace.lower().compile().memory_analysis()
     ring = [leaf.nbytes for leaf in jax.tree.leaves(state.agent.store)]
     assert memory.alias_size_in_bytes >= sum(ring)
-    # Less than the smallest array of the ring: none of them is copied.
+    # Less than the ring's second smallest array: no large array is copied.
     assert memory.temp_size_in_bytes < sorted(ring)[1]
 
 
-def test_a_resumed_chunk_updates_the_masses_in_place():
+def test_a_resumed_chunk_updates_the_sum_tree_in_place():
     config = dataclasses.replace(TINY, buffer_size=400_000, prioritized=True)
     state, trace = resumed_chunk(config)
     memory = trace.lower().compile().memory_analysis()
@@ -295,7 +275,7 @@ def test_a_resumed_chunk_updates_the_masses_in_place():
 
 
 def test_a_lone_member_has_no_seed_axis():
-    """XLA would compute the gradient of an axis of one transposed: twice the time."""
+    """With a seed axis of size 1, XLA takes twice the time for the gradient."""
     config = dataclasses.replace(TINY, num_seeds=1, seed_block=1)
     _, trace = resumed_chunk(config)
     products = [
@@ -311,18 +291,18 @@ def test_a_lone_member_has_no_seed_axis():
 
 def test_sampled_indices_are_fenced(resumed):
     _, trace = resumed
-    fenced = [
+    fences = [
         {variable.aval.dtype.name for variable in equation.invars}
         for equation in equations(trace.jaxpr.jaxpr)
         if equation.primitive.name == "optimization_barrier"
     ]
-    # Once in the loop of each platform: the places, and what was read from them.
-    assert fenced.count({"int32"}) == 2
-    assert fenced.count({"int32", "float32"}) == 2
+    # Once per platform: the indices, and the values gathered with them.
+    assert fences.count({"int32"}) == 2
+    assert fences.count({"int32", "float32"}) == 2
 
 
-def test_a_convolution_is_patches_and_a_product_and_adam_is_not_selected_over():
-    """What cost most on a GPU: grouped convolutions, and passes over the parameters."""
+def test_a_chunk_has_no_grouped_convolution_and_one_select_over_parameters():
+    """Both were the most expensive operations on a GPU."""
     config = dataclasses.replace(
         TINY, environment="Breakout-MinAtar", buffer_size=2_000, batch_size=8
     )
@@ -340,8 +320,8 @@ def test_a_convolution_is_patches_and_a_product_and_adam_is_not_selected_over():
         for equation in equations(trace.jaxpr.jaxpr)
         if any(getattr(out.aval, "shape", ()) == kernel for out in equation.outvars)
     ]
-    # A frozen seed keeps its parameters; nothing else is chosen.
-    assert passes.count("select_n") == 2  # once in the loop of each platform
+    # Only the choice between the new parameters and those of a frozen seed.
+    assert passes.count("select_n") == 2  # once per platform
 
 
 @pytest.mark.parametrize("num_envs", [1, 7, 16])
@@ -357,14 +337,14 @@ def test_update_and_refresh_counts_are_exact(num_envs):
     updates = int(state.agent.updates.value)
     assert updates == learning_steps * 3 // 10
     assert int(state.steps.value) * num_envs == lengths.total_steps
-    # Refreshes: rewinding to the last multiple of the period gives the target params.
+    # The target params equal the params exactly when a refresh has just happened.
     assert same(state.agent.learner.target_params, state.agent.learner.params) == (
         updates % 9 == 0
     )
 
 
-def test_a_diverged_seed_is_frozen_and_the_others_untouched(four):
-    """Seed 1 is poisoned after a chunk; the others must not notice."""
+def test_a_diverged_seed_is_frozen_and_the_others_unaffected(four):
+    """The parameters of seed 1 become nan after a chunk."""
     state = trained(TINY, chunks=1)
     params = jax.tree.map(np.array, state.agent.learner.params)
     for leaf in jax.tree.leaves(params):
@@ -387,8 +367,8 @@ def test_divergence_is_reported_and_counted(tmp_path):
         TINY, optimizer="sgd", learning_rate=1e8, hidden_sizes=(16, 16)
     )
     result = run.run(config, output=tmp_path)
-    assert run.all_diverged(result)
-    assert "diverged and frozen: seeds 0, 1, 2, 3" in run.report(result)
+    assert report.all_diverged(result)
+    assert "diverged and frozen: seeds 0, 1, 2, 3" in report.report(result)
     assert len(result.summary["final_eval_return"]["per_seed"]) == 4
     for leaf in jax.tree.leaves(result.params):
         assert np.isfinite(leaf).all()
@@ -399,7 +379,7 @@ def test_divergence_is_reported_and_counted(tmp_path):
     assert summary["diverged_seeds"] == [0, 1, 2, 3]
 
 
-def test_what_a_run_leaves(tmp_path):
+def test_files_of_a_run(tmp_path):
     result = run.run(TINY, output=tmp_path)
     again = run.run(TINY, output=tmp_path)
     assert again.directory != result.directory
@@ -416,12 +396,12 @@ def test_what_a_run_leaves(tmp_path):
     rows = (result.directory / "metrics.csv").read_text().splitlines()
     assert len(rows) == 1 + 4 * 3 and rows[0].startswith("seed,step,epsilon,train_")
     saved = json.loads((result.directory / "config.json").read_text())
-    assert saved.pop("schema") == results.SCHEMA
+    assert saved.pop("schema") == manifest.SCHEMA
     saved = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
     assert Config(**saved) == TINY
-    manifest = json.loads((result.directory / "manifest.json").read_text())
-    assert manifest["status"] == "finished" and manifest["versions"]["jax"]
-    assert manifest["seed_block"] == 4
+    provenance = json.loads((result.directory / "manifest.json").read_text())
+    assert provenance["status"] == "finished" and provenance["versions"]["jax"]
+    assert provenance["seed_block"] == 4
     params = np.load(result.directory / "params.npz", allow_pickle=False)
     assert len(params.files) == len(jax.tree.leaves(result.params))
 
@@ -430,11 +410,11 @@ def test_what_a_run_leaves(tmp_path):
     ("error", "status"), [(KeyboardInterrupt, "interrupted"), (RuntimeError, "failed")]
 )
 @pytest.mark.parametrize("disk_full", [False, True])
-def test_an_aborted_run_keeps_what_it_measured(
+def test_an_aborted_run_keeps_its_measurements(
     tmp_path, monkeypatch, error, status, disk_full
 ):
-    """The error comes in the second chunk, after the state was donated."""
-    advance, calls = population.Population.advance, []
+    """The error is raised in the second chunk, after the state was donated."""
+    advance, calls = population.Population.train, []
 
     def aborted(self, iterations=None):
         calls.append(1)
@@ -448,20 +428,20 @@ def test_an_aborted_run_keeps_what_it_measured(
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(population.Population, "advance", aborted)
+    monkeypatch.setattr(population.Population, "train", aborted)
     if disk_full:
         monkeypatch.setattr(files, "write_arrays", full)
     with pytest.raises(error, match="the cause"):
         run.run(TINY, output=tmp_path)
     (directory,) = (tmp_path / "dqn" / "CartPole-v1").iterdir()
-    manifest = json.loads((directory / "manifest.json").read_text())
-    assert manifest["status"] == status
+    provenance = json.loads((directory / "manifest.json").read_text())
+    assert provenance["status"] == status
     if not disk_full:
         assert np.load(directory / "metrics.npz")["eval_return"].shape[1] == 2
         assert (directory / "curve.png").exists()
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+def test_files_are_written_atomically(tmp_path):
     path = tmp_path / "a.json"
     files.write_json(path, {"value": 1})
 
@@ -475,7 +455,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_layout_fills_devices_with_equal_blocks():
+def test_layout_distributes_equal_blocks_over_devices():
     devices = jax.devices()
     for seeds, block, widths in (
         (10, 0, 5),
@@ -487,11 +467,11 @@ def test_layout_fills_devices_with_equal_blocks():
         config = dataclasses.replace(
             TINY, num_seeds=seeds, seed_block=block, first_seed=3
         )
-        found = blocks.layout(config, devices)
-        assert {block.seeds.size for block in found} == {widths}
-        assert [block.device for block in found[:2]] == devices[: len(found)]
-        assert [block.worker for block in found] == [i % 2 for i in range(len(found))]
-        lanes = np.concatenate([block.seeds for block in found])
+        placed = blocks.layout(config, devices)
+        assert {block.seeds.size for block in placed} == {widths}
+        assert [block.device for block in placed[:2]] == devices[: len(placed)]
+        assert [block.worker for block in placed] == [i % 2 for i in range(len(placed))]
+        lanes = np.concatenate([block.seeds for block in placed])
         assert lanes[:seeds].tolist() == list(range(3, 3 + seeds))
         assert set(lanes[seeds:]) <= {3 + seeds - 1}
 
@@ -499,27 +479,27 @@ def test_layout_fills_devices_with_equal_blocks():
 @pytest.mark.parametrize(
     ("share", "width"), [(0.0, 10), (0.1, 10), (0.2, 5), (0.4, 2), (2.0, 1)]
 )
-def test_a_block_on_a_cpu_stays_in_its_cache(share, width):
+def test_a_block_fits_the_cache_of_a_cpu(share, width):
     config = dataclasses.replace(TINY, num_seeds=20, seed_block=0)
-    each = int(share * blocks.MAX_CPU_BYTES)
-    found = blocks.layout(config, jax.devices(), each)
-    assert {block.seeds.size for block in found} == {width}
-    assert len(found) * width >= 20
+    update_bytes = int(share * blocks.MAX_CPU_BYTES)
+    placed = blocks.layout(config, jax.devices(), update_bytes)
+    assert {block.seeds.size for block in placed} == {width}
+    assert len(placed) * width >= 20
 
 
-def test_an_environment_of_ones_own(tmp_path):
+def test_a_custom_environment(tmp_path):
     env = adapter.adapt(Corridor())
     config = dataclasses.replace(TINY, eval_points=1)
     result = run.run(config, env, output=tmp_path)
     assert result.curve.eval_return.shape == (4, 2)
     assert result.directory.parent == tmp_path / "dqn" / "Corridor"
-    manifest = json.loads((result.directory / "manifest.json").read_text())
-    assert manifest["environment"] == "Corridor"
+    provenance = json.loads((result.directory / "manifest.json").read_text())
+    assert provenance["environment"] == "Corridor"
     with pytest.raises(ConfigError, match=r"sticky_actions = 0\.5 has no effect"):
         run.run(dataclasses.replace(config, sticky_actions=0.5), env)
 
 
-def test_text_of_the_user_stays_text(tmp_path):
+def test_an_environment_name_cannot_inject_paths_or_cells(tmp_path):
     name = "../../=cmd|'/c calc'!A1\n,\"x\"" + 300 * "y"
     env = adapter.adapt(Corridor())
     env = env._replace(spec=env.spec._replace(name=name))
@@ -530,11 +510,11 @@ def test_text_of_the_user_stays_text(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     rows = (result.directory / "metrics.csv").read_text().splitlines()
     assert len(rows) == 1 + 4 * 3 and "cmd" not in "".join(rows)
-    manifest = json.loads((result.directory / "manifest.json").read_text())
-    assert manifest["environment"] == name
+    provenance = json.loads((result.directory / "manifest.json").read_text())
+    assert provenance["environment"] == name
 
 
-def test_epsilon_follows_the_configuration():
+def test_epsilon_follows_the_configured_schedule():
     steps, episodes = jnp.int32(150), jnp.int32(40)
     for kind, expected in (
         ("linear", 1 - 0.95 * 0.5),
@@ -542,11 +522,11 @@ def test_epsilon_follows_the_configuration():
         ("episodic", 1 - 40 * 0.001),
     ):
         config = dataclasses.replace(TINY, epsilon_schedule=kind)
-        found = schedules.epsilon_schedule(config)(steps, episodes)
-        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        epsilon = schedules.epsilon_schedule(config)(steps, episodes)
+        np.testing.assert_allclose(epsilon, expected, rtol=1e-6)
 
 
-def test_an_episodic_epsilon_falls_from_where_learning_starts():
+def test_episodic_epsilon_does_not_decay_during_warmup():
     config = dataclasses.replace(
         TINY, epsilon_schedule="episodic", epsilon_decrement=0.1, warmup_steps=200
     )
@@ -554,17 +534,19 @@ def test_an_episodic_epsilon_falls_from_where_learning_starts():
     state = training_compiled.start(
         training_compiled.traced(config), make_keys(config), env=env
     )
-    assert np.all(state.agent.store.ended.any(axis=(1, 2)))  # episodes of the warm-up
+    assert np.all(
+        state.agent.store.ended.any(axis=(1, 2))
+    )  # episodes ended in the warm-up
     schedule = schedules.epsilon_schedule(config)
     assert np.all(schedule(state.steps.value, state.episodes.finished) == 1.0)
 
 
 def test_epsilon_counts_the_steps_of_all_environments():
-    """Greedy from the start, or random throughout: the returns tell which."""
-    seen = []
+    """The stub acts 1 as long as epsilon > 0.75."""
+    calls = []
 
     def act(key, state, memory, observation, epsilon, explore):
-        seen.append((epsilon.shape, explore))
+        calls.append((epsilon.shape, explore))
         return jnp.where(epsilon > 0.75, 1, 0).astype(jnp.int32), memory
 
     env = adapter.adapt(Corridor())
@@ -576,26 +558,26 @@ def test_epsilon_counts_the_steps_of_all_environments():
         )
     )
     _, rollout = loop.collect(jax.random.key(1), agent, env, state, schedule, 20)
-    assert seen[0] == ((), True)
-    # epsilon = 1 - 2 t / 80 > 0.75 for t < 10, with two steps counted a row.
+    assert calls[0] == ((), True)
+    # epsilon = 1 - 2 t / 80 > 0.75 for t < 10, with two environment steps per row.
     np.testing.assert_array_equal(rollout.action[:, 0], np.arange(20) < 10)
 
 
 def test_mean_returns_count_every_finished_episode_once():
-    """The running mean against the episodes of the same rollout, one by one."""
+    """The running means against a loop over the episodes of the same rollout."""
     rng = np.random.default_rng(0)
     reward = rng.normal(size=(50, 3)).astype(np.float32)
     done = rng.random((50, 3)) < 0.2
     episodes = training_metrics.Episodes(
         jnp.zeros(3), jnp.zeros(3, jnp.int32), jnp.int32(0)
     )
-    tally = training_metrics.empty()
+    tally = training_metrics.zeros()
     no = jnp.zeros(3, bool)
     finished = []
     total, length = np.zeros(3), np.zeros(3)
     for t in range(50):
-        said = types.Step(no, no, jnp.asarray(reward[t]), jnp.asarray(done[t]), no, no)
-        episodes, tally = training_metrics.count(episodes, tally, said)
+        step = types.Step(no, no, jnp.asarray(reward[t]), jnp.asarray(done[t]), no, no)
+        episodes, tally = training_metrics.record_step(episodes, tally, step)
         total, length = total + reward[t], length + 1
         finished += [(total[e], length[e]) for e in range(3) if done[t, e]]
         total, length = np.where(done[t], 0, total), np.where(done[t], 0, length)
@@ -605,9 +587,9 @@ def test_mean_returns_count_every_finished_episode_once():
     np.testing.assert_allclose(tally.episode_length, means[1], rtol=1e-4)
 
 
-@pytest.mark.parametrize("update_steps", [1, 2])  # two updates an iteration, and one
-def test_the_metrics_of_updates_are_their_means(update_steps):
-    """Over five iterations, and of each by itself."""
+@pytest.mark.parametrize("update_steps", [1, 2])  # two updates per iteration, or one
+def test_update_metrics_are_means_over_updates(update_steps):
+    """Means over five iterations equal the mean of the five separate ones."""
     config = dataclasses.replace(TINY, update_steps=update_steps, chunk_iterations=1)
     lengths = loop_lengths.loop_lengths(config)
     env, keys = make.from_config(config), make_keys(config)
@@ -615,27 +597,27 @@ def test_the_metrics_of_updates_are_their_means(update_steps):
 
     def five(reset_metrics):
         state = training_compiled.start(setting, keys, env=env)
-        found = []
+        tallies = []
         for _ in range(5):
             if reset_metrics:
                 state = state._replace(tally=jax.tree.map(jnp.zeros_like, state.tally))
             state = training_compiled.chunk(setting, keys, state, env=env)
-            found.append(jax.device_get(state.tally))
-        return found
+            tallies.append(jax.device_get(state.tally))
+        return tallies
 
-    each, together = five(True), five(False)[-1]
-    assert all(tally.updates[0] == lengths.num_updates for tally in each)
+    separate, together = five(True), five(False)[-1]
+    assert all(tally.updates[0] == lengths.num_updates for tally in separate)
     assert together.updates[0] == 5 * lengths.num_updates == 10 // update_steps
     for name in types.UpdateMetrics._fields:
-        values = np.stack([getattr(tally.update, name) for tally in each])
+        values = np.stack([getattr(tally.update, name) for tally in separate])
         assert len(np.unique(values)) == values.size
         np.testing.assert_allclose(
             getattr(together.update, name), values.mean(axis=0), rtol=1e-5
         )
 
 
-def test_the_training_return_is_that_of_seeds_in_which_an_episode_ended():
-    """Without the others, whose nan would be the largest number."""
+def test_the_training_return_excludes_seeds_without_a_finished_episode():
+    """Their nan would be sorted as the largest number."""
     config = dataclasses.replace(TINY, num_seeds=10)
     curve = results.Curve(*[np.zeros((10, 2)) for _ in results.Curve._fields])
     returns = np.arange(10.0, 101.0, 10.0)
@@ -647,11 +629,11 @@ def test_the_training_return_is_that_of_seeds_in_which_an_episode_ended():
     arrays = results.Arrays(curve, np.zeros((10, 2, 1)), {})
     assert results.summarize(config, arrays, {}, {})["final_train_return"]["iqm"] == 45
     curve.train_return[:] = np.nan
-    none = results.summarize(config, arrays, {}, {})["final_train_return"]["iqm"]
-    assert np.isnan(none)
+    iqm = results.summarize(config, arrays, {}, {})["final_train_return"]["iqm"]
+    assert np.isnan(iqm)
 
 
-def test_the_last_line_of_progress_tells_the_last_point(capsys):
+def test_the_last_line_of_progress_shows_the_last_point(capsys):
     config = dataclasses.replace(TINY, eval_points=2, total_steps=2_000)
     result = run.run(config, show_progress=True, plot=False)
     (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("100%")]
@@ -659,23 +641,60 @@ def test_the_last_line_of_progress_tells_the_last_point(capsys):
     assert f"return IQM {final['iqm']:.4g} [" in line
 
 
-def test_slips_in_python_are_told_in_words(tmp_path):
+def test_invalid_arguments_raise_helpful_errors(tmp_path):
     for environment in (Corridor(), Corridor, "CartPole-v1"):
         with pytest.raises(ConfigError, match=r"pass environments\.adapt\(it\)"):
             run.run(TINY, environment)
-    for wrong in (Corridor, object()):
+    for invalid in (Corridor, object()):
         with pytest.raises(ConfigError, match="must be an object with default_params"):
-            adapter.adapt(wrong)
-    with pytest.raises(ConfigError, match="no directory"):
+            adapter.adapt(invalid)
+    with pytest.raises(ConfigError, match="is not a directory"):
         run.run(TINY, resume=str(tmp_path / "none"))
     with pytest.raises(ConfigError, match=r"choose one of .* Did you mean dqn"):
         run.run(dataclasses.replace(TINY, algorithm="DQN"))
 
 
-def test_evaluation_that_was_cut_off_is_told(tmp_path):
+def test_unfinished_evaluation_episodes_are_reported(tmp_path):
     config = dataclasses.replace(TINY, eval_max_steps=3)
-    result = run.run(config, output=str(tmp_path), plot=False)  # a word will do
+    result = run.run(config, output=str(tmp_path), plot=False)  # a string is accepted
     assert result.directory.is_relative_to(tmp_path)
-    assert "100% of the last evaluation's episodes were cut off" in run.report(result)
+    assert "100% of the last evaluation's episodes were cut off" in report.report(
+        result
+    )
     curve = result.curve._replace(eval_unfinished=result.curve.eval_unfinished * 0)
-    assert "cut off" not in run.report(result._replace(curve=curve))
+    assert "cut off" not in report.report(result._replace(curve=curve))
+
+
+def test_the_manifest_names_the_script_relative_to_the_repository(monkeypatch):
+    script = manifest.ROOT / "experiments" / "dqn.py"
+    assert script.exists()
+    monkeypatch.setattr("sys.argv", [str(script), "--num-seeds", "2"])
+    provenance = manifest.collect("CartPole-v1", jax.devices(), 4)
+    assert provenance["command"] == "python experiments/dqn.py --num-seeds 2"
+    assert (provenance["commit"] is not None) == (manifest.ROOT / ".git").exists()
+
+
+def test_calls_on_a_cpu_adapt_to_a_second_and_stop_at_points():
+    lengths = loop_lengths.loop_lengths(TINY)._replace(
+        chunk_iterations=100, point_chunks=2
+    )
+    pacer = pacing.Pacer(lengths, adaptive=True)
+    assert pacer.next(0) == 1
+    pacer.record(1, 5.0)  # compilation is not timed
+    assert pacer.next(1) == 1
+    pacer.record(1, 0.01)  # at most tenfold
+    assert pacer.next(2) == 10
+    pacer.record(10, 0.2)
+    assert pacer.next(12) == 50
+    assert pacer.next(180) == 20 and pacer.next(200) == 50  # up to the next point
+    assert pacer.next(12, whole_chunk=True) == 100
+    pacer.record(50, 200.0)
+    assert pacer.next(62) == 1
+
+
+def test_calls_of_a_compiled_length_do_not_adapt():
+    lengths = loop_lengths.loop_lengths(TINY)
+    pacer = pacing.Pacer(lengths, adaptive=False)
+    for _ in range(3):
+        assert pacer.next(0) == lengths.chunk_iterations
+        pacer.record(lengths.chunk_iterations, 100.0)

@@ -1,4 +1,4 @@
-"""Statistics of comparisons against rliable's figures, definitions and tables."""
+"""Comparisons against rliable, the definitions and worked examples."""
 
 import itertools
 
@@ -11,7 +11,7 @@ from jaxq.stats import comparisons
 X = np.random.default_rng(0).normal(0, 1, (10, 5))
 Y = np.random.default_rng(1).normal(0.3, 1.5, (8, 5))
 
-# rliable 1.2.0: value, and its stratified bootstrap interval from 20,000 samples.
+# rliable 1.2.0: the value and its stratified bootstrap interval, 20,000 samples.
 RLIABLE = {
     "median": ((0.240683, -0.184034, 0.501765), (0.074006, -0.230702, 0.786981)),
     "IQM": ((0.0825623, -0.187303, 0.377023), (0.386161, 0.0284036, 0.737738)),
@@ -21,28 +21,28 @@ RLIABLE = {
 
 
 @pytest.mark.parametrize("name", RLIABLE)
-@pytest.mark.parametrize("which", [0, 1])
-def test_aggregates_are_those_of_rliable(name, which):
-    scores, (value, low, high) = (X, Y)[which], RLIABLE[name][which]
+@pytest.mark.parametrize("group", [0, 1])
+def test_aggregates_equal_rliable(name, group):
+    scores, (value, low, high) = (X, Y)[group], RLIABLE[name][group]
     statistic = comparisons.AGGREGATES[name]
     np.testing.assert_allclose(statistic(scores), value, rtol=1e-5)
-    found = comparisons.interval(statistic, scores, resamples=4_000)
-    assert found.value == statistic(scores)
-    # Other draws: the ends of an interval of width w scatter by about 0.02 w.
-    np.testing.assert_allclose(found[1:], (low, high), atol=0.06 * (high - low))
+    interval = comparisons.interval(statistic, scores, resamples=4_000)
+    assert interval.value == statistic(scores)
+    # The draws differ: the ends of an interval of width w vary by about 0.02 w.
+    np.testing.assert_allclose(interval[1:], (low, high), atol=0.06 * (high - low))
 
 
-def test_probability_of_improvement_is_that_of_rliable():
+def test_probability_of_improvement_equals_rliable():
     assert comparisons.probability_of_improvement(X, Y) == pytest.approx(0.42)
     rounded = comparisons.probability_of_improvement(np.round(X), np.round(Y))
     assert rounded == pytest.approx(0.41)  # with ties
-    found = comparisons.interval(
+    interval = comparisons.interval(
         comparisons.probability_of_improvement, X, Y, resamples=4_000
     )
-    np.testing.assert_allclose(found[1:], (0.3, 0.5425), atol=0.015)
+    np.testing.assert_allclose(interval[1:], (0.3, 0.5425), atol=0.015)
 
 
-def test_the_profile_is_that_of_rliable():
+def test_the_performance_profile_equals_rliable():
     levels = np.linspace(-2, 2, 9)
     expected = [0.98, 0.98, 0.9, 0.72, 0.54, 0.32, 0.2, 0.06, 0.0]
     np.testing.assert_allclose(comparisons.profile(X, levels), expected)
@@ -55,7 +55,7 @@ def test_the_profile_is_that_of_rliable():
     )
 
 
-def test_each_task_is_resampled_by_itself():
+def test_tasks_are_resampled_independently():
     scores = np.array([[0.0, 100.0], [1.0, 101.0], [2.0, 102.0]])
     generator = np.random.default_rng(0)
     drawn = np.stack([comparisons.resample(scores, generator) for _ in range(50)])
@@ -64,7 +64,7 @@ def test_each_task_is_resampled_by_itself():
     assert any((a[:, 0] + 100 != a[:, 1]).any() for a in drawn)
 
 
-def test_welch_is_the_formula(rng):
+def test_welch_equals_the_formula(rng):
     x, y = rng.normal(0, 1, 7), rng.normal(1, 3, 12)
     se = np.array([x.var(ddof=1) / 7, y.var(ddof=1) / 12])
     freedom = se.sum() ** 2 / (se**2 / [6, 11]).sum()
@@ -79,25 +79,25 @@ def test_welch_is_the_formula(rng):
         assert comparisons.welch(many, few) == 1.0
 
 
-def test_the_permutation_test_counts_divisions(rng):
+def test_the_permutation_test_counts_partitions(rng):
     x, y = rng.normal(0, 1, 4), rng.normal(1.5, 1, 5)
     both = np.concatenate([x, y])
     observed = abs(x.mean() - y.mean())
     extreme = [
-        abs(both[list(own)].mean() - np.delete(both, own).mean()) >= observed - 1e-12
-        for own in itertools.combinations(range(9), 4)
+        abs(both[list(rows)].mean() - np.delete(both, rows).mean()) >= observed - 1e-12
+        for rows in itertools.combinations(range(9), 4)
     ]
-    # scipy doubles the smaller tail, which is the same where the tails are alike.
-    found = comparisons.permutation(x, y)
-    assert found == pytest.approx(np.mean(extreme), abs=0.05)
+    # scipy doubles the smaller tail, which is the same if the tails are equal.
+    p_value = comparisons.permutation(x, y)
+    assert p_value == pytest.approx(np.mean(extreme), abs=0.05)
     assert comparisons.permutation(x, x.copy()) == 1.0
     many = comparisons.permutation(rng.normal(0, 1, 20), rng.normal(5, 1, 20))
     assert many == pytest.approx(2 / 10_001, rel=0.01)
 
 
-def test_holm_is_the_step_down_procedure():
-    # m = 4: 0.005 x 4, 0.01 x 3, 0.03 x 2, 0.04 x 1, never less than before.
-    found = comparisons.holm([0.01, 0.04, 0.03, 0.005])
-    np.testing.assert_allclose(found, [0.03, 0.06, 0.06, 0.02])
+def test_holm_equals_the_step_down_procedure():
+    # m = 4: 0.005 x 4, 0.01 x 3, 0.03 x 2, 0.04 x 1, each at least the previous one.
+    adjusted = comparisons.holm([0.01, 0.04, 0.03, 0.005])
+    np.testing.assert_allclose(adjusted, [0.03, 0.06, 0.06, 0.02])
     np.testing.assert_allclose(comparisons.holm([0.9, 0.8]), [1.0, 1.0])
     assert comparisons.holm([]).size == 0

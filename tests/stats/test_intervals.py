@@ -17,7 +17,7 @@ def test_iqm_drops_a_quarter_at_each_end():
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 10, 30, 101])
-def test_iqm_is_the_trimmed_mean(count):
+def test_iqm_equals_the_trimmed_mean(count):
     scores = np.random.default_rng(count).normal(size=(3, count, 2))
     np.testing.assert_allclose(
         intervals.iqm(scores, axis=1),
@@ -26,7 +26,7 @@ def test_iqm_is_the_trimmed_mean(count):
     )
 
 
-def test_bootstrap_covers_as_often_as_it_says():
+def test_bootstrap_intervals_have_their_nominal_coverage():
     generator = np.random.default_rng(0)
     scores = generator.normal(size=(30, 300))  # 300 experiments of 30 seeds
     interval = intervals.bootstrap_iqm(scores, resamples=500)
@@ -36,25 +36,25 @@ def test_bootstrap_covers_as_often_as_it_says():
     assert np.all(interval.value <= interval.high)
 
 
-def test_bootstrap_is_the_same_every_time_and_for_every_point():
+def test_bootstrap_draws_are_the_same_in_all_calls_and_for_all_points():
     scores = np.random.default_rng(1).normal(size=(10, 1)) * np.ones((10, 4))
     first, second = (intervals.bootstrap_iqm(scores) for _ in range(2))
     np.testing.assert_array_equal(first.low, second.low)
     assert np.ptp(first.low) == 0
 
 
-def test_one_seed_has_an_interval_of_its_own_value():
+def test_the_interval_of_one_seed_is_its_value():
     interval = intervals.bootstrap_iqm(np.array([[3.0, 4.0]]))
     np.testing.assert_array_equal(interval.low, [3, 4])
     np.testing.assert_array_equal(interval.high, [3, 4])
 
 
-def test_no_seed_is_refused():
+def test_no_seeds_raise():
     with pytest.raises(ValueError, match="at least one seed"):
         intervals.bootstrap_iqm(np.zeros((0, 3)))
 
 
-def test_area_under_a_straight_line():
+def test_the_area_under_a_line_is_its_mean_height():
     steps = np.array([0, 10, 40])
     np.testing.assert_allclose(
         intervals.area_under_curve(steps, np.array([steps / 40.0])), [0.5]

@@ -1,4 +1,4 @@
-"""What a sweep tells."""
+"""Ranking and reports of sweeps."""
 
 import csv
 import dataclasses
@@ -11,13 +11,13 @@ import pytest
 from jaxq.config import flags
 from jaxq.config.config import Config
 from jaxq.stats import intervals
-from jaxq.sweeps import plots, ranking, report, search_space, sweep
+from jaxq.sweeps import planning, plots, ranking, report, sampling, search_space
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "experiments"))
 
 
 def test_settings_are_ranked_on_paired_seeds(rng):
-    """Settings that differ by a constant: the difference has no spread at all."""
+    """Settings that differ by a constant: the gap has no spread."""
     seeds = rng.normal(0, 10, 12)
     values = np.stack([seeds + shift for shift in (1.0, 3.0, 2.0)])
     rows = ranking.rank(values, np.array([0, 0, 4]))
@@ -32,10 +32,10 @@ def test_settings_are_ranked_on_paired_seeds(rng):
     assert [row.diverged for row in rows] == [0, 4, 0]
 
 
-def test_the_fields_are_those_that_differ():
+def test_varied_fields_are_those_that_differ():
     settings = [{"a": 1, "b": 2}, {"a": 1, "b": 3}]
-    assert ranking.fields(settings) == ["b"]
-    assert ranking.fields(settings[:1]) == []
+    assert ranking.varied_fields(settings) == ["b"]
+    assert ranking.varied_fields(settings[:1]) == []
 
 
 def test_equal_medians_are_ranked_by_the_mean():
@@ -44,59 +44,59 @@ def test_equal_medians_are_ranked_by_the_mean():
 
 
 @pytest.mark.parametrize(
-    ("words", "best", "expected"),
+    ("texts", "best", "expected"),
     [
-        (["learning_rate=0.1,0.2,0.3"], {"learning_rate": 0.1}, ["try less"]),
-        (["learning_rate=0.1,0.2,0.3"], {"learning_rate": 0.3}, ["try more"]),
+        (["learning_rate=0.1,0.2,0.3"], {"learning_rate": 0.1}, ["try lower"]),
+        (["learning_rate=0.1,0.2,0.3"], {"learning_rate": 0.3}, ["try higher"]),
         (["learning_rate=0.1,0.2,0.3"], {"learning_rate": 0.2}, []),
-        (["learning_rate=0.1,0.2"], {"learning_rate": 0.1}, []),  # no inside
+        (["learning_rate=0.1,0.2"], {"learning_rate": 0.1}, []),  # too few for an edge
         (["optimizer=adam,sgd,rmsprop"], {"optimizer": "adam"}, []),
-        (["discount=log:0.1:1:9"], {"discount": 1.0}, ["0.1 to 1: try more"]),
-        (["discount=uniform:0.1:1:99"], {"discount": 0.118367}, ["try less"]),
+        (["discount=log:0.1:1:9"], {"discount": 1.0}, ["0.1 to 1: try higher"]),
+        (["discount=uniform:0.1:1:99"], {"discount": 0.118367}, ["try lower"]),
         (["discount=uniform:0.1:1:99"], {"discount": 0.173469}, []),
     ],
 )
-def test_a_best_value_at_the_edge_is_said(words, best, expected):
-    ranges = [search_space.parse(word) for word in words]
-    settings = search_space.grid(ranges)
-    found = ranking.at_edge(settings, settings.index(best), ranges)
-    assert len(found) == len(expected)
-    for text, part in zip(found, expected, strict=True):
+def test_a_best_value_at_the_edge_is_reported(texts, best, expected):
+    ranges = [search_space.parse(text) for text in texts]
+    settings = sampling.grid(ranges)
+    warnings = ranking.edge_warnings(settings, settings.index(best), ranges)
+    assert len(warnings) == len(expected)
+    for text, part in zip(warnings, expected, strict=True):
         assert part in text
 
 
 def curves(values, steps=(0, 100, 400)):
     arrays = {"eval_return": np.asarray(values, float)}
     arrays["diverged"] = np.zeros(arrays["eval_return"].shape, bool)
-    return sweep.Curves(np.array(steps), arrays)
+    return planning.Curves(np.array(steps), arrays)
 
 
-def test_scores_are_the_end_or_the_area():
+def test_scores_are_the_final_return_or_the_area():
     one = curves([[0, 4, 8], [1, 1, 1]])
     np.testing.assert_allclose(ranking.scores([one], "final"), [[8, 1]])
     # (0 + 4) / 2 over 100 steps and (4 + 8) / 2 over 300.
     np.testing.assert_allclose(ranking.scores([one], "area"), [[5, 1]])
 
 
-def made(words, environments=("CartPole-v1",)):
-    """A sweep as far as its report needs it."""
-    ranges = [search_space.parse(word) for word in words]
-    settings = search_space.grid(ranges)
-    base = Config(num_seeds=6, environment=environments[0])
+def make_sweep(texts):
+    """A sweep with everything that its report needs."""
+    ranges = [search_space.parse(text) for text in texts]
+    settings = sampling.grid(ranges)
+    base = Config(num_seeds=6, environment="CartPole-v1")
     configs = [search_space.apply(base, setting) for setting in settings]
-    return sweep.Sweep(base, settings, list(words), configs, [], [])
+    return planning.Sweep(base, settings, list(texts), configs, [], [])
 
 
-def test_every_environment_has_a_table_of_its_own(tmp_path, rng):
-    words = ["environment=CartPole-v1,Acrobot-v1", "learning_rate=log:1e-4:1:5"]
-    tried = made(words)
-    found = [curves(rng.normal(i, 1, (6, 3))) for i in range(10)]
-    judged = report.judge(tried, found, "final")
-    assert [v.environment for v in judged] == ["CartPole-v1", "Acrobot-v1"]
-    assert [{row.setting for row in v.rows} for v in judged] == [
+def test_every_environment_has_its_own_table(tmp_path, rng):
+    texts = ["environment=CartPole-v1,Acrobot-v1", "learning_rate=log:1e-4:1:5"]
+    sweep = make_sweep(texts)
+    all_curves = [curves(rng.normal(i, 1, (6, 3))) for i in range(10)]
+    rankings = report.rank_settings(sweep, all_curves, "final")
+    assert [v.environment for v in rankings] == ["CartPole-v1", "Acrobot-v1"]
+    assert [{row.setting for row in v.rows} for v in rankings] == [
         set(range(5)), set(range(5, 10)),
     ]  # fmt: skip
-    report.write(tmp_path, tried, found, judged, "final")
+    report.write(tmp_path, sweep, all_curves, rankings, "final")
     with (tmp_path / "settings.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 10 and rows[0]["rank"] == rows[5]["rank"] == "1"
@@ -106,32 +106,32 @@ def test_every_environment_has_a_table_of_its_own(tmp_path, rng):
         "sensitivity-learning_rate-CartPole-v1.png",
         "sensitivity-learning_rate-Acrobot-v1.png",
     }
-    text = report.table(tried, judged[0], top=2)
+    text = report.table(sweep, rankings[0], top=2)
     assert "learning_rate" in text and "environment" not in text
     assert text.splitlines()[1].split()[:2] == ["1", "1"]
     assert text.endswith("and 3 more in settings.csv")
 
 
 @pytest.mark.parametrize(
-    "words",
+    "texts",
     [
         ["learning_rate=log:1e-4:1:4", "target_period=10,100,1000"],
         ["optimizer=adam,sgd", "double_q=true,false", "hidden_sizes=8,8x8"],
         ["max_grad_norm=none,1,10", "discount=0.9,0.99"],
     ],
 )
-def test_pictures_are_drawn_for_every_field_and_pair(tmp_path, rng, words):
-    tried = made(words)
-    found = [curves(rng.normal(i, 1, (6, 3))) for i in range(len(tried.settings))]
-    (judged,) = report.judge(tried, found, "final")
-    report.draw(tmp_path, tried, judged)
-    count = len(words)
-    pictures = [path.name for path in tmp_path.glob("*.png")]
-    assert sum(name.startswith("sensitivity-") for name in pictures) == count
-    assert sum(name.startswith("pair-") for name in pictures) == count * (count - 1) / 2
+def test_every_field_and_pair_is_plotted(tmp_path, rng, texts):
+    sweep = make_sweep(texts)
+    all_curves = [curves(rng.normal(i, 1, (6, 3))) for i in range(len(sweep.settings))]
+    (ranked,) = report.rank_settings(sweep, all_curves, "final")
+    report.draw(tmp_path, sweep, ranked)
+    count = len(texts)
+    names = [path.name for path in tmp_path.glob("*.png")]
+    assert sum(name.startswith("sensitivity-") for name in names) == count
+    assert sum(name.startswith("pair-") for name in names) == count * (count - 1) / 2
 
 
-def test_an_axis_is_logarithmic_where_the_range_is():
+def test_an_axis_is_logarithmic_if_the_range_is():
     log = search_space.parse("learning_rate=log:1e-4:1:5")
     plain = search_space.parse("learning_rate=uniform:1e-4:1:5")
     listed = search_space.parse("learning_rate=0.5,1")
@@ -143,13 +143,13 @@ def test_an_axis_is_logarithmic_where_the_range_is():
     assert not plots.is_log(np.array([0.0, 1.0]), "learning_rate", [listed])
 
 
-def test_the_best_is_confirmed_on_seeds_that_did_not_choose_it():
+def test_the_best_is_confirmed_on_held_out_seeds():
     config = Config(num_seeds=10, first_seed=5)
-    found = report.confirmation(config, 7)
-    assert (found.first_seed, found.num_seeds) == (15, 7)
+    held_out = report.confirmation(config, 7)
+    assert (held_out.first_seed, held_out.num_seeds) == (15, 7)
     last = dataclasses.replace(config, first_seed=2**32 - 12)
-    found = report.confirmation(last, 7)
-    assert found.first_seed + found.num_seeds <= last.first_seed
+    held_out = report.confirmation(last, 7)
+    assert held_out.first_seed + held_out.num_seeds <= last.first_seed
 
 
 @pytest.mark.parametrize(
@@ -161,9 +161,9 @@ def test_the_best_is_confirmed_on_seeds_that_did_not_choose_it():
         Config(learning_rate=1 / 3, v_min=-100.0, total_steps=123, optimizer="sgd"),
     ],
 )
-def test_the_command_of_a_setting_gives_its_configuration(config):
+def test_the_command_of_a_setting_reproduces_its_configuration(config):
     import dqn
 
     words = ["--preset", "cleanrl", *flags.flags(config)]
-    found, _ = flags.parse(dqn.PRESETS, "", words, flags.Options())
-    assert found == config
+    parsed, _ = flags.parse(dqn.PRESETS, "", words, flags.Options())
+    assert parsed == config

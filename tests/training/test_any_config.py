@@ -1,4 +1,4 @@
-"""Generated configurations: each is refused in words, or its loop can be traced."""
+"""Random configurations either raise a ConfigError or have a loop that traces."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ import jax
 import pytest
 
 from jaxq.agents import algorithms
-from jaxq.config import algorithm_table
+from jaxq.config import algorithm_table, loop_lengths
 from jaxq.config.config import (
     Config,
     ConfigError,
@@ -44,51 +44,51 @@ SMALL = Config(
 BATCHES, BATCH = 10, 50
 
 
-def value(chance, name):
+def value(rng, name):
     """A value of a field: usually inside its range, sometimes far outside."""
     kind, metadata, optional = annotation(name)
     default = getattr(SMALL, name)
     bounds = next((m for m in metadata if isinstance(m, Range)), None)
-    if optional and chance.random() < 0.3:
+    if optional and rng.random() < 0.3:
         return None
     if typing.get_origin(kind) is typing.Literal:
         choices = typing.get_args(kind)
-        return chance.choice([*choices, *choices, "other"])
+        return rng.choice([*choices, *choices, "other"])
     if kind is bool:
-        return chance.random() < 0.5
+        return rng.random() < 0.5
     if isinstance(default, tuple):
         if kind is str:
-            return chance.choice([(), ("size=5",), ("nothing=1",), ("=",)])
-        return tuple(chance.choice([0, 1, 3, 8]) for _ in range(chance.randrange(3)))
+            return rng.choice([(), ("size=5",), ("nothing=1",), ("=",)])
+        return tuple(rng.choice([0, 1, 3, 8]) for _ in range(rng.randrange(3)))
     if kind is int:
-        return chance.choice([0, 1, 2, 3, 4, 5, 8, 16, 64, 600, 2**31 - 1, -1])
+        return rng.choice([0, 1, 2, 3, 4, 5, 8, 16, 64, 600, 2**31 - 1, -1])
     if kind is float:
         odd = [bounds.low if bounds else -1.0, 1e6, float("nan"), -2.0]
-        return chance.choice([*odd, 0.0, 0.1, 0.5, 0.9, 1.0, 3.0])
+        return rng.choice([*odd, 0.0, 0.1, 0.5, 0.9, 1.0, 3.0])
     return default
 
 
 def generate(number):
-    chance = random.Random(number)
+    rng = random.Random(number)
     fields = [field.name for field in dataclasses.fields(Config)]
-    some = chance.sample(fields, chance.randrange(1, 7))
-    changes = {name: value(chance, name) for name in some}
-    algorithm = chance.choice([*algorithms.ALGORITHMS, "dqn"])
+    selected = rng.sample(fields, rng.randrange(1, 7))
+    changes = {name: value(rng, name) for name in selected}
+    algorithm = rng.choice([*algorithms.ALGORITHMS, "dqn"])
     changes["algorithm"] = algorithm
-    changes["environment"] = chance.choice(ENVIRONMENTS)
-    if chance.random() < 0.9:  # of which all but one or two are well-formed
+    changes["environment"] = rng.choice(ENVIRONMENTS)
+    if rng.random() < 0.9:  # fewer changes, so that enough are accepted
         shaping = {"num_envs", "n_step", "head", "recurrent", "noisy"}
-        for name in sorted(set(some) - shaping):
-            if chance.random() < 0.4:
+        for name in sorted(set(selected) - shaping):
+            if rng.random() < 0.4:
                 changes.pop(name, None)
     if algorithm in algorithm_table.TABULAR:
         changes.setdefault("network", "table")
-        changes["environment"] = chance.choice(["FrozenLake-misc", "DeepSea-bsuite"])
+        changes["environment"] = rng.choice(["FrozenLake-misc", "DeepSea-bsuite"])
     return dataclasses.replace(SMALL, **changes)
 
 
-def outcome(config):
-    """Whether it is accepted; its loop has then been traced."""
+def is_accepted(config):
+    """Whether the configuration is accepted, after tracing its loop."""
     try:
         env = checks.check(config)
     except ConfigError as error:
@@ -96,9 +96,12 @@ def outcome(config):
         return False
     key = jax.eval_shape(lambda: jax.random.key(0))
     traced = compiled.traced(config)
-    state = jax.eval_shape(lambda key: loop.start(traced, env, key), key)
+    lengths = loop_lengths.loop_lengths(config)
+    state = jax.eval_shape(lambda key: loop.start(traced, lengths, env, key), key)
     after = jax.eval_shape(
-        lambda key, state: loop.iteration(traced, env, key, state)[0], key, state
+        lambda key, state: loop.iteration(traced, lengths, env, key, state)[0],
+        key,
+        state,
     )
     assert jax.tree.map(lambda x: (x.shape, x.dtype), state) == jax.tree.map(
         lambda x: (x.shape, x.dtype), after
@@ -111,13 +114,13 @@ def outcome(config):
     "batch",
     [0, *(pytest.param(i, marks=pytest.mark.slow) for i in range(1, BATCHES))],
 )
-def test_a_generated_configuration_is_refused_in_words_or_traced(batch):
+def test_a_random_configuration_raises_a_config_error_or_traces(batch):
     numbers = range(batch * BATCH, (batch + 1) * BATCH)
     accepted = []
     for number in numbers:
         config = generate(number)
         try:
-            accepted.append(outcome(config))
+            accepted.append(is_accepted(config))
         except Exception as error:
             defaults = dataclasses.asdict(SMALL)
             changed = {

@@ -1,4 +1,4 @@
-"""What a run takes is told, and refused if it cannot fit, before anything compiles."""
+"""The memory estimate, and the error for a run that does not fit."""
 
 import dataclasses
 
@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxq.config import loop_lengths
 from jaxq.config.config import Config, ConfigError
 from jaxq.envs import make
 from jaxq.runs import run
@@ -24,6 +25,15 @@ SMALL = Config(
 )
 
 
+def estimate(config):
+    lengths = loop_lengths.loop_lengths(config)
+    return memory.estimate(config, make.from_config(config), lengths)
+
+
+def check_layout(config, need, layout):
+    return memory.check(config, loop_lengths.loop_lengths(config), need, layout)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -32,64 +42,64 @@ SMALL = Config(
         {"algorithm": "pqn", "rollout_length": 4, "num_minibatches": 2},
     ],
 )
-def test_what_is_foretold_is_what_a_state_takes(changes):
+def test_the_estimate_equals_the_bytes_of_the_state(changes):
     config = dataclasses.replace(SMALL, **changes)
     env = make.from_config(config)
     keys = compiled.make_keys(np.uint32([0, 1]))
     state = compiled.start(compiled.traced(config), keys, env=env)
-    own = jax.tree.map(
+    per_seed = jax.tree.map(
         lambda leaf: () if isinstance(leaf, Counter) else leaf,
         state,
         is_leaf=lambda leaf: isinstance(leaf, Counter),
     )
-    held = sum(leaf.nbytes for leaf in jax.tree.leaves(own)) / 2
-    need = memory.need(config, env)
+    held = sum(leaf.nbytes for leaf in jax.tree.leaves(per_seed)) / 2
+    need = estimate(config)
     assert need.total - need.work - need.rollout == held
     learner = state.agent.learner
     assert need.learner == sum(leaf.nbytes for leaf in jax.tree.leaves(learner)) / 2
 
 
 @pytest.mark.parametrize(("batch", "width"), [(32, 16), (128, 8)])
-def test_large_minibatches_are_computed_in_narrow_blocks(batch, width):
+def test_large_minibatches_get_narrow_blocks(batch, width):
     config = Config(
         environment="CartPole-v1", hidden_sizes=(64, 64), batch_size=batch, num_seeds=32
     )
-    need = memory.need(config, make.from_config(config))
+    need = estimate(config)
     params, outputs = 4 * 64 + 64 + 64 * 64 + 64 + 64 * 2 + 2, 64 + 64 + 2
     observations = 4 * 2 * batch * 4
     assert need.work == 4 * (3 * params + observations + 7 * batch * outputs)
     assert need.rollout == 0
-    found = blocks.layout(config, jax.devices("cpu")[:1] * 2, need.update)
-    assert {block.seeds.size for block in found} == {width}
+    layout = blocks.layout(config, jax.devices("cpu")[:1] * 2, need.update)
+    assert {block.seeds.size for block in layout} == {width}
 
 
 def test_a_million_minatar_transitions_take_56_bytes_each():
     config = dataclasses.replace(SMALL, buffer_size=1_000_000)
-    need = memory.need(config, make.from_config(config))
-    # 400 booleans, an action, a reward and how it ends.
+    need = estimate(config)
+    # 400 bits, an action, a reward and two flags.
     assert need.experience == 1_000_000 * (50 + 1 + 4 + 1)
 
 
-def test_too_many_seeds_are_refused_with_the_number_that_fits(monkeypatch):
-    each = memory.need(SMALL, make.from_config(SMALL))
-    room = int(each.total * 3 / 0.9 + 100)
+def test_the_error_for_too_many_seeds_says_how_many_fit(monkeypatch):
+    need = estimate(SMALL)
+    room = int(need.total * 3 / 0.9 + 100)
     monkeypatch.setattr(memory, "available", lambda devices: room)
     devices = jax.devices()[:1]
 
     def check(**changes):
         config = dataclasses.replace(SMALL, **changes)
-        return memory.check(config, each, blocks.layout(config, devices))
+        return check_layout(config, need, blocks.layout(config, devices))
 
-    assert " a seed (56 bytes a transition), " in check(num_seeds=3)
+    assert " per seed (56 bytes per transition), " in check(num_seeds=3)
     too_many = dataclasses.replace(SMALL, num_seeds=4)
     with pytest.raises(ConfigError, match=r"num_seeds = 4 .* 3 seeds fit\. Use --num-"):
         run.run(too_many, devices=devices)
-    # The second block is filled up with a repeat.
+    # A repeat fills up the second block.
     with pytest.raises(ConfigError, match=r"in 2 blocks of 2\), .* 2 seeds fit"):
         check(num_seeds=3, seed_block=2)
-    with pytest.raises(ConfigError, match=r"0 seeds fit\. Use --seed-block 3, or"):
+    with pytest.raises(ConfigError, match=r"0 seeds fit\. Use --seed-block 3 or less"):
         check(num_seeds=4, seed_block=4)
-    monkeypatch.setattr(memory, "available", lambda devices: each.total)
+    monkeypatch.setattr(memory, "available", lambda devices: need.total)
     with pytest.raises(ConfigError, match=r"0 seeds fit\. Use a smaller --buffer-size"):
         check()
     monkeypatch.setattr(memory, "available", lambda devices: None)
@@ -101,27 +111,27 @@ class Device:
         self.platform = platform
 
 
-def test_every_device_must_hold_its_own_blocks(monkeypatch):
-    each = memory.need(SMALL, make.from_config(SMALL))
-    room = int(each.total * 6 / 0.9 + 100)
+def test_blocks_must_fit_on_their_devices(monkeypatch):
+    need = estimate(SMALL)
+    room = int(need.total * 6 / 0.9 + 100)
     monkeypatch.setattr(memory, "available", lambda devices: room * len(devices))
     config = dataclasses.replace(SMALL, num_seeds=12, seed_block=4)
     devices = [Device("gpu"), Device("gpu")]
-    placed = blocks.layout(config, devices)
-    assert len(placed) == 3
+    layout = blocks.layout(config, devices)
+    assert len(layout) == 3
     with pytest.raises(ConfigError, match=r"in 3 blocks of 4\), .* 8 seeds fit"):
-        memory.check(config, each, placed)
-    told = memory.check(config, each, placed[:2])
-    assert f" in all, of {memory.readable(2 * room)} free" in told
-    # Two CPU devices have one memory.
-    placed = blocks.layout(config, [Device("cpu"), Device("cpu")])
+        check_layout(config, need, layout)
+    message = check_layout(config, need, layout[:2])
+    assert f" in total, of {memory.readable(2 * room)} free" in message
+    # CPU devices share one memory.
+    layout = blocks.layout(config, [Device("cpu"), Device("cpu")])
     with pytest.raises(ConfigError, match=r"4 seeds fit"):
-        memory.check(config, each, placed[:2])
-    told = memory.check(config, each, placed[:1])
-    assert f" in all, of {memory.readable(room)} free" in told
+        check_layout(config, need, layout[:2])
+    message = check_layout(config, need, layout[:1])
+    assert f" in total, of {memory.readable(room)} free" in message
 
 
-def test_the_host_tells_what_is_free():
+def test_the_host_reports_a_plausible_amount_of_free_memory():
     free = memory.available(jax.devices())
     assert free is None or 0 < free < 2**50
 
@@ -130,5 +140,5 @@ def test_the_host_tells_what_is_free():
     ("count", "text"),
     [(0, "0 bytes"), (999, "999 bytes"), (57_000, "57 kB"), (2.34e9, "2.34 GB")],
 )
-def test_bytes_are_readable(count, text):
+def test_bytes_are_printed_with_three_digits_and_a_unit(count, text):
     assert memory.readable(count) == text

@@ -1,4 +1,4 @@
-"""Whole processes: signals, kill -9, full disks, two at once, and no surprises."""
+"""Runs as processes: signals, kill -9, full disks, locks, and no side effects."""
 
 import json
 import os
@@ -29,7 +29,7 @@ WORDS = TINY.split()
 
 
 def flags(changes):
-    """Flags of the command line for fields of the configuration."""
+    """Command-line flags for fields of the configuration."""
     words = []
     for name, value in changes.items():
         flag = name.replace("_", "-")
@@ -41,7 +41,7 @@ def flags(changes):
 
 
 def start(words, script="dqn.py"):
-    """A process of an experiment."""
+    """Start a process of an experiment."""
     return subprocess.Popen(
         [sys.executable, f"experiments/{script}", *map(str, words)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -49,34 +49,34 @@ def start(words, script="dqn.py"):
 
 
 def end(process, code=0):
-    """Its output, when it has ended with a code."""
+    """Wait for a process, and check its exit code; its output."""
     output, _ = process.communicate(timeout=300)
     assert process.returncode == code, output
     return output
 
 
 def wait_for(process, directory, pattern="*/*/*/*.jaxq"):
-    """Wait until it has saved something; its directory."""
+    """Wait until a process has saved something; the directory of it."""
     limit = time.monotonic() + 120
     while time.monotonic() < limit:
-        found = sorted(directory.glob(pattern))
-        if found:
-            return found[0].parent
+        paths = sorted(directory.glob(pattern))
+        if paths:
+            return paths[0].parent
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.05)
     raise AssertionError("nothing was saved")
 
 
-def whole(tmp_path, words, script="dqn.py"):
-    """Directory of a run that is left alone."""
+def uninterrupted(tmp_path, words, script="dqn.py"):
+    """The directory of an uninterrupted run."""
     end(start([*words, "--output", tmp_path / "whole"], script))
     (directory,) = (tmp_path / "whole").glob("*/*/*")
     return directory
 
 
-def test_signals_save_and_exit_and_the_run_goes_on_to_the_same_bits(tmp_path):
+def test_a_run_stopped_by_signals_resumes_bit_for_bit(tmp_path):
     words = [*WORDS, "--total-steps", 200_000]
-    expected = digest(whole(tmp_path, words))
+    expected = digest(uninterrupted(tmp_path, words))
     process = start([*words, "--output", tmp_path / "runs"])
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         directory = wait_for(process, tmp_path / "runs")
@@ -108,7 +108,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def start_limited(size, words):
-    """A process in which no file grows beyond a size, as on a disk that is full."""
+    """Start a process whose files cannot exceed a size, as on a full disk."""
     script = ROOT / "experiments" / "dqn.py"
     return subprocess.Popen(
         [sys.executable, "-c", LIMITED, str(size), script, *map(str, words)],
@@ -116,17 +116,17 @@ def start_limited(size, words):
     )  # fmt: skip
 
 
-def test_a_full_disk_ends_the_run_and_what_was_saved_goes_on(tmp_path):
+def test_a_full_disk_ends_the_run_and_the_saved_state_resumes(tmp_path):
     words = [*WORDS, "--total-steps", 4_000, "--no-compilation-cache"]
-    expected = whole(tmp_path, words)
-    size = checkpoint.found(expected)[0].stat().st_size
+    expected = uninterrupted(tmp_path, words)
+    size = checkpoint.paths(expected)[0].stat().st_size
     limited = start_limited(size // 2, [*words, "--output", tmp_path / "runs"])
     output = end(limited, 7)
     assert "File too large" in output and "go on with" not in output
     assert "Traceback" not in output
     (directory,) = (tmp_path / "runs").glob("*/*/*")
     assert not list(directory.glob("*.jaxq")) and not list(directory.glob(".*.tmp"))
-    # A run that has saved before.
+    # A run that has saved a checkpoint before.
     process = start([*words[:-3], "--total-steps", 60_000, "--output", tmp_path / "b"])
     directory = wait_for(process, tmp_path / "b")
     process.kill()
@@ -139,7 +139,7 @@ def test_a_full_disk_ends_the_run_and_what_was_saved_goes_on(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["/dev/null/x", "/proc/x"])
-def test_where_nothing_can_be_written_is_refused(place):
+def test_an_unwritable_output_raises(place):
     output = end(start([*WORDS, "--total-steps", 400, "--output", place]), 7)
     assert "error: " in output and "Traceback" not in output
     assert "compil" not in output
@@ -154,9 +154,9 @@ def test_a_directory_that_vanishes_ends_the_run(tmp_path):
     checkpoint.newest(tmp_path / "elsewhere")
 
 
-def test_both_checkpoints_damaged_is_an_error_of_its_own(tmp_path):
-    directory = whole(tmp_path, [*WORDS, "--total-steps", 400])
-    newest, older = checkpoint.found(directory)
+def test_two_corrupt_checkpoints_have_their_own_exit_code(tmp_path):
+    directory = uninterrupted(tmp_path, [*WORDS, "--total-steps", 400])
+    newest, older = checkpoint.paths(directory)
     for path in (newest, older):
         path.write_bytes(path.read_bytes()[:-7])
     output = end(start(["--resume", directory]), 6)
@@ -213,25 +213,25 @@ def test_a_run_connects_to_nothing_and_writes_nowhere_else(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_twenty_kills_at_random_moments_change_nothing(kind, tmp_path):
-    """SIGKILL in imports, compilation, training and saving, until a run is through."""
+    """SIGKILL during import, compilation, training and saving, until a run finishes."""
     script = "tabular.py" if kind == "tabular" else "dqn.py"
     changes = {k: v for k, v in KINDS[kind].items() if k != "chunk_iterations"}
     words = [*WORDS, *flags(changes), "--total-steps", 60_000]
-    expected = digest(whole(tmp_path, words, script))
-    chance = random.Random(kind)
+    expected = digest(uninterrupted(tmp_path, words, script))
+    generator = random.Random(kind)
     kills = finished = number = 0
     while kills < 20 or not finished:
         number += 1
         root, directory = tmp_path / str(number), None
         while True:
-            found = sorted(root.glob("*/*/*/checkpoint-*"))
-            directory = found[0].parent if found else None
+            checkpoints = sorted(root.glob("*/*/*/checkpoint-*"))
+            directory = checkpoints[0].parent if checkpoints else None
             more = ["--resume", directory] if directory else ["--output", root]
             base = ["--checkpoint-seconds", 0, "--no-plot"] if directory else words
             process = start([*base, *more], script)
             try:
-                # The last run is left alone, so that there is one.
-                process.wait(None if kills >= 20 else chance.uniform(1.0, 12.0))
+                # After the last kill, one run is left to finish.
+                process.wait(None if kills >= 20 else generator.uniform(1.0, 12.0))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
@@ -246,30 +246,32 @@ def test_twenty_kills_at_random_moments_change_nothing(kind, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_hundred_million_steps_neither_grow_nor_slow_down(tmp_path):
+def test_memory_and_speed_are_constant_over_a_hundred_million_steps(tmp_path):
     code = """
 import dataclasses, json, pathlib, sys, time
 sys.path.insert(0, "experiments")
-from jaxq import cli, flags
+from jaxq import cli
+from jaxq.config import flags
 cli.set_up_jax(flags.Options(compilation_cache=False, platform="cpu"))
 import jax, tabular
-from jaxq import population, programs, run
+from jaxq.runs import run
+from jaxq.training import compiled, population
 config = dataclasses.replace(
     tabular.BASE, environment="Catch-bsuite", num_envs=64, update_steps=64,
     num_updates=1, batch_size=32, total_steps=50_000_000, num_seeds=2, seed_block=1,
     buffer_size=10_000, eval_points=20, chunk_iterations=2_000,
 )
-seen = []
+rows = []
 advance = population.Population.advance
 def watched(self, iterations=None):
-    began, before = time.monotonic(), self.steps
+    start, before = time.monotonic(), self.steps
     advance(self, iterations)
     pages = int(open("/proc/self/statm").read().split()[1])
-    seen.append((self.steps, (self.steps - before) / (time.monotonic() - began),
-                 4096 * pages, programs.chunk._cache_size()))
+    rows.append((self.steps, (self.steps - before) / (time.monotonic() - start),
+                 4096 * pages, compiled.chunk._cache_size()))
 population.Population.advance = watched
 run.run(config, output=pathlib.Path(sys.argv[1]), plot=False)
-print(json.dumps(seen))
+print(json.dumps(rows))
 """
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True
@@ -280,7 +282,7 @@ print(json.dumps(seen))
     )
     assert 2 * steps[-1] >= 10**8
     tenth = np.minimum(9, 10 * steps // steps[-1])
-    # The best of many short calls: what neighbours take of the machine is no slowdown.
+    # The best of many short calls: load from other processes is not a slowdown.
     rates = [speed[tenth == i].max() for i in range(10)]
     print(f"steps/s of each tenth of one seed: {np.round(rates)}")
     print(f"growth {np.ptp(memory[tenth >= 1]) / 1e6:.1f} MB")

@@ -1,0 +1,155 @@
+"""Options, checks and the report that sweep.py and tune.py share."""
+
+import dataclasses
+import json
+import pathlib
+import shlex
+from typing import TYPE_CHECKING, Any, Literal
+
+import arlbench_settings
+import dqn
+
+from jaxq import cli
+from jaxq.config import flags
+from jaxq.config.config import Config, ConfigError
+from jaxq.config.validate import validate
+from jaxq.sweeps import search_space
+
+if TYPE_CHECKING:
+    from jaxq.sweeps.planning import Sweep
+    from jaxq.sweeps.report import Ranking
+
+PRESETS = dqn.PRESETS | arlbench_settings.PRESETS
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(flags.Machine):
+    """Search space, ranking, and confirmation of the best setting."""
+
+    ranges: tuple[str, ...] = ()
+    """Ranges that settings are sampled from."""
+    sample_seed: int = 0
+    """Seed of the samples."""
+    score: Literal["final", "area"] = "final"
+    """Score to rank by: the final greedy return, or its mean over the steps."""
+    confirm_seeds: int | None = None
+    """Held-out seeds on which the best setting is trained again; None uses as many as
+    it was selected on, 0 skips this."""
+    top: int = 10
+    """Number of settings to print."""
+
+
+def check_options(options: Options) -> None:
+    """Check the numbers.
+
+    Raises:
+        ConfigError: for one out of range.
+    """
+    for name, least in (("top", 1), ("confirm_seeds", 0), ("sample_seed", 0)):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise ConfigError(f"{name} = {value} is less than {least}.")
+
+
+def check_setting(config: Config, setting: search_space.Setting) -> None:
+    """Check that a setting can run.
+
+    Raises:
+        ConfigError: if it cannot; the message names the setting.
+    """
+    try:
+        validate(search_space.apply(config, setting))
+    except ConfigError as error:
+        raise ConfigError(f"setting {setting}: {error}") from error
+
+
+def print_ranking(
+    sweep: "Sweep", ranking: "Ranking", options: Options, source: str = ""
+) -> None:
+    """Print the table of an environment, and its warnings.
+
+    Args:
+        sweep: the sweep.
+        ranking: its ranked settings.
+        options: the score, and how many settings to print.
+        source: of the settings, appended to the title.
+    """
+    from jaxq.sweeps import report
+
+    print(f"\n{ranking.environment}, {options.score} return{source}:")
+    print(report.table(sweep, ranking, options.top))
+    for text in ranking.warnings:
+        print(f"warning: {text}")
+    if ranking.rows[0].diverged:
+        print(f"warning: {ranking.rows[0].diverged} seeds of the best setting diverged")
+
+
+def confirm(
+    sweep: "Sweep", ranking: "Ranking", directory: pathlib.Path, options: Options
+) -> None:
+    """Train the best setting again on held-out seeds, and print its score."""
+    from jaxq.sweeps import report
+
+    config = sweep.configs[ranking.best]
+    print(f"the best as a single run: {_command(sweep, ranking.best)}")
+    seeds = options.confirm_seeds
+    seeds = config.num_seeds if seeds is None else seeds
+    if not seeds:
+        return
+    held_out = report.confirmation(config, seeds)
+    summary = _train_or_load(held_out, directory / "confirmed", options)
+    iqm, low, high = _score(summary, options.score)
+    if diverged := len(summary["diverged_seeds"]):
+        print(f"warning: {diverged} held-out seeds diverged")
+    print(
+        f"on {seeds} held-out seeds: {options.score} return IQM {iqm:.4g}, 95 % CI "
+        f"[{low:.4g}, {high:.4g}] ({ranking.rows[0].iqm:.4g} on the selection seeds)"
+    )
+
+
+def _command(sweep: "Sweep", setting: int) -> str:
+    """The command that reproduces a setting, bit for bit, as a single run."""
+    program = next(i for i, p in enumerate(sweep.programs) if setting in p.settings)
+    config = dataclasses.replace(
+        sweep.configs[setting], seed_block=sweep.packings[program].width
+    )
+    script = [cli.python(), "experiments/dqn.py", "--preset", "cleanrl"]
+    return shlex.join(script + flags.flags(config))
+
+
+def _train_or_load(
+    config: Config, root: pathlib.Path, options: Options
+) -> dict[str, Any]:
+    """Summary of a run below `root`: a finished one, or one that is run or resumed."""
+    from jaxq.runs import checkpoint, run
+    from jaxq.training import blocks
+
+    directories = [path.parent for path in root.rglob("config.json")]
+    same = [path for path in directories if flags.read_config(path) == config]
+    finished = [path for path in same if (path / "summary.json").exists()]
+    if finished:
+        return json.loads((finished[0] / "summary.json").read_text())
+    started = [path for path in same if checkpoint.paths(path)]
+    return run.run(
+        config,
+        output=root,
+        resume=started[0] if started else None,
+        force_resume=options.force_resume,
+        plot=options.plot,
+        devices=blocks.workers(options.cpu_cores),
+    ).summary
+
+
+def _score(summary: dict[str, Any], score: str) -> tuple[float, float, float]:
+    """IQM over the seeds of a run, and its 95 % interval."""
+    import numpy as np
+
+    from jaxq.stats import intervals
+
+    per_seed = {
+        "final": summary["final_eval_return"]["per_seed"],
+        "area": summary["mean_eval_return_over_steps"],
+    }
+    estimate = intervals.bootstrap_iqm(np.array(per_seed[score])[:, None])
+    iqm, low, high = (float(part[0]) for part in estimate)
+    return iqm, low, high

@@ -1,0 +1,165 @@
+"""Preparation of a run: checks, lock, signal handling, progress bar and files."""
+
+import contextlib
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxq.config import loop_lengths
+from jaxq.config.config import Config, ConfigError
+from jaxq.envs.adapter import Environment
+from jaxq.runs import (
+    checkpoint,
+    files,
+    manifest,
+    progress,
+    results,
+    resume,
+    run_writer,
+    signals,
+)
+from jaxq.training import blocks, memory
+from jaxq.training import population as populations
+
+
+class Options(NamedTuple):
+    """Arguments of `run.run` besides the configuration and environment; see there."""
+
+    output: pathlib.Path | None
+    resume: pathlib.Path | None
+    force_resume: bool
+    checkpoint_seconds: float | None
+    show_progress: bool
+    plot: bool
+    profile: pathlib.Path | None
+    devices: list[jax.Device] | None
+    extras: results.ExtraMetrics
+
+
+@dataclasses.dataclass
+class Session:
+    """A run in progress, and the resources it holds."""
+
+    config: Config  # of the whole run, possibly longer than the one it resumes
+    env: Environment
+    lengths: loop_lengths.LoopLengths
+    blocks: list[blocks.Block]
+    options: Options
+    saved: resume.ResumePoint | None
+    stop: signals.Stopper
+    bar: progress.Progress
+    writer: run_writer.RunWriter
+    population: populations.Population | None = None
+    latest: str = ""  # summary of the last point, shown with the progress
+
+    def abort(self, error: BaseException) -> None:
+        """Save as much as possible of a run that was ended by an error."""
+        interrupted = isinstance(error, KeyboardInterrupt)
+        status = "interrupted" if interrupted else "failed"
+        if self.stop.twice:
+            return
+        failure = self.writer.abort(self.population, status)
+        if failure and failure is not error:
+            self.bar.print(f"warning: could not save the latest state: {failure}")
+
+
+@contextlib.contextmanager
+def prepare(config: Config, env: Environment, options: Options) -> Iterator[Session]:
+    """Open a run: lock its directory, load its checkpoint, and print its header.
+
+    Args:
+        config: the configuration.
+        env: its environment.
+        options: see `Options`.
+    """
+    lengths = loop_lengths.loop_lengths(config)
+    need = memory.estimate(config, env, lengths)
+    devices = options.devices or blocks.workers()
+    placed = blocks.layout(config, devices, need.update)
+    provenance = manifest.collect(env.spec.name, blocks.used_devices(placed), 0)
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(signals.Stopper())
+        directory, saved = options.resume, None
+        if directory:
+            saved = _load(stack, directory, config, provenance, options)
+            config = saved.config
+            lengths = loop_lengths.loop_lengths(config)
+            placed = blocks.layout(config, devices, need.update, saved.width)
+        estimate = memory.check(config, lengths, need, placed)
+        if options.output and not directory:
+            directory = results.make_directory(options.output, config, env.spec.name)
+            _hold(stack, directory)
+        provenance["seed_block"] = int(placed[0].seeds.size)
+        writer = run_writer.RunWriter(
+            config,
+            lengths,
+            provenance,
+            directory,
+            saved,
+            options.checkpoint_seconds,
+            options.plot,
+        )
+        bar = stack.enter_context(
+            progress.Progress(
+                lengths.total_steps, config.num_seeds, options.show_progress
+            )
+        )
+        session = Session(
+            config, env, lengths, placed, options, saved, stop, bar, writer
+        )
+        _print_header(session, estimate)
+        yield session
+
+
+def _load(
+    stack: contextlib.ExitStack,
+    directory: pathlib.Path,
+    config: Config,
+    provenance: Mapping[str, Any],
+    options: Options,
+) -> resume.ResumePoint:
+    """Lock the directory of a run, and load its checkpoint."""
+    if not directory.is_dir():
+        raise ConfigError(f"resume = {str(directory)!r} is not a directory.")
+    _hold(stack, directory)
+    saved = resume.load(directory, config, provenance, options.force_resume)
+    resume.check_extras(saved, options.extras.measure is not None)
+    return saved
+
+
+def _hold(stack: contextlib.ExitStack, directory: pathlib.Path) -> None:
+    """Lock a directory until the stack is closed."""
+    stack.enter_context(files.Lock(directory))
+    stack.enter_context(_resume_note(directory))
+
+
+@contextlib.contextmanager
+def _resume_note(directory: pathlib.Path) -> Iterator[None]:
+    """Add the option that resumes the run to any error, if a checkpoint exists."""
+    try:
+        yield
+    except BaseException as error:
+        if checkpoint.paths(directory):
+            error.add_note(f"--resume {directory}")
+        raise
+
+
+def _print_header(session: Session, estimate: str) -> None:
+    """Print warnings, the size of the run, and its directory."""
+    config, directory = session.config, session.writer.directory
+    used = blocks.used_devices(session.blocks)
+    lines = [
+        *(session.saved.notes if session.saved else ()),
+        f"{session.writer.title} | {config.num_seeds} seeds in blocks of "
+        f"{session.blocks[0].seeds.size} | {session.lengths.total_steps:,} steps per "
+        f"seed | {len(used)} x {used[0].device_kind}",
+        estimate,
+        *loop_lengths.notes(config, session.lengths),
+    ]
+    if directory:
+        lines.append(f"run: {directory}")
+    for line in lines:
+        session.bar.print(line)

@@ -1,0 +1,122 @@
+"""The command line of compare.py."""
+
+import json
+
+import numpy as np
+import pytest
+from small_sweeps import script
+
+
+def fake_run(directory, label, task, returns, optimum, points=4, diverged=(), **config):
+    """The directory of a finished run; returns: [S] final ones."""
+    directory.mkdir(parents=True)
+    steps = np.arange(points) * 100
+    curve = np.linspace(0, 1, points) * np.asarray(returns, float)[:, None]
+    np.savez(directory / "metrics.npz", steps=steps, eval_return=curve,
+             train_return=np.where(steps == 0, np.nan, curve))  # fmt: skip
+    levels = {"random policy": 0.0, "optimum": optimum}
+    for name, content in (
+        ("config", {"algorithm": label} | config),
+        ("summary", {"levels": levels, "diverged_seeds": list(diverged)}),
+        ("manifest", {"environment": task}),
+    ):
+        (directory / f"{name}.json").write_text(json.dumps(content))
+
+
+def test_runs_are_compared(tmp_path):
+    rng = np.random.default_rng(0)
+    for label, shift in (("a", 8.0), ("b", 5.0)):
+        for task, optimum in (("One", 10.0), ("Two", None)):
+            returns = rng.normal(shift, 1, 10)
+            fake_run(tmp_path / label / task, label, task, returns, optimum)
+    output = tmp_path / "out"
+    words = [
+        str(tmp_path / "[ab]" / "*"),
+        "--output",
+        str(output),
+        "--resamples",
+        "200",
+    ]
+    out = script("compare", *words)
+    assert "P(a > b)" in out and "Welch" in out
+    result = json.loads((output / "compare.json").read_text())
+    low, high = result["normalised"]["One"]
+    assert (low, high) == (0.0, 10.0)
+    assert result["normalised"]["Two"][1] == pytest.approx(8.0, abs=1)  # the best mean
+    value, low, high = result["aggregates"]["a"]["IQM"]
+    assert low < value < high and value > result["aggregates"]["b"]["IQM"][0]
+    assert result["pairs"][0]["a_above_b"][0] > 0.9
+    assert all(row["welch_holm_p"] < 0.01 for row in result["tests"])
+    assert all(row["permutation_holm_p"] < 0.01 for row in result["tests"])
+    assert {path.name for path in output.glob("*.png")} == {
+        "curves.png", "aggregates.png", "profile.png",
+    }  # fmt: skip
+    script("compare", *words, "--metric", "train_return", "--score", "area")
+
+
+def test_incomparable_runs_raise(tmp_path):
+    fake_run(tmp_path / "a", "a", "One", [1, 2], 10.0)
+    fake_run(tmp_path / "b", "a", "One", [1, 2], 10.0)
+    fake_run(tmp_path / "c", "c", "Two", [1, 2], 10.0)
+    a, b, c = (str(tmp_path / name) for name in "abc")
+    for words, message in (
+        ([str(tmp_path / "none")], "matches no directory"),
+        ([str(tmp_path)], "is not the directory of a finished run"),
+        ([a, b], "are both a on One. Give them labels"),
+        ([a, c], "a has no run on Two"),
+        ([], "nothing to compare"),
+        ([a, "--resamples", "0"], "resamples = 0 is less than 1"),
+    ):
+        assert message in script("compare", *words, code=2)
+    script("compare", a, f"other={b}", "--output", str(tmp_path / "out"))
+
+
+def test_a_task_is_an_environment_with_its_options(tmp_path):
+    ten, twenty = {"environment_args": ["size=10"]}, {"environment_args": ["size=20"]}
+    fake_run(tmp_path / "1", "a", "One", [1, 2], 10.0, **ten)
+    fake_run(tmp_path / "2", "a", "One", [1, 2], 10.0, **twenty)
+    fake_run(tmp_path / "3", "b", "One", [3.0], 10.0, **ten, sticky_actions=0.0)
+    fake_run(tmp_path / "4", "b", "One", [3, 4], 10.0, points=9, **twenty)
+    words = [str(tmp_path / "[1-4]"), "--output", str(tmp_path / "out")]
+    out = script("compare", *words)
+    assert "One size=10, final return" in out
+    assert "\n  One size=20: a - b = -2," in out  # a single seed is not tested
+    assert out.count("Welch") == 1
+    fake_run(tmp_path / "5", "b", "One", [3, 4], 10.0, sticky_actions=0.1)
+    assert "a has no run on One sticky_actions=0.1" in script(
+        "compare", words[0], str(tmp_path / "5"), code=2
+    )
+
+
+def test_diverged_seeds_are_reported(tmp_path):
+    fake_run(tmp_path / "a", "a", "One", [1, 2, 3], 10.0, diverged=[0, 2])
+    fake_run(tmp_path / "b", "b", "One", [1, 2, 3], 10.0)
+    words = [str(tmp_path / name) for name in "ab"]
+    out = script("compare", *words, "--output", str(tmp_path / "out"))
+    assert "warning: a / One: 2 of 3 seeds diverged" in out
+    assert out.count("seeds diverged") == 1
+    result = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert result["diverged"] == {"a / One": 2, "b / One": 0}
+
+
+def test_directories_may_have_any_name(tmp_path):
+    for name in ("x[1]", "k=v"):
+        fake_run(tmp_path / name, name, "One", [1, 2], 10.0)
+    words = [str(tmp_path / "x[1]"), str(tmp_path / "k=v"), f"y={tmp_path / 'k=v'}"]
+    out = script("compare", *words, "--output", str(tmp_path / "out"))
+    assert "P(x[1] > k=v)" in out and "P(k=v > y)" in out
+
+
+def test_a_pattern_selects_the_newest_finished_runs(tmp_path):
+    for name, level in (("1", 1.0), ("2", 2.0)):
+        fake_run(tmp_path / "a" / name, "a", "One", [level, level], 10.0)
+    (tmp_path / "a" / "3").mkdir()
+    fake_run(tmp_path / "b", "b", "One", [5.0, 5.0], 10.0)
+    output = tmp_path / "out"
+    words = [str(tmp_path / "a" / "*"), str(tmp_path / "b"), "--output", str(output)]
+    script("compare", *words)
+    result = json.loads((output / "compare.json").read_text())
+    assert result["aggregates"]["a"]["IQM"][0] == pytest.approx(0.2)
+    (tmp_path / "c" / "1").mkdir(parents=True)
+    out = script("compare", str(tmp_path / "c" / "*"), code=2)
+    assert "matches no directory of a finished run" in out

@@ -1,0 +1,98 @@
+"""The command line of sweep.py."""
+
+import json
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+from small_sweeps import FLAGS, ROOT, script
+
+from jaxq.config.config import Config
+from jaxq.sweeps import search_space
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("", "no source of settings given: give exactly one"),
+        (
+            "--grid learning_rate=1e-3 --random 3",
+            "--grid and --random given: give exactly",
+        ),
+        ("--random 3", "--random N and --ranges must be given together"),
+        ("--ranges discount=0.9,1", "no source of settings given: give exactly one"),
+        ("--grid discount=0.9 discount=1", "a field is given twice"),
+        ("--grid discount=0.9,1.5", r"discount = 1.5 is outside [0, 1]"),
+        ("--grid env.size=3", "CartPole-v1 refuses"),
+        ("--grid algorithm=dqn,a2c", "setting 1: algorithm = 'a2c': choose one of"),
+        ("--grid discount=0.9,1 --top 0", "top = 0 is less than 1"),
+        ("--grid discount=0.9,1 --confirm-seeds -1", "confirm_seeds = -1 is less than"),
+        ("--random -3 --ranges discount=0.9,1", "random = -3 is outside [1, 100000]"),
+        ("--grid discount=1 --shard 3/2", "shard = '3/2' is not of the form i/n"),
+        ("--grid discount=1 --distributed here", "use auto, or ADDRESS:PORT"),
+        ("--grid discount=1 --distributed 1.2.3.4:5,2/2", "must be in [0, 1]"),
+        (
+            "--grid discount=1 --distributed auto",
+            "the processes cannot connect",
+        ),
+        ("--merge /nowhere", "is not a sweep's directory"),
+        ("--settings /nowhere.csv", "settings = '/nowhere.csv' cannot be read"),
+    ],
+)
+def test_bad_input_raises_before_anything_is_compiled(words, message, tmp_path):
+    err = script("sweep", *words.split(), "--output", str(tmp_path / "out"), code=2)
+    assert message in err and err.startswith("error: ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_dry_run_prints_the_plan(tmp_path):
+    words = ["--grid", "learning_rate=1e-3,1e-2", "batch_size=8,16", "--dry-run"]
+    out = script("sweep", *FLAGS, *words, "--output", str(tmp_path / "out"))
+    assert "4 settings x 4 seeds" in out and "compiled programs: 2" in out
+    assert "inputs: learning_rate" in out and "blocks of 4 members" in out
+    assert not (tmp_path / "out").exists()
+
+
+def test_shards_merge_and_the_printed_command_reproduces_the_best(tmp_path):
+    """The printed single run is bit-identical to its member of the sweep."""
+    grid = ["--grid", "learning_rate=1e-3,1e-2", "--confirm-seeds", "0", "--no-plot"]
+    shards = []
+    for i in (1, 2):
+        output = tmp_path / str(i)
+        words = [*FLAGS, *grid, "--shard", f"{i}/2", "--output", str(output)]
+        assert f"shard {i}/2 is finished" in script("sweep", *words)
+        shards += [str(path) for path in (output / "sweep" / "dqn").iterdir()]
+    out = script("sweep", "--merge", *shards, "--confirm-seeds", "0", "--no-plot")
+    assert "1 blocks copied" in out
+    line = next(line for line in out.splitlines() if "as a single run" in line)
+    words = line.partition("experiments/dqn.py ")[2].split()
+    script("dqn", *words, "--output", str(tmp_path / "run"), "--no-plot")
+    (run,) = (tmp_path / "run" / "dqn" / "CartPole-v1").iterdir()
+    summary = json.loads((pathlib.Path(shards[0]) / "summary.json").read_text())
+    best = summary["environments"][0]["ranked"][0]["setting"]
+    with (
+        np.load(run / "metrics.npz") as one,
+        np.load(pathlib.Path(shards[0]) / "metrics.npz") as every_member,
+    ):
+        for name in ("eval_return", "loss", "grad_norm", "eval_returns"):
+            np.testing.assert_array_equal(
+                one[name], every_member[f"program0/{name}"][best]
+            )
+
+
+def test_every_algorithm_of_a_sweep_has_its_own_components(monkeypatch):
+    """Those of the first must not leak into the configurations of the others."""
+    sys.path.insert(0, str(ROOT / "experiments"))
+    import sweep
+
+    configs = []
+
+    def run(config, settings, *rest):
+        configs.extend(search_space.apply(config, setting) for setting in settings)
+
+    monkeypatch.setattr(sweep, "run", run)
+    names = ["rainbow", "dqn", "tabular_q"]
+    words = ["--preset", "cleanrl", "--algorithm", "rainbow", "--grid"]
+    sweep.main([*words, f"algorithm={','.join(names)}"])
+    assert configs == [Config(algorithm=name) for name in names]
