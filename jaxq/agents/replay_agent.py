@@ -1,15 +1,13 @@
 """Agents that learn from a store of experience."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxq.agents import learner, optimizers
+from jaxq.agents import acting, learner, optimizers
 from jaxq.config.config import Config
 from jaxq.replay import stores
-from jaxq.rl import exploration
 from jaxq.types import (
     Agent,
     Array,
@@ -87,51 +85,4 @@ def replay_agent(
         updates = Counter(state.updates.value + 1)
         return ReplayAgentState(learned, experience, updates), metrics
 
-    return assemble(policy, config, init, observe, update)
-
-
-def assemble(
-    policy: Network, config: Config, init: Callable, observe: Callable, update: Callable
-) -> Agent:
-    """An agent that acts by a policy network.
-
-    During exploration the network receives a key for its noise. During evaluation it
-    has no noise, and the policy is epsilon-greedy.
-
-    Args:
-        policy: network of the agent's parameters.
-        config: exploration.
-        init, observe, update: functions of the agent; see `types.Agent`.
-    """
-
-    def values(
-        key: Key | None, state: PyTree, memory: PyTree, observation: Array
-    ) -> tuple[Array, PyTree]:
-        params = state.learner.params
-        output, memory = policy.step(key, params, memory, observation)
-        return policy.head.q_values(output), memory
-
-    def act(
-        key: Key,
-        state: PyTree,
-        memory: PyTree,
-        observation: Array,
-        epsilon: Array,
-        explore: bool,
-    ) -> tuple[Array, PyTree]:
-        network_key, action_key = jax.random.split(key)
-        q_values, memory = values(
-            network_key if explore else None, state, memory, observation
-        )
-        if explore and config.exploration == "boltzmann":
-            action = exploration.boltzmann(
-                action_key, q_values, config.temperature, epsilon
-            )
-        else:
-            action = exploration.epsilon_greedy(action_key, q_values, epsilon)
-        return action, memory
-
-    def q_values(state: PyTree, memory: PyTree, observation: Array) -> Array:
-        return values(None, state, memory, observation)[0]
-
-    return Agent(init, policy.initial_memory, act, observe, update, q_values)
+    return acting.assemble(policy, config, init, observe, update)

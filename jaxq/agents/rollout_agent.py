@@ -5,11 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxq.agents import learner, optimizers, replay_agent
-from jaxq.config import loop_lengths
+from jaxq.agents import acting, learner, optimizers, q_lambda
 from jaxq.config.config import Config
 from jaxq.replay import ring
-from jaxq.rl import returns
 from jaxq.types import (
     Agent,
     Array,
@@ -25,7 +23,7 @@ from jaxq.types import (
     UpdateMetrics,
     counter,
 )
-from jaxq.xla import indexing, loops, ops
+from jaxq.xla import indexing, ops
 
 
 class RolloutAgentState(NamedTuple):
@@ -53,15 +51,16 @@ def rollout_agent(
         config: exploration, returns and optimizer.
     """
     optimizer = optimizers.make_optimizer(config)
-    length = loop_lengths.loop_lengths(config).rollout_length
-    recurrent = config.recurrent != "none"
+    length, recurrent = config.rollout_length, config.recurrent != "none"
     batches, epochs = config.num_minibatches, config.num_epochs
     per_epoch = config.num_envs * (1 if recurrent else length)
 
     def make_examples(state: LearnerState, rollout: Step) -> PyTree:
         """Regression[T E], or Sequence[E] of T steps."""
         target = jax.vmap(
-            lambda steps: q_lambda_returns(policy, state.params, steps, config),
+            lambda steps: q_lambda.q_lambda_returns(
+                policy, state.params, steps, config
+            ),
             in_axes=1,
             out_axes=1,
         )(rollout)
@@ -107,7 +106,7 @@ def rollout_agent(
         state = state._replace(learner=learned, updates=Counter(done + 1))
         return state, metrics
 
-    return replay_agent.assemble(policy, config, init, observe, update)
+    return acting.assemble(policy, config, init, observe, update)
 
 
 def minibatch(examples: PyTree, order: Array, start: Array, size: int) -> PyTree:
@@ -125,7 +124,7 @@ def minibatch(examples: PyTree, order: Array, start: Array, size: int) -> PyTree
 
 
 def as_regressions(rollout: Step, target: Array) -> Regression:
-    """The steps of a rollout as examples of their own; leading axis [T E].
+    """The steps of a rollout as separate examples; leading axis [T E].
 
     Args:
         rollout: Step[T, E].
@@ -151,53 +150,3 @@ def as_sequences(rollout: Step, target: Array) -> Sequence:
         terminated=by_env.terminated,
         truncated=by_env.truncated,
     )
-
-
-def q_lambda_returns(
-    policy: Network, params: PyTree, steps: Step, config: Config
-) -> Array:
-    """Q(lambda) returns of one environment's rollout, all by the same parameters.
-
-    Args:
-        policy: evaluates the true successors.
-        params: its parameters.
-        steps: Step[T], with the memory before each step.
-        config: discount, trace_decay, and trace_cut for Watkins' traces.
-
-    Returns:
-        [T].
-
-    Reference: Peng and Williams (1996); Watkins (1989) with `trace_cut`.
-    """
-
-    def evaluate(step: Step) -> tuple[Array, Array]:
-        output, memory = policy.step(None, params, step.memory, step.observation)
-        after, _ = policy.step(None, params, memory, step.next_observation)
-        return policy.head.q_values(output), jnp.max(policy.head.q_values(after))
-
-    q_values, next_value = loops.chunked_vmap(evaluate, config.num_envs)(steps)
-    # A terminal state may have no valid action; 0 * -inf would be NaN.
-    next_value = jnp.where(steps.terminated, 0.0, next_value)
-    trace = jnp.full(next_value.shape, config.trace_decay)
-    if config.trace_cut:
-        trace *= is_next_greedy(q_values, steps.action)
-    return returns.lambda_returns(
-        steps.reward,
-        config.discount * (1.0 - steps.terminated),
-        steps.truncated,
-        next_value,
-        trace,
-    )
-
-
-def is_next_greedy(q_values: Array, action: Array) -> Array:
-    """Whether the action of the next step is greedy, as 0.0 or 1.0; 1.0 for the last.
-
-    Args:
-        q_values: [T, A].
-        action: [T].
-    """
-    best = jnp.max(q_values, axis=1)
-    value = jnp.take_along_axis(q_values, action[:, None], axis=1)[:, 0]
-    greedy = (value == best).astype(jnp.float32)
-    return jnp.concatenate([greedy[1:], jnp.ones(1)])

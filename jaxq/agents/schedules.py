@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from jaxq.config.config import Config
-from jaxq.rl import exploration
+from jaxq.rl import epsilon_schedules
 from jaxq.types import Array
 
 # (environment steps, finished episodes) -> epsilon, [] or [E], one per environment
@@ -34,18 +34,18 @@ def epsilon_schedule(config: Config) -> Schedule:
     if config.epsilon_schedule == "none":
         return lambda steps, episodes: jnp.zeros(())
     if config.epsilon_schedule == "ladder":
-        ladder = exploration.epsilon_ladder(
+        ladder = epsilon_schedules.epsilon_ladder(
             config.num_envs, config.epsilon_start, config.ladder_exponent
         )
         return lambda steps, episodes: ladder
     start, end = config.epsilon_start, config.epsilon_end
     if config.epsilon_schedule == "episodic":
         decrement = config.epsilon_decrement
-        return lambda steps, episodes: exploration.episodic_schedule(
+        return lambda steps, episodes: epsilon_schedules.episodic_schedule(
             episodes, start, end, decrement
         )
     schedule = {
-        "linear": exploration.linear_schedule,
-        "exponential": exploration.exponential_schedule,
+        "linear": epsilon_schedules.linear_schedule,
+        "exponential": epsilon_schedules.exponential_schedule,
     }[config.epsilon_schedule]
     return lambda steps, episodes: schedule(steps, start, end, config.epsilon_steps)

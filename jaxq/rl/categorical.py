@@ -17,8 +17,8 @@ def cross_entropy(logits: Array, target: Array) -> tuple[Array, Array]:
     loss = -sum_i target_i log softmax(logits)_i
     priority = sum_i target_i log(target_i / softmax(logits)_i)
 
-    The cross-entropy itself would be a poor priority: it never falls below the entropy of the target, so
-    that transitions with a wide return would be replayed most often for ever.
+    The cross-entropy itself would be a poor priority: it never falls below the entropy
+    of the target, so transitions with a wide return would always be replayed most.
 
     Args:
         logits, target: [K].

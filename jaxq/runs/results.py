@@ -1,4 +1,4 @@
-"""Results of a run: curves, statistics, and the files that hold them."""
+"""Results of a run: curves, and the files that hold them."""
 
 import dataclasses
 import datetime
@@ -12,7 +12,6 @@ import numpy as np
 
 from jaxq.config.config import Config
 from jaxq.runs import files, manifest
-from jaxq.stats import intervals
 from jaxq.types import PyTree
 
 
@@ -50,7 +49,7 @@ class Result(NamedTuple):
     eval_returns: np.ndarray  # [S, P, K] return of every evaluation episode
     extra: dict[str, np.ndarray]  # extra metrics of the experiment, [S, P]
     params: PyTree
-    summary: dict[str, Any]  # see `summarize`
+    summary: dict[str, Any]  # see `summary.summarize`
     directory: pathlib.Path | None
 
 
@@ -130,65 +129,3 @@ def write_curve(
 
 def _cell(value: np.generic) -> str:
     return str(int(value)) if value.dtype.kind in "bi" else f"{value:.6g}"
-
-
-def summarize(
-    config: Config,
-    arrays: Arrays,
-    levels: Mapping[str, float],
-    timing: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Statistics of a run, the content of summary.json.
-
-    Diverged seeds are included, with the policy at which they were frozen.
-
-    Args:
-        config: gives the numbers of the seeds.
-        arrays: the measurements.
-        levels: reference returns, such as the random policy's.
-        timing: seconds and steps per second.
-    """
-    curve = arrays.curve
-    seeds = config.first_seed + np.arange(config.num_seeds)
-    return {
-        "schema": manifest.SCHEMA,
-        "steps_per_seed": int(curve.steps[-1]),
-        "final_eval_return": _final_eval_return(curve.eval_return[:, -1]),
-        "final_eval_length": {"mean": float(curve.eval_length[:, -1].mean())},
-        "final_train_return": _final_train_return(curve.train_return[:, -1]),
-        "mean_eval_return_over_steps": intervals.area_under_curve(
-            curve.steps, curve.eval_return
-        ),
-        "levels": dict(levels),
-        "num_seeds": config.num_seeds,
-        "diverged_seeds": seeds[curve.diverged[:, -1]],
-        "extra": {
-            name: {
-                "first": values[:, 0].mean(),
-                "final": values[:, -1].mean(),
-                "final_std": values[:, -1].std(),
-            }
-            for name, values in arrays.extra.items()
-        },
-        **timing,
-    }
-
-
-def _final_eval_return(returns: np.ndarray) -> dict[str, Any]:
-    """Statistics of the last evaluation; returns: [S]."""
-    final = intervals.bootstrap_iqm(returns[:, None])
-    return {
-        "iqm": float(final.value[0]),
-        "confidence_95": [float(final.low[0]), float(final.high[0])],
-        "mean": float(returns.mean()),
-        "median": float(np.median(returns)),
-        "std_over_seeds": float(returns.std()),
-        "per_seed": returns,
-    }
-
-
-def _final_train_return(returns: np.ndarray) -> dict[str, Any]:
-    """Statistics of the last training returns, [S]; nan if no episode ended."""
-    finite = returns[np.isfinite(returns)]
-    iqm = float(intervals.iqm(finite)) if finite.size else float("nan")
-    return {"iqm": iqm, "per_seed": returns}

@@ -8,7 +8,7 @@ import jax
 
 from jaxq.config.config import Config
 from jaxq.envs.adapter import Environment
-from jaxq.runs import curves, pacing, report, results
+from jaxq.runs import curves, pacing, report, results, summary
 from jaxq.runs import session as sessions
 from jaxq.training import checks
 from jaxq.training import population as populations
@@ -181,11 +181,11 @@ def finish(
         "seconds_to_first_chunk": bar.seconds_to_first_chunk,
     }
     arrays = curves.to_arrays(config, session.lengths, writer.points)
-    summary = results.summarize(config, arrays, writer.levels, timing)
+    statistics = summary.summarize(config, arrays, writer.levels, timing)
     result = results.Result(
-        config, *arrays, population.params, summary, writer.directory
+        config, *arrays, population.params, statistics, writer.directory
     )
     with session.stop.deferred(last=True):
         status = "diverged" if report.all_diverged(result) else "finished"
-        writer.finish(population, summary, status)
+        writer.finish(population, statistics, status)
     return result

@@ -9,7 +9,7 @@ import pytest
 from streams import plain_table_returns
 from streams import random_rollout as random_rollout_of
 
-from jaxq.agents import rollout_agent
+from jaxq.agents import q_lambda
 from jaxq.config.config import Config
 from jaxq.networks import tables
 from jaxq.rl import heads
@@ -31,7 +31,7 @@ def random_rollout(rng):
 @functools.partial(jax.jit, static_argnames="config")
 def returns_of(params, rollout, config):
     def one(steps):
-        return rollout_agent.q_lambda_returns(TABLE, params, steps, config)
+        return q_lambda.q_lambda_returns(TABLE, params, steps, config)
 
     return jax.vmap(one, in_axes=1, out_axes=1)(rollout)
 
@@ -102,5 +102,5 @@ def test_a_terminal_state_needs_no_valid_action():
         terminated=np.array([True]), truncated=np.array([False]),
     )  # fmt: skip
     params = table.init(jax.random.key(0), jnp.int32(0))
-    found = rollout_agent.q_lambda_returns(table, params, step, Config())
+    found = q_lambda.q_lambda_returns(table, params, step, Config())
     np.testing.assert_array_equal(found, [1])

@@ -207,7 +207,7 @@ def test_the_last_action_survives_storage(num_actions, rng):
 def test_a_rollout_length_that_does_not_divide_the_ring_raises():
     state = ring.init(EXAMPLE, 10, 1, num_actions=2)
     rollout = jax.tree.map(lambda x: jnp.zeros((4, 1), x.dtype), EXAMPLE)
-    with pytest.raises(ValueError, match="10 rows cannot take rollouts of 4"):
+    with pytest.raises(ValueError, match="10 rows cannot hold rollouts of 4"):
         ring.add(state, rollout)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from jaxq.rl import exploration
+from jaxq.rl import epsilon_schedules, exploration
 
 choose = jax.jit(jax.vmap(exploration.epsilon_greedy, in_axes=(0, None, None)))
 
@@ -106,16 +106,18 @@ def test_schedules_equal_their_definitions(strict):
     start, end, scale = jnp.float32(1.0), jnp.float32(0.1), jnp.float32(100.0)
     for t in (0, 1, 50, 100, 2**31 - 1):
         steps = jnp.int32(t).astype(jnp.float32)
-        linear = exploration.linear_schedule(steps, start, end, scale)
+        linear = epsilon_schedules.linear_schedule(steps, start, end, scale)
         np.testing.assert_allclose(linear, max(0.1, 1 - 0.9 * t / 100), rtol=1e-6)
-        exponential = exploration.exponential_schedule(steps, start, end, scale)
+        exponential = epsilon_schedules.exponential_schedule(steps, start, end, scale)
         np.testing.assert_allclose(exponential, 0.1 + 0.9 * np.exp(-t / 100), rtol=1e-6)
-        episodic = exploration.episodic_schedule(steps, start, end, jnp.float32(0.01))
+        episodic = epsilon_schedules.episodic_schedule(
+            steps, start, end, jnp.float32(0.01)
+        )
         np.testing.assert_allclose(episodic, max(0.1, 1 - 0.01 * t), rtol=1e-5)
 
 
 def test_the_epsilon_ladder_equals_its_definition(strict):
-    compiled = jax.jit(exploration.epsilon_ladder, static_argnums=0)
+    compiled = jax.jit(epsilon_schedules.epsilon_ladder, static_argnums=0)
     ladder = compiled(8, jnp.float32(0.4), jnp.float32(7.0))
     expected = [0.4 ** (1 + 7 * i / 7) for i in range(8)]
     np.testing.assert_allclose(ladder, expected, rtol=1e-5)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from definitions import table_network
 
-from jaxq.agents import rollout_agent
+from jaxq.agents import q_lambda
 from jaxq.rl import heads, returns
 from jaxq.types import Step
 
@@ -212,9 +212,7 @@ def test_the_forward_view_equals_eligibility_traces(watkins, rng):
     )
     network = table_network(heads.scalar())
     forward_returns = jax.jit(
-        lambda params, steps: rollout_agent.q_lambda_returns(
-            network, params, steps, config
-        )
+        lambda params, steps: q_lambda.q_lambda_returns(network, params, steps, config)
     )
     for _ in range(20):
         state = rng.integers(4, size=LENGTH + 1)

@@ -18,7 +18,7 @@ from jaxq.config import config as config_config
 from jaxq.config import loop_lengths
 from jaxq.config.config import Config, ConfigError
 from jaxq.envs import adapter, make
-from jaxq.runs import files, manifest, pacing, report, results, run
+from jaxq.runs import files, manifest, pacing, report, results, run, summary
 from jaxq.training import (
     blocks,
     loop,
@@ -627,9 +627,9 @@ def test_the_training_return_excludes_seeds_without_a_finished_episode():
         train_return=np.stack([returns, returns], axis=1),
     )  # fmt: skip
     arrays = results.Arrays(curve, np.zeros((10, 2, 1)), {})
-    assert results.summarize(config, arrays, {}, {})["final_train_return"]["iqm"] == 45
+    assert summary.summarize(config, arrays, {}, {})["final_train_return"]["iqm"] == 45
     curve.train_return[:] = np.nan
-    iqm = results.summarize(config, arrays, {}, {})["final_train_return"]["iqm"]
+    iqm = summary.summarize(config, arrays, {}, {})["final_train_return"]["iqm"]
     assert np.isnan(iqm)
 
 

@@ -198,10 +198,9 @@ def test_the_switch_ends_with_its_context():
 
 
 def trained_returns(config, iterations):
-    """Returns of greedy episodes of four seeds, after training."""
-
+    """Returns of greedy episodes of two seeds, after training."""
     env = make.from_config(config)
-    config, seeds = compiled.traced(config), np.arange(4, dtype=np.uint32)
+    config, seeds = compiled.traced(config), np.arange(2, dtype=np.uint32)
     keys = jax.vmap(prng.key)(seeds)
     state = compiled.start(config, keys, env=env)
     state = compiled.chunk(config, keys, state, jnp.int32(iterations), env=env)
@@ -221,7 +220,7 @@ SMALL = {
         learning_rate=2e-3, epsilon_steps=10_000,
     ),
 }  # fmt: skip
-ITERATIONS = {"dqn": 3_000, "pqn": 300}
+ITERATIONS = {"dqn": 3_000, "pqn": 150}
 RANDOM_RETURN = 22.0  # of uniformly random actions in CartPole
 
 
@@ -230,10 +229,8 @@ def test_training_learns_alike_with_everything_plain(name):
     tuned = trained_returns(SMALL[name], ITERATIONS[name])
     with switch.plain():
         plain = trained_returns(SMALL[name], ITERATIONS[name])
-    assert tuned.shape == plain.shape == (4, 8)
+    assert tuned.shape == plain.shape == (2, 8)
     assert (tuned != plain).any()
     for returns in (tuned, plain):
         assert np.mean(returns) > 3 * RANDOM_RETURN
-    # Neither is better by more than the spread of the seeds.
-    spread = np.hypot(tuned.mean(axis=1).std(), plain.mean(axis=1).std())
-    assert abs(np.mean(tuned) - np.mean(plain)) < 3 * spread + 20
+    assert 0.5 < np.mean(tuned) / np.mean(plain) < 2.0

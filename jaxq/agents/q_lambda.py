@@ -1,0 +1,58 @@
+"""Q(lambda) returns of a rollout."""
+
+import jax.numpy as jnp
+
+from jaxq.config.config import Config
+from jaxq.rl import returns
+from jaxq.types import Array, Network, PyTree, Step
+from jaxq.xla import loops
+
+
+def q_lambda_returns(
+    policy: Network, params: PyTree, steps: Step, config: Config
+) -> Array:
+    """Q(lambda) returns of one environment's rollout, all by the same parameters.
+
+    Args:
+        policy: evaluates the true successors.
+        params: its parameters.
+        steps: Step[T], with the memory before each step.
+        config: discount, trace_decay, and trace_cut for Watkins' traces.
+
+    Returns:
+        [T].
+
+    Reference: Peng and Williams (1996); Watkins (1989) with `trace_cut`.
+    """
+
+    def evaluate(step: Step) -> tuple[Array, Array]:
+        output, memory = policy.step(None, params, step.memory, step.observation)
+        after, _ = policy.step(None, params, memory, step.next_observation)
+        return policy.head.q_values(output), jnp.max(policy.head.q_values(after))
+
+    q_values, next_value = loops.chunked_vmap(evaluate, config.num_envs)(steps)
+    # A terminal state may have no valid action; 0 * -inf would be NaN.
+    next_value = jnp.where(steps.terminated, 0.0, next_value)
+    trace = jnp.full(next_value.shape, config.trace_decay)
+    if config.trace_cut:
+        trace *= is_next_greedy(q_values, steps.action)
+    return returns.lambda_returns(
+        steps.reward,
+        config.discount * (1.0 - steps.terminated),
+        steps.truncated,
+        next_value,
+        trace,
+    )
+
+
+def is_next_greedy(q_values: Array, action: Array) -> Array:
+    """Whether the action of the next step is greedy, as 0.0 or 1.0; 1.0 for the last.
+
+    Args:
+        q_values: [T, A].
+        action: [T].
+    """
+    best = jnp.max(q_values, axis=1)
+    value = jnp.take_along_axis(q_values, action[:, None], axis=1)[:, 0]
+    greedy = (value == best).astype(jnp.float32)
+    return jnp.concatenate([greedy[1:], jnp.ones(1)])
