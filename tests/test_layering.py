@@ -29,14 +29,7 @@ STRICTER = {"config": set(), "stats": set(), "types": set(), "rl": {"types"}}
 
 MAX_FILE_LINES = 250
 MAX_BODY_LINES = 60
-LONG_EXCEPTIONS: set[str] = {
-    "envs/adapter.py",
-    "envs/make.py",
-    "runs/run.py",
-    "sweeps/search_space.py",
-    "sweeps/workers.py",
-    "training/population.py",
-}
+LONG_EXCEPTIONS: set[str] = set()
 
 # Equations are readable without a compiler in mind: only jaxq.xla deals with one.
 MATHEMATICS = ("rl/", "networks/", "replay/", "agents/", "training/loop.py")
@@ -44,9 +37,7 @@ COMPILER = re.compile(
     r"\b(cpu|gpu|tpu|xla|platform_dependent|optimization_barrier)\b", re.IGNORECASE
 )
 SEAM = re.compile(r"from jaxq(\.xla)? import .*|import jaxq\.xla.*|\bxla\.(?=\w)")
-COMPILER_EXCEPTIONS: set[str] = {
-    "rl/categorical.py",
-}
+COMPILER_EXCEPTIONS: set[str] = set()
 
 
 def name(path):
