@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import tyro
-from arlbench_settings import ENVIRONMENTS, RESULTS, SHORT, published, settings
+from support.arlbench_settings import ENVIRONMENTS, RESULTS, SHORT, published, settings
 
 from jaxq import cli
 from jaxq.config.config import ConfigError

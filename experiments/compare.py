@@ -20,7 +20,7 @@ from jaxq import cli
 from jaxq.config.config import ENVIRONMENT_OPTIONS, Config, ConfigError
 
 if TYPE_CHECKING:
-    from comparison import Run
+    from support.comparison import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +100,7 @@ def read(directory: str, label: str, metric: str) -> "Run":
         ConfigError: if the directory has no results.
     """
     import numpy as np
-    from comparison import Run
+    from support.comparison import Run
 
     path = pathlib.Path(directory)
     try:
@@ -192,8 +192,7 @@ def main() -> None:
         raise ConfigError("nothing to compare: give directories of runs.")
     if arguments.resamples < 1:
         raise ConfigError(f"resamples = {arguments.resamples} is less than 1.")
-    import comparison
-    import comparison_plots
+    from support import comparison, comparison_plots
 
     from jaxq.runs import files
 

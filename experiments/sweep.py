@@ -13,7 +13,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Literal
 
-import search
+from support import search
 
 from jaxq import cli
 from jaxq.config import flags

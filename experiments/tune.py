@@ -10,8 +10,7 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING, Any, Literal
 
-import optuna_study
-import search
+from support import optuna_study, search
 
 from jaxq import cli
 from jaxq.config import flags

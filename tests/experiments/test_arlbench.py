@@ -11,7 +11,7 @@ from small_sweeps import ROOT
 def test_the_settings_of_arlbench_are_the_published_ones(tmp_path):
     sys.path.insert(0, str(ROOT / "experiments"))
     import arlbench
-    import arlbench_settings
+    from support import arlbench_settings
 
     (tmp_path / "published").mkdir()
     arlbench.write(tmp_path)
@@ -37,7 +37,7 @@ def test_the_settings_of_arlbench_are_the_published_ones(tmp_path):
 def test_a_sweep_is_compared_with_the_published_returns(tmp_path):
     sys.path.insert(0, str(ROOT / "experiments"))
     import arlbench
-    import arlbench_settings
+    from support import arlbench_settings
 
     name = "CartPole-v1"
     settings = arlbench_settings.settings(name)

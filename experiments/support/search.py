@@ -6,7 +6,6 @@ import pathlib
 import shlex
 from typing import TYPE_CHECKING, Any, Literal
 
-import arlbench_settings
 import dqn
 
 from jaxq import cli
@@ -14,6 +13,7 @@ from jaxq.config import flags
 from jaxq.config.config import Config, ConfigError
 from jaxq.config.validate import validate
 from jaxq.sweeps import search_space
+from support import arlbench_settings
 
 if TYPE_CHECKING:
     from jaxq.sweeps.planning import Sweep

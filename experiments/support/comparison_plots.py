@@ -7,10 +7,10 @@ import matplotlib
 import matplotlib.axes
 import matplotlib.figure
 import numpy as np
-from comparison import Run, Scores
 
 from jaxq.runs import plots
 from jaxq.stats import comparisons, intervals
+from support.comparison import Run, Scores
 
 Colors = dict[str, Any]  # label -> colour
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from jaxq.config.config import Config
 
-RESULTS = pathlib.Path(__file__).resolve().parent.parent / "results"
+RESULTS = pathlib.Path(__file__).resolve().parents[2] / "results"
 PUBLISHED = RESULTS / "published" / "arlbench.csv"
 
 # ARLBench's protocol: an MLP of 64-64 tanh units; Adam with a constant step size; time
