@@ -1,4 +1,4 @@
-"""DQN settings of ARLBench on CartPole-v1, Acrobot-v1 and MountainCar-v0, and ours.
+"""Compare ARLBench's DQN settings on CartPole, Acrobot and MountainCar with ours.
 
 ARLBench (Becktepe et al., arXiv:2409.18827) published the returns of 256 settings with
 ten seeds each; 24 per environment are in results/published/arlbench.csv. `--write`
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """What to do: write settings, or compare sweeps."""
+    """Settings to write, or sweeps to compare."""
 
     write: bool = False
     """Write the CSV files of settings."""
@@ -58,7 +58,9 @@ def compare(directory: pathlib.Path) -> dict[str, Any]:
     content = storage.read(directory)
     name = content["config"]["environment"]
     if name not in ENVIRONMENTS:
-        raise ConfigError(f"{directory} is a sweep of {name}, not of ARLBench's.")
+        raise ConfigError(
+            f"{directory} is a sweep of {name}, which ARLBench does not have."
+        )
     ours = final_returns(directory, content)
     theirs = _last_rows(name)
     known = settings(name)
@@ -112,7 +114,7 @@ def _last_rows(environment: str) -> list[dict[str, str]]:
 
 
 def compare_setting(ours: "np.ndarray", row: dict[str, str]) -> dict[str, Any]:
-    """Our final returns [S] of one setting beside the published ones."""
+    """Our final returns [S] of one setting, compared with the published ones."""
     from jaxq.stats import comparisons
 
     mean, std = ours.mean(), ours.std(ddof=1)

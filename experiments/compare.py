@@ -60,10 +60,10 @@ def load(arguments: tuple[str, ...], metric: str) -> "list[Run]":
 def match(argument: str, metric: str) -> "list[Run]":
     """The run of a directory, or the newest finished runs that match a pattern.
 
-    Of a pattern, there is one run per label and task.
+    A pattern gives one run per label and task.
 
     Raises:
-        ConfigError: if there is none.
+        ConfigError: if nothing matches.
     """
     label, equals, pattern = argument.partition("=")
     if not equals or "/" in label or pathlib.Path(argument).is_dir():

@@ -1,4 +1,4 @@
-"""Ablations on problems that one component is needed to solve, ten seeds each.
+"""Ablations on problems that need one particular component, ten seeds each.
 
 DeepSea needs deep exploration: Bootstrapped DQN with prior networks is compared with
 DQN with a constant epsilon of 0.05, for the same number of steps and updates.

@@ -126,10 +126,10 @@ def compare(
     """Final return and level crossing, ours and published.
 
     Args:
-        target: Name of the published curve.
-        facts: Its metadata.
-        curve: Learning curves of all seeds.
-        ours: Smoothed training return, [S, P].
+        target: name of the published curve.
+        facts: its metadata.
+        curve: learning curves of all seeds.
+        ours: smoothed training return, [S, P].
     """
     final = ours[:, -1]
     if "final_episodes" in facts:

@@ -168,8 +168,8 @@ def _measure_in_process(devices: int, arguments: Arguments) -> dict[str, Any]:
         f"--repeats={arguments.repeats}",
         f"--iterations={arguments.iterations}",
     ]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(process.stdout.strip().splitlines()[-1])
 
 
 def main() -> None:

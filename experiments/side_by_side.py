@@ -58,8 +58,8 @@ class Worker:
     is filled, and the steps and seconds of every further chunk.
 
     Attributes:
-        manifest: The manifest that the program printed.
-        seconds_to_first_chunk: Seconds from the start to the end of the first chunk.
+        manifest: the manifest that the program printed.
+        seconds_to_first_chunk: seconds from the start to the end of the first chunk.
     """
 
     def __init__(self, name: str, command: list[str]):

@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Arguments(search.Options):
-    """Settings to train, and which part of them here."""
+    """Settings to train, and the shard of them to train here."""
 
     grid: tuple[str, ...] = ()
     """Ranges of which every combination is trained."""
     random: int = 0
     """Number of settings to sample from --ranges."""
     method: Literal["random", "latin", "sobol"] = "sobol"
-    """How --random samples: independently, a Latin hypercube, or a Sobol sequence."""
+    """Sampling by --random: independent, Latin hypercube, or Sobol sequence."""
     settings: pathlib.Path | None = None
     """CSV file with one row per setting and one column per field."""
     dry_run: bool = False

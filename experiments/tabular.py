@@ -56,7 +56,7 @@ def exact_values(config: Config) -> "ExtraMetrics":
     """Metrics of a learned table: its error, and its greedy policy's return and length.
 
     Raises:
-        ConfigError: The algorithm does not learn a single table.
+        ConfigError: if the algorithm does not learn a single table.
     """
     import jax
     import numpy as np

@@ -70,7 +70,7 @@ def set_up_jax(
 def _one_core(config: Config) -> bool:
     """Whether a single thread of XLA is fastest: one seed with a small network.
 
-    Saves up to a quarter of the time per update, and changes no bit; see
+    Saves up to a quarter of the time per update, with bit-identical results; see
     results/performance.md#threads.
     """
     rollout = config.rollout_length * config.num_envs // config.num_minibatches
@@ -112,7 +112,7 @@ def main(
         if not options.checkpoint_seconds >= 0:
             raise ConfigError(
                 f"checkpoint_seconds must be >= 0, got {options.checkpoint_seconds} (0 "
-                "keeps a checkpoint after every call; --no-checkpoint keeps none)."
+                "writes a checkpoint after every call; --no-checkpoint writes none)."
             )
         repeated += _repeated(options)
         set_up_jax(options, config)
@@ -157,14 +157,14 @@ def _repeated(options: flags.Options) -> list[str]:
 
 @contextlib.contextmanager
 def exit_codes(
-    how: list[str] | str | None = None, at_once: bool = False
+    resume_with: list[str] | str | None = None, at_once: bool = False
 ) -> Iterator[None]:
     """Convert user-fixable errors into a message and an exit code.
 
     Args:
-        how: instructions for resuming; or, if the script takes --resume, the other
-            options that a resuming command must repeat; None suggests to resume with
-            experiments/dqn.py.
+        resume_with: instructions for resuming; or, if the script takes --resume, the
+            other options that a resuming command must repeat; None suggests resuming
+            with experiments/dqn.py.
         at_once: on Ctrl-C or SIGTERM, end the process without waiting for threads that
             compile or compute.
     """
@@ -177,11 +177,11 @@ def exit_codes(
     except CheckpointError as error:
         _fail(f"error: {error}. Start a new run.", CORRUPT)
     except OSError as error:
-        hint = _resume_hint(error, how)
+        hint = _resume_hint(error, resume_with)
         _fail(f"error: {error}; results are written below --output{hint}", CANNOT_WRITE)
     except KeyboardInterrupt as error:
         code = 128 + getattr(error, "number", INTERRUPTED - 128)
-        _fail(f"interrupted{_resume_hint(error, how)}", code, at_once)
+        _fail(f"interrupted{_resume_hint(error, resume_with)}", code, at_once)
 
 
 def _fail(text: str, code: int, at_once: bool = False) -> NoReturn:
@@ -203,15 +203,15 @@ def python() -> str:
     return str(path)
 
 
-def _resume_hint(error: BaseException, how: list[str] | str | None) -> str:
+def _resume_hint(error: BaseException, resume_with: list[str] | str | None) -> str:
     """Command that resumes after an error, or nothing without a checkpoint."""
-    if isinstance(how, str):
-        return f"; {how}"
+    if isinstance(resume_with, str):
+        return f"; {resume_with}"
     for note in getattr(error, "__notes__", ()):
         if note.startswith("--resume "):
             script = pathlib.Path(sys.argv[0])
-            if how is None:
+            if resume_with is None:
                 script = script.with_name("dqn.py")
-            words = [python(), str(script), *note.split(" ", 1), *(how or ())]
+            words = [python(), str(script), *note.split(" ", 1), *(resume_with or ())]
             return f"; resume with: {shlex.join(words)}"
     return ""

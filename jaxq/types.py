@@ -107,7 +107,7 @@ class Network(NamedTuple):
 
     init: (key, observation) -> params
     apply: (key, params, observation) -> output, from the memory at the start of an
-        episode; the key is for noise, None for none
+        episode; the key is for noise, and None means no noise
     head: how the output represents returns
     step: (key, params, memory, observation) -> (output, memory)
     initial_memory: (key) -> memory at the start of an episode
@@ -205,9 +205,9 @@ class EnvSpec(NamedTuple):
     def example(self) -> Step:
         """A step of zeros with the right shapes and dtypes."""
         observation = jnp.zeros(self.observation.shape, self.observation.dtype)
-        no = jnp.zeros((), bool)
+        false = jnp.zeros((), bool)
         action = jnp.zeros((), jnp.int32)
-        return Step(observation, action, jnp.zeros(()), no, no, observation)
+        return Step(observation, action, jnp.zeros(()), false, false, observation)
 
 
 def is_key(leaf: Any) -> bool:

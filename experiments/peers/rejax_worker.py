@@ -1,8 +1,8 @@
-"""Trains Rejax's DQN or PQN on a workload, a chunk for every line it is sent.
+"""Train Rejax's DQN or PQN on a workload, one chunk per line of the standard input.
 
 Run by ../side_by_side.py with the Python of an environment that holds rejax 0.1.3 and
-gymnax 0.0.9; it imports nothing of jaxq. Its one argument is JSON: workload, seeds and
-steps a seed in a chunk. It answers with a line of JSON when the first chunk is done,
+gymnax 0.0.9; it does not import jaxq. Its one argument is JSON: workload, seeds, and
+steps per seed and chunk. It prints a line of JSON when the first chunk is finished,
 when its replay buffer is filled, and after each further chunk.
 """
 
@@ -48,7 +48,7 @@ WORKLOADS: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 
 class ConvQNetwork(nn.Module):
-    """16 filters of 3 x 3, a dense layer of 128, LayerNorm where asked for."""
+    """16 filters of 3 x 3, a dense layer of 128 units, and optional LayerNorm."""
 
     action_dim: int
     norm: bool = False

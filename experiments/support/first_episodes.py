@@ -7,8 +7,8 @@ class FirstEpisodes:
     """Record of the first episodes of many runs, filled in step by step.
 
     Attributes:
-        actions: First action of every episode, [runs, episodes].
-        returns: Return of every episode, [runs, episodes].
+        actions: first action of every episode, [runs, episodes].
+        returns: return of every episode, [runs, episodes].
     """
 
     def __init__(self, runs: int, episodes: int):

@@ -20,10 +20,10 @@ def summarize(
     """Rates, memory and provenance of a population after its timed chunks.
 
     Args:
-        config: Configuration of the population.
-        members: The population.
-        steps: Environment steps per chunk, summed over seeds.
-        seconds: Seconds of each timed chunk.
+        config: configuration of the population.
+        members: the population.
+        steps: environment steps per chunk, summed over seeds.
+        seconds: seconds of each timed chunk.
     """
     env = make.from_config(config)
     lengths = loop_lengths.loop_lengths(config)

@@ -1,4 +1,4 @@
-"""A study of Optuna's over the settings of a sweep, kept in a journal."""
+"""An Optuna study over the settings of a sweep, kept in a journal."""
 
 import json
 import pathlib
@@ -14,7 +14,7 @@ MAX_REFUSED = 100  # invalid settings in a row before the search gives up
 
 
 class Trial(NamedTuple):
-    """A trial of Optuna's, and its setting."""
+    """An Optuna trial and its setting."""
 
     trial: Any  # optuna.trial.Trial
     setting: Setting
@@ -89,7 +89,7 @@ def propose(
 
 
 def reuse_results(study: Any, trials: list[Trial]) -> list[Trial]:
-    """Give repeated settings their earlier results; the trials of new ones are left.
+    """Give repeated settings their earlier results; return the trials of new settings.
 
     All trials use the same seeds, so training again would give the same result.
     """

@@ -6,8 +6,8 @@ from jaxq.config import compatibility, field_usage
 
 
 def compatibility_rules() -> str:
-    """The compatibility rules, those with one condition and one reason together."""
-    lines = ["| with | these fields must be | because |", "| --- | --- | --- |"]
+    """The compatibility rules, grouped by condition and reason."""
+    lines = ["| for | these fields must be | because |", "| --- | --- | --- |"]
     grouped = itertools.groupby(
         compatibility.RULES, key=lambda rule: (rule.when.name, rule.reason)
     )

@@ -34,7 +34,7 @@ def welch_p(row: dict[str, Any], seeds: int = 3) -> float:
 
 
 def cleanrl() -> str:
-    """Final returns beside those published by CleanRL."""
+    """Final returns, compared with those published by CleanRL."""
     lines = [
         "| algorithm | environment | final training return, 10 seeds | "
         "CleanRL, 3 seeds | within its band | Welch's p | made with |",
@@ -87,7 +87,7 @@ def tabular() -> str:
 
 
 def textbook() -> str:
-    """Maximisation bias and cliff walking beside independent simulations."""
+    """Maximisation bias and cliff walking, compared with independent simulations."""
     table = load("tables", "textbook.json")
     published = load("published", "sutton_barto_tabular.json")
     picture = "![Maximisation bias and cliff walking](results/figures/textbook.png)"
@@ -192,7 +192,7 @@ def classic_cell(row: dict[str, Any] | None, usual_steps: int) -> str:
 
 
 def sweep() -> str:
-    """A sweep over learning rates, and its best setting re-run on fresh seeds."""
+    """A sweep over learning rates, and its best setting rerun on held-out seeds."""
     summary, manifest = load("sweep", "summary.json"), load("sweep", "manifest.json")
     rows = summary["environments"][0]["ranked"]
     confirmed = load("sweep", "confirmed.json")
@@ -209,7 +209,7 @@ def sweep() -> str:
 
 
 def arlbench() -> str:
-    """Returns of ARLBench's hyperparameter settings beside the published ones."""
+    """Returns of ARLBench's settings, compared with the published ones."""
     lines = [
         "| environment | settings x seeds | compiled programs | rank correlation "
         "(Spearman, Kendall) | Welch's p below 0.05 | after Holm's correction "

@@ -38,7 +38,7 @@ def speed() -> str:
 
 
 def beside_rejax() -> str:
-    """Rates beside those of Rejax, measured alternately."""
+    """Rates of jaxq and Rejax, measured alternately."""
     lines = measurements("side_by_side")
     order = {name: i for i, name in enumerate(side_by_side.PEER_CHUNK)}
     lines.sort(key=lambda line: (order[line["workload"]], line["seeds"]))
@@ -61,7 +61,7 @@ def beside_rejax() -> str:
 
 
 def growth() -> str:
-    """Rates on a CPU over the number of seeds and the size of the buffer."""
+    """Rates on a CPU for different numbers of seeds and sizes of the buffer."""
     lines = measurements("cpu", "workload", "buffer_size", "seeds")
     table = [
         "| workload | buffer | seeds | steps/s | spread | memory |",
@@ -79,6 +79,6 @@ def growth() -> str:
 
 
 def scaling_table() -> str:
-    """Cost of sweep members beside plain seeds, and scaling over devices."""
+    """Cost of sweep members relative to plain seeds, and scaling over devices."""
     result = load("throughput", "scaling.json")
     return f"{scaling.table(result)}\n\n{made_with([result['manifest']])}."

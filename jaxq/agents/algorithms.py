@@ -22,7 +22,7 @@ Algorithm = Callable[[Config, EnvSpec], Agent]
 def dqn(config: Config, spec: EnvSpec) -> Agent:
     """Deep Q-learning: a network, a target network, and replay.
 
-    With a table in the network's place it is tabular Q-learning.
+    With a table in place of the network, this is tabular Q-learning.
     """
     networks = factory.make_networks(config, spec)
     loss = make_loss(config, networks)
@@ -56,7 +56,7 @@ def dyna_q(config: Config, spec: EnvSpec) -> Agent:
 
 
 def make_loss(config: Config, networks: factory.Networks) -> LossFunction:
-    """The temporal-difference loss that a configuration asks for."""
+    """The temporal-difference loss of a configuration."""
     return add_penalty(_td_loss(config, networks), config)
 
 

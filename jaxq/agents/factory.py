@@ -1,4 +1,4 @@
-"""From a configuration to heads and networks."""
+"""Heads and networks of a configuration."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -104,7 +104,7 @@ def make_parts(config: Config, spec: EnvSpec) -> Parts:
 
 
 def make_networks(config: Config, spec: EnvSpec) -> Networks:
-    """The networks that a configuration asks for: views of the same parameters.
+    """The networks of a configuration: views of the same parameters.
 
     Raises:
         ConfigError: for a network that does not fit the environment.
@@ -134,7 +134,7 @@ def _feed_forward(config: Config, spec: EnvSpec) -> Networks:
 
 
 def _batch_norm(config: Config, spec: EnvSpec) -> Networks:
-    """Normalises by the minibatch to learn, by its history elsewhere."""
+    """Normalise by the minibatch while learning, by running averages elsewhere."""
     head, layer_config, torso, values = make_parts(config, spec)
     network = from_flax.from_module(layers.QNetwork(torso, values), spec, head)
     training = layer_config._replace(training=True)
@@ -215,7 +215,7 @@ def make_double_table(config: Config, spec: EnvSpec) -> Network:
 
 
 def check_missing_actions(config: Config, spec: EnvSpec) -> None:
-    """Raise if actions do not exist in some states and the network cannot say so."""
+    """Raise if some states lack some actions and the network cannot express that."""
     if spec.valid_actions is None:
         return
     if config.network != "table" or config.head != "scalar":

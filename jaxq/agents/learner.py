@@ -48,8 +48,8 @@ def batch_loss(
         loss: of one example.
         reduction: "mean" or "sum".
         shared_key: whether the minibatch shares one key; otherwise each example has its
-            own. Noise on weights is then drawn once per minibatch, and so is all else
-            that the loss draws, such as the fractions of implicit quantiles.
+            own. Noise on weights is then drawn once per minibatch, and so is anything
+            else that the loss draws, such as the fractions of implicit quantiles.
 
     Returns:
         (params, target_params, key[] or keys[B], examples[B], weight[B]) ->
@@ -90,15 +90,15 @@ def gradient_step(
     optimizer: optax.GradientTransformation,
     update_batch_stats: Callable[[PyTree, Array], PyTree] | None = None,
 ) -> tuple[LearnerState, Array, UpdateMetrics]:
-    """Descend the loss of a minibatch once.
+    """One gradient step on the loss of a minibatch.
 
     params <- params - step_size * optimizer(clip(gradient))
 
     A seed whose loss, gradient or statistics are not finite is frozen: it keeps its
     parameters from then on, `diverged_at` records the update, and other seeds are not
-    affected. (The moments of its optimizer continue, unused.) The new parameters are
-    not checked separately: a gradient whose norm is finite, that is below 2e19, makes a
-    finite step.
+    affected. (The moments of its optimizer still change, but have no effect.) The new
+    parameters are not checked separately: a gradient whose norm is finite in float32 is
+    below 2e19, and gives a finite step.
 
     Args:
         key: split over the minibatch, or, with noisy weights and shared_noise, shared
@@ -163,9 +163,9 @@ def freeze(
     """Restore the parameters of a seed that has diverged, and record when it did.
 
     Args:
-        state: after the step.
-        params: before it.
-        healthy: [] bool, whether the seed has not diverged, now or earlier.
+        state: state after the step.
+        params: parameters before the step.
+        healthy: [] bool: whether the seed has never diverged.
         updates: [] gradient steps done before this one.
     """
     return state._replace(

@@ -64,8 +64,8 @@ def scale_by_centered_rms(
 ) -> optax.GradientTransformation:
     """Direction g / (sqrt(v - m^2) + eps), or g / sqrt(v - m^2 + eps), centred RMS.
 
-    Differs from optax's `scale_by_stddev` where rounding leaves v - m^2 below zero, as
-    a steady gradient does: it is then taken as zero instead of giving a NaN.
+    Differs from optax's `scale_by_stddev` where rounding makes v - m^2 negative, as it
+    does for a steady gradient: the variance is then zero, and the result is not NaN.
     """
 
     def init(params: PyTree) -> CenteredRmsState:

@@ -11,13 +11,13 @@ from jaxq.xla import loops
 def q_lambda_returns(
     policy: Network, params: PyTree, steps: Step, config: Config
 ) -> Array:
-    """Q(lambda) returns of one environment's rollout, all by the same parameters.
+    """Q(lambda) returns of one environment's rollout, for fixed parameters.
 
     Args:
         policy: evaluates the true successors.
         params: its parameters.
         steps: Step[T], with the memory before each step.
-        config: discount, trace_decay, and trace_cut for Watkins' traces.
+        config: discount, trace_decay, and trace_cut for Watkins's traces.
 
     Returns:
         [T].
@@ -27,8 +27,8 @@ def q_lambda_returns(
 
     def evaluate(step: Step) -> tuple[Array, Array]:
         output, memory = policy.step(None, params, step.memory, step.observation)
-        after, _ = policy.step(None, params, memory, step.next_observation)
-        return policy.head.q_values(output), jnp.max(policy.head.q_values(after))
+        next_output, _ = policy.step(None, params, memory, step.next_observation)
+        return policy.head.q_values(output), jnp.max(policy.head.q_values(next_output))
 
     q_values, next_value = loops.chunked_vmap(evaluate, config.num_envs)(steps)
     # A terminal state may have no valid action; 0 * -inf would be NaN.

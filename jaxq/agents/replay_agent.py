@@ -42,10 +42,10 @@ def replay_agent(
     """An agent that learns from examples sampled from a store.
 
     Args:
-        network: whose parameters are learned.
+        network: the network whose parameters are learned.
         policy: acts, with the same parameters.
-        loss: of one example.
-        store: of experience.
+        loss: the loss of one example.
+        store: the store of experience.
         config: exploration, optimizer and target refresh.
     """
     optimizer = optimizers.make_optimizer(config)
@@ -70,7 +70,7 @@ def replay_agent(
         example = sample.example
         if isinstance(example, Transition):
             example = example._replace(epsilon=jnp.full(sample.weight.shape, epsilon))
-        learned, priority, metrics = learner.gradient_step(
+        learner_state, priority, metrics = learner.gradient_step(
             loss_key,
             state.learner,
             example,
@@ -83,6 +83,6 @@ def replay_agent(
         )
         experience = store.update_priorities(state.store, sample, priority)
         updates = Counter(state.updates.value + 1)
-        return ReplayAgentState(learned, experience, updates), metrics
+        return ReplayAgentState(learner_state, experience, updates), metrics
 
     return acting.assemble(policy, config, init, observe, update)

@@ -45,9 +45,9 @@ def rollout_agent(
     whole sequences are shuffled, one for each environment.
 
     Args:
-        network: whose parameters are learned.
+        network: the network whose parameters are learned.
         policy: acts, and evaluates successors, with the same parameters.
-        loss: of one Regression, or of one Sequence for a recurrent network.
+        loss: the loss of one Regression, or of one Sequence for a recurrent network.
         config: exploration, returns and optimizer.
     """
     optimizer = optimizers.make_optimizer(config)
@@ -92,7 +92,7 @@ def rollout_agent(
         done = state.updates.value
         size = per_epoch // batches
         start = done % (epochs * batches) * size
-        learned, _, metrics = learner.gradient_step(
+        learner_state, _, metrics = learner.gradient_step(
             key,
             state.learner,
             minibatch(state.examples, state.order, start, size),
@@ -103,19 +103,19 @@ def rollout_agent(
             optimizer=optimizer,
             update_batch_stats=network.update_batch_stats,
         )
-        state = state._replace(learner=learned, updates=Counter(done + 1))
+        state = state._replace(learner=learner_state, updates=Counter(done + 1))
         return state, metrics
 
     return acting.assemble(policy, config, init, observe, update)
 
 
 def minibatch(examples: PyTree, order: Array, start: Array, size: int) -> PyTree:
-    """The examples from position `start` of all passes on; leading axis [size].
+    """The minibatch that starts at a position in the passes; leading axis [size].
 
     Args:
         examples: leading axis [N].
-        order: [epochs, N] int32, in which each pass takes them.
-        start: [] int32.
+        order: [epochs, N] int32, order of the examples in each pass.
+        start: [] int32, position in the passes, one after another.
         size: examples in a minibatch.
     """
     rows = jax.lax.dynamic_slice_in_dim(order.reshape(-1), start, size)

@@ -30,8 +30,8 @@ class Experiment:
     first_seed: Annotated[int, Range(0, 2**32 - 1)] = 0
     """The seeds are first_seed, first_seed + 1, ..."""
     seed_block: Annotated[int, Range(0, MAX_INT32)] = 0
-    """Seeds vectorised together on one device; 0 chooses. At one width, the results of
-    a seed are bit-identical whatever seeds run beside it."""
+    """Seeds vectorised together on one device; 0 chooses. At a fixed width, the results
+    of a seed are bit-identical whatever seeds run beside it."""
     total_steps: Count = 500_000
     """Environment steps per seed, including the warm-up; rounded up to whole points."""
     num_envs: Count = 1
@@ -87,7 +87,7 @@ class Optimization:
     """Step size of the optimizer."""
     learning_rate_schedule: Literal["constant", "linear", "inverse"] = "constant"
     """Decay of the step size over gradient steps: linear reaches zero after
-    learning_rate_updates; inverse is learning_rate / (1 + updates / that)."""
+    T = learning_rate_updates; inverse is learning_rate / (1 + updates / T)."""
     learning_rate_updates: Positive = 50_000.0
     """Time scale of the step size's decay [gradient steps]."""
     optimizer: Literal["adam", "radam", "rmsprop", "sgd"] = "adam"
@@ -145,11 +145,11 @@ class Exploration:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Evaluation, on environments of its own."""
+    """Evaluation, in separate environments."""
 
     eval_points: Count = 100
-    """Points of the learning curve, equally spaced in environment steps, after the
-    first one, which precedes learning."""
+    """Points of the learning curve after the initial one, equally spaced in environment
+    steps."""
     eval_episodes: Count = 16
     """Environments per evaluation; the first episode of each counts."""
     eval_epsilon: Probability = 0.0

@@ -9,7 +9,7 @@ from jaxq.config.fields import ConfigError
 
 
 class Condition(NamedTuple):
-    """A property of a configuration, as messages and pages name it."""
+    """A property of a configuration, with its name in messages and pages."""
 
     name: str
     holds: Callable[[Config], bool]
@@ -57,12 +57,13 @@ BATCH_NORM = Condition("batch normalisation", lambda c: c.normalization == "batc
 
 _MEMBERS = "the members of an ensemble are scalar and learn independently"
 _RETURNS = "the network regresses to the returns of its rollouts"
+_NOT_AVERAGED = "rescaled outputs cannot be averaged"
 _ONE_POLICY = "the average is over one epsilon-greedy policy"
 _NOT_RECURRENT = "not implemented for recurrent networks"
 _STATISTICS = "batch statistics need a network without memory, fractions or members"
 _TWO_TABLES = "there are two scalar tables and one target"
 _RECALLED = "the model recalls single steps, all equally often"
-_GREEDY = "the target is that of the best action of one table"
+_GREEDY = "the target bootstraps from the best action of one table"
 
 RULES = (
     Rule(TABULAR, "network", ("table",), "it learns a table; use algorithm = 'dqn'"),
@@ -73,7 +74,7 @@ RULES = (
     Rule(TABLE, "head", ARRAY_HEADS, "a table cannot take a fraction as input"),
     Rule(RESCALED, "head", ("scalar", "quantile"), "other heads set their own scale"),
     Rule(MUNCHAUSEN, "head", AVERAGING_HEADS, "histograms cannot be averaged"),
-    Rule(MUNCHAUSEN, "value_rescaling", (False,), "rescaled outputs do not average"),
+    Rule(MUNCHAUSEN, "value_rescaling", (False,), _NOT_AVERAGED),
     Rule(
         MUNCHAUSEN, "n_step", (1,),
         "it needs the log-policy of every step, and only the first is known",
@@ -81,9 +82,7 @@ RULES = (
     Rule(MUNCHAUSEN, "double_q", (False,), "it selects no greedy action"),
     Rule(MUNCHAUSEN, "next_value", ("max",), "it bootstraps from its own policy"),
     Rule(EXPECTED_SARSA, "head", AVERAGING_HEADS, "histograms cannot be averaged"),
-    Rule(
-        EXPECTED_SARSA, "value_rescaling", (False,), "rescaled outputs do not average"
-    ),
+    Rule(EXPECTED_SARSA, "value_rescaling", (False,), _NOT_AVERAGED),
     Rule(EXPECTED_SARSA, "exploration", ("epsilon_greedy",), _ONE_POLICY),
     Rule(
         EXPECTED_SARSA, "epsilon_schedule",
@@ -95,10 +94,10 @@ RULES = (
     Rule(ENSEMBLE, "munchausen", (False,), _MEMBERS),
     Rule(ENSEMBLE, "double_q", (False,), _MEMBERS),
     Rule(ENSEMBLE, "next_value", ("max",), _MEMBERS),
-    Rule(ENSEMBLE, "noisy", (False,), "an ensemble explores by its members"),
+    Rule(ENSEMBLE, "noisy", (False,), "an ensemble explores through its members"),
     Rule(
         ENSEMBLE, "q_penalty", (None,),
-        "it would also pull at members whose mask is zero",
+        "it would also act on members whose mask is zero",
     ),
     Rule(ENSEMBLE, "recurrent", ("none",), _MEMBERS),
     Rule(RECURRENT, "head", ARRAY_HEADS, _NOT_RECURRENT),
@@ -115,7 +114,7 @@ RULES = (
     Rule(ROLLOUTS, "prioritized", (False,), "every step of a rollout is used once"),
     Rule(
         ROLLOUTS, "recurrent", ("none",),
-        "only pqn_rnn learns a memory from rollouts; r2d2 does from replay",
+        "only pqn_rnn trains recurrent networks on rollouts; r2d2 uses replay",
     ),
     Rule(
         ROLLOUTS, "num_minibatches", (1,),
@@ -129,7 +128,7 @@ RULES = (
     Rule(Q_LAMBDA, "next_value", ("max",), _RETURNS),
     Rule(
         Q_LAMBDA, "head", ARRAY_HEADS,
-        f"{_RETURNS}, which are one number each and not a distribution",
+        f"{_RETURNS}, which are single numbers, not distributions",
     ),
     Rule(DOUBLE_TABLE, "head", ("scalar",), _TWO_TABLES),
     Rule(DOUBLE_TABLE, "value_rescaling", (False,), _TWO_TABLES),

@@ -99,7 +99,7 @@ class NetworkLayers:
     """The network, or the table."""
 
     network: Literal["auto", "mlp", "minatar", "table"] = "auto"
-    """Torso; auto takes minatar for 10 x 10 grids of channels and mlp otherwise."""
+    """Torso; auto selects minatar for 10 x 10 grids of channels and mlp otherwise."""
     hidden_sizes: tuple[Count, ...] = (120, 84)
     """mlp: widths of the hidden layers."""
     channels: Count = 16
@@ -115,7 +115,7 @@ class NetworkLayers:
     activation: Literal["relu", "tanh"] = "relu"
     """Activation of every hidden layer."""
     initial_value: Annotated[float, Range(-1e9, 1e9), TRACED] = 0.0
-    """table: initial value of every entry; optimistic above the best return."""
+    """table: initial value of every entry; optimistic if above the best return."""
     dueling: bool = False
     """Separate streams for the value of a state and the advantages of its actions."""
     stream_sizes: tuple[Count, ...] = ()
@@ -162,8 +162,8 @@ class Sampling:
     burn_in: Annotated[int, Range(0, 10_000)] = 40
     """recurrent, from replay: steps before them that only refresh the memory."""
     sequence_max_weight: Probability = 0.9
-    """recurrent, prioritized: weight of a sequence's largest priority against their
-    mean (eta)."""
+    """recurrent, prioritized: weight of the largest TD error in the priority of a
+    sequence, against the mean (eta)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -174,7 +174,7 @@ class Rollouts:
     """Steps of every environment between rounds of learning from only these steps; 0
     learns from replay, with update_steps and num_updates."""
     num_epochs: Count = 1
-    """rollouts: times every step is learned from."""
+    """rollouts: passes over each rollout."""
     num_minibatches: Count = 1
     """rollouts: gradient steps per epoch, each on its share of the steps."""
     trace_decay: Probability = 0.65

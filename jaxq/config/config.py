@@ -117,7 +117,7 @@ class Config(Fields, _Given):
 
     Attributes:
         given: names of the fields that were given, by the constructor or by
-            `dataclasses.replace`. It does not take part in comparisons.
+            `dataclasses.replace`. It is ignored in comparisons.
     """
 
 
@@ -173,11 +173,11 @@ ADDED = {"shared_noise": True}
 
 
 def from_json(fields: Any, given: Iterable[str] | None = None) -> Config:
-    """A configuration from its fields as JSON holds them.
+    """A configuration from its fields in JSON.
 
     Args:
         fields: every field; a list stands for a tuple.
-        given: names of those that were given; None: all.
+        given: names of the fields that were given; None means all.
 
     Raises:
         ConfigError: if the fields are not those of this version, or this version would
@@ -190,11 +190,11 @@ def from_json(fields: Any, given: Iterable[str] | None = None) -> Config:
     }
     values = {**ADDED, **values}
     values.pop("schema", None)
-    odd = set(values) ^ {field.name for field in dataclasses.fields(Config)}
-    if odd:
+    mismatched = set(values) ^ {field.name for field in dataclasses.fields(Config)}
+    if mismatched:
         raise ConfigError(
             "the configuration was written by another version of jaxq: the fields "
-            f"{', '.join(sorted(odd))} are not in both."
+            f"{', '.join(sorted(mismatched))} exist in only one of them."
         )
     config = Config(**values)
     if given is None:
@@ -203,6 +203,6 @@ def from_json(fields: Any, given: Iterable[str] | None = None) -> Config:
     if resolved != config:
         raise ConfigError(
             "the configuration was written by another version of jaxq, whose "
-            f"{config.algorithm} had other settings."
+            f"{config.algorithm} has different components."
         )
     return resolved

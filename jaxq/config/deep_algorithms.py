@@ -72,8 +72,8 @@ DEEP: dict[str, Algorithm] = {
         "paper. Priorities, if any, are errors of the mean.",
     ),
     "iqn": Algorithm(
-        "Implicit quantile networks: quantiles at fractions that are drawn anew each "
-        "time.",
+        "Implicit quantile networks: quantiles at fractions that are sampled for "
+        "every evaluation.",
         "Dabney et al., arXiv:1806.06923",
         {"head": "implicit_quantile"},
         DISTRIBUTIONAL,
@@ -114,7 +114,7 @@ DEEP: dict[str, Algorithm] = {
         "Fortunato et al., arXiv:1706.10295",
         {"noisy": True, "epsilon_schedule": "none"},
         MNIH,
-        "Every environment acts with noise of its own, drawn at every step. A "
+        "Every environment acts with its own noise, drawn at every step. A "
         "minibatch shares its noise, which is drawn separately for the estimate, the "
         "target and the selection of the next action.",
     ),
@@ -198,7 +198,7 @@ DEEP: dict[str, Algorithm] = {
         },
         "Differs in that the cell sees only the observation, not the last action and "
         "reward; that sequences start anywhere and may span several episodes (the "
-        "memory is reset in each); and that one program acts and learns.",
+        "memory is reset after each); and that one program acts and learns.",
     ),
     "pqn": Algorithm(
         "Parallelised Q-network: Q(lambda) on fresh rollouts, without replay or "
@@ -228,7 +228,7 @@ DEEP: dict[str, Algorithm] = {
         agent="q_lambda",
     ),
     "pqn_rnn": Algorithm(
-        "PQN with a recurrent network, whose memory starts where the rollout did.",
+        "PQN with a recurrent network, unrolled from its memory before the rollout.",
         "Gallici et al., arXiv:2407.04811, section 5",
         {
             "rollout_length": 32,

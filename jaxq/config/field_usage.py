@@ -175,7 +175,7 @@ def readers(field: str) -> list[str]:
 
 
 def unused(config: Config) -> list[str]:
-    """Fields that no part of a configuration reads, and that so have no effect.
+    """Fields that no part of a configuration reads, and that have no effect.
 
     With network = "auto" the torso depends on the observation; the fields of both
     torsos then count as read.

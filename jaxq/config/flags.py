@@ -1,6 +1,6 @@
 """Flags of the experiments, from the configuration and a script's own options.
 
-Nothing here imports jax, so that `--help` and a misspelt flag are answered at once.
+Nothing here imports jax, so that `--help` and errors about flags appear at once.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ class Machine:
     platform: Literal["auto", "cpu", "gpu", "tpu"] = "auto"
     """Device to compute on; auto uses an accelerator if there is one."""
     cpu_cores: int = 0
-    """CPU cores to use; 0 takes all of them, or one if a small network has one seed."""
+    """CPU cores to use; 0 uses all, but only one for one seed of a small network."""
     compilation_cache: bool = True
     """Keep compiled programs in the user's cache directory, so that the next start is
     faster; JAX_COMPILATION_CACHE_DIR sets another directory."""
@@ -34,9 +34,9 @@ class Machine:
     plot: bool = True
     """Draw the learning curve."""
     output: pathlib.Path = pathlib.Path("results/runs")
-    """Directory of results; every run makes its own below it."""
+    """Directory of results; every run creates a directory below it."""
     force_resume: bool = False
-    """Resume although versions or devices differ."""
+    """Resume even if versions or devices differ."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +44,14 @@ class Options(Machine):
     """Options of a run that do not affect its results."""
 
     resume: pathlib.Path | None = None
-    """Directory of a run to resume, however it was stopped, to the same bits as if it
-    had not been. Its own configuration is used; only --total-steps may be larger."""
+    """Directory of a run to resume, however it was stopped; the results are those of an
+    uninterrupted run, bit for bit. The configuration of the run is used; only
+    --total-steps may be larger."""
     checkpoint_seconds: float = 60.0
     """Seconds between checkpoints, which take at most a twentieth of the time; one is
     always written at the end."""
     checkpoint: bool = True
-    """Keep checkpoints to resume from."""
+    """Write checkpoints to resume from."""
     profile: pathlib.Path | None = None
     """Write a trace of one chunk of training, for Perfetto or XProf, to this
     directory."""
@@ -106,9 +107,9 @@ def _fields_of(args: list[str]) -> list[str]:
 
 
 def flags(config: Config) -> list[str]:
-    """Words of the command line that make a configuration, for any preset of defaults.
+    """Command-line flags that change the defaults into a configuration.
 
-    The fields that an algorithm fills in by itself are left out.
+    The fields that the algorithm fills in are left out.
     """
     base = Config(algorithm=config.algorithm)
     words: list[str] = []

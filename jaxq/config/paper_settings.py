@@ -2,7 +2,7 @@
 
 Papers on Atari count agent steps (four frames) and, for periods, gradient steps. (Mnih
 et al. print a target period of 10,000 updates, but their program counts agent steps,
-four per update; so does van Hasselt's, who prints frames.)
+four per update; so does that of van Hasselt et al., who print frames.)
 """
 
 from jaxq.config.algorithm_entry import Fields

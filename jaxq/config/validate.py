@@ -79,7 +79,7 @@ def _check_seeds(config: Config, lengths: LoopLengths) -> None:
 
 
 def _check_counters(config: Config, lengths: LoopLengths) -> None:
-    """Steps and updates must fit in 32-bit counters, and something must be learned."""
+    """Check that steps and updates fit in 32-bit counters, and that a run learns."""
     if config.total_steps <= lengths.warmup_steps:
         raise ConfigError(
             f"total_steps = {config.total_steps} is not more than the warm-up's "
@@ -151,7 +151,7 @@ def _check_rollouts(config: Config, lengths: LoopLengths) -> None:
 
 
 def _check_order(config: Config, lengths: LoopLengths) -> None:
-    """Pairs of fields of which one must be below the other."""
+    """Check pairs of fields, of which one must be below the other."""
     if config.v_min >= config.v_max:
         raise ConfigError(
             f"v_min = {config.v_min} must be below v_max = {config.v_max}; they bound "
@@ -174,8 +174,8 @@ def _check_ladder(config: Config, lengths: LoopLengths) -> None:
         )
     if config.num_envs == 1:
         raise ConfigError(
-            "epsilon_schedule = 'ladder' gives every environment an epsilon of its "
-            "own, and num_envs = 1. Raise num_envs."
+            "epsilon_schedule = 'ladder' gives every environment its own epsilon, "
+            "but num_envs = 1. Raise num_envs."
         )
 
 

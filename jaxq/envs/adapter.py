@@ -17,7 +17,7 @@ class EnvState(NamedTuple):
     """State of one environment."""
 
     inner: PyTree  # the environment's own state
-    observation: Array  # [...] on which the next action is chosen
+    observation: Array  # [...] on which the next action depends
 
 
 class Environment(NamedTuple):
@@ -56,7 +56,7 @@ def adapt(
             integer observation, and `action_mask(observation)`, which gives the valid
             actions.
         params: the environment's parameters; None uses `env.default_params`.
-        name: display name; an empty one uses the object's own.
+        name: display name; if empty, the object's own.
         changed: whether the task differs from the registered environment of that name.
         timeout_is_terminal: report a truncation as a termination.
         table: numbering of the states, for tabular agents.
@@ -104,7 +104,7 @@ class GymnaxAdapter(NamedTuple):
         return EnvState(self._cast_state(inner), self._cast(observation))
 
     def step(self, key: Key, state: EnvState, action: Array) -> tuple[EnvState, Step]:
-        """One step; after an end, the state is that of a new episode."""
+        """One step; at the end of an episode, the new state starts another."""
         observation, inner, reward, terminated, truncated, info = self.env.step(
             self.types.convert_key(key), state.inner, action, self.params
         )
@@ -127,7 +127,7 @@ class GymnaxAdapter(NamedTuple):
         return observation.astype(self.observation_dtype)
 
     def _cast_state(self, inner: PyTree) -> PyTree:
-        """Give the state of a reset the dtypes of a step's; it may hold numbers."""
+        """Cast a state, which may hold Python numbers, to the dtypes of a step's."""
 
         def cast(leaf: Any, like: Any) -> Array:
             return leaf if is_key(like) else jnp.asarray(leaf, like.dtype)
@@ -191,7 +191,7 @@ def _observation_dtype(name: str, dtype: Any) -> Any:
 def _with_parameters(
     environment: Environment, adapter: GymnaxAdapter, parameters: Mapping[str, float]
 ) -> Environment:
-    """Add `bind`, if there are parameters and the environment can be traced in them."""
+    """Add `bind`, if there are parameters and the environment accepts traced ones."""
 
     def bind(values: Mapping[str, Array]) -> Environment:
         bound = adapter._replace(params=adapter.params.replace(**values))

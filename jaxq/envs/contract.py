@@ -34,10 +34,10 @@ class Contract(NamedTuple):
 def probe_contract(env: Any, params: Any, name: str) -> Contract:
     """Find the key format that an environment accepts and the types that it returns.
 
-    jaxq's keys have a PRNG implementation of their own (`xla/prng.py`). It gives the
-    bits of jax's threefry2x32, but to jax it is another type of key, which some
+    jaxq's keys have their own PRNG implementation (`xla/prng.py`). It gives the bits of
+    jax's threefry2x32, but jax treats its keys as a different type, which some
     environments cannot use: `jax.random.poisson` accepts only jax's own keys, and an
-    environment whose state mixes the keys that it is given with keys of its own needs
+    environment whose state mixes keys that it receives with keys that it creates needs
     both to be of one type, either jax's typed keys or the [2] uint32 words of
     `jax.random.PRNGKey`. So the three formats are tried in this order, and the first
     with which reset and step can be traced is used. The random numbers are the same in

@@ -10,7 +10,7 @@ from jaxq.config.config import ConfigError
 from jaxq.config.fields import did_you_mean
 from jaxq.envs import contract, gymnax_facts, lazy_import, sutton_barto
 
-# jaxq's own environments, beside those that gymnax registers.
+# jaxq's own environments, in addition to those that gymnax registers.
 TEXTBOOK = {
     environment.__name__: environment
     for environment in (sutton_barto.CliffWalking, sutton_barto.MaximizationBias)
@@ -176,7 +176,7 @@ def _check_types(name: str, changes: Mapping[str, Any], defaults: Any) -> None:
 
 
 def _changes_task(name: str, constructor: type, arguments: Mapping[str, Any]) -> bool:
-    """Whether constructor arguments make it another task, with another optimum."""
+    """Whether constructor arguments make a different task, with another optimum."""
     defaults = inspect.signature(constructor).parameters
     return any(
         value != getattr(defaults.get(key), "default", None)

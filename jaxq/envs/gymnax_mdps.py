@@ -27,10 +27,10 @@ def from_config(config: Config) -> MDP:
             "as long as sticky_actions and timeout_is_terminal are not set, are: "
             f"{known}."
         )
-    built = gymnax_env.build(
+    base = gymnax_env.build(
         config.environment, config.environment_args, time_limit=config.time_limit
     )
-    return _MODELS[config.environment](built.env, built.params)
+    return _MODELS[config.environment](base.env, base.params)
 
 
 class _Outcomes(NamedTuple):
@@ -51,8 +51,8 @@ def _tabulate(
         params: its parameters.
         index: observation -> state number.
         num_states: S.
-        states: environment states, stacked along a leading axis; a state number that
-            occurs in none gets zeros.
+        states: environment states, stacked along a leading axis; state numbers that
+            do not occur among them get zeros.
     """
     actions = jnp.arange(env.num_actions)
     key = jax.random.key(0)
@@ -149,7 +149,7 @@ def _four_rooms(env: Any, params: Any) -> MDP:
     states = jax.vmap(lambda pos: fresh.replace(pos=pos))(cells)
     deterministic = params.replace(fail_prob=0.0)
     outcomes = _tabulate(env, deterministic, table.row, table.num_states, states)
-    # gymnax replaces the action by a uniform one, which may be the same, this often.
+    # The rate at which gymnax replaces the action by a uniform one, perhaps the same.
     random_rate = min(1.0, params.fail_prob * 4 / 3)
     execution = (1 - random_rate) * np.eye(4) + random_rate / 4
     start = np.eye(table.num_states)[int(table.row(env.get_obs(fresh)))]

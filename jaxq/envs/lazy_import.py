@@ -1,4 +1,4 @@
-"""Imports that are put off until the module is used."""
+"""Lazy imports: a module is imported when it is first used."""
 
 import contextlib
 import importlib

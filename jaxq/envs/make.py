@@ -29,7 +29,7 @@ def make(
         ConfigError: for an unknown name or argument, a continuous action space, an
             environment that must download data, or a broken installation of gymnax.
     """
-    built = gymnax_env.build(
+    base = gymnax_env.build(
         name,
         args,
         time_limit=time_limit,
@@ -37,12 +37,12 @@ def make(
         full_action_set=full_action_set,
     )
     return adapter.adapt(
-        built.env,
-        built.params,
+        base.env,
+        base.params,
         name,
-        built.changed,
+        base.changed,
         timeout_is_terminal,
-        parameters=built.parameters,
+        parameters=base.parameters,
     )
 
 

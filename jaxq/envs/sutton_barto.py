@@ -24,7 +24,7 @@ class State:
 class Params:
     """Parameters of an example."""
 
-    # In effect none, as in the textbook; it must fit int32.
+    # In effect no limit, as in the textbook; the number must fit in int32.
     max_steps_in_episode: int = 2**30
 
 
@@ -150,7 +150,7 @@ class MaximizationBias(_Example):
         """Mask of the valid actions; [A] bool.
 
         In A, epsilon-greedy must explore and break ties among two actions only: with
-        eight copies of right, the experiment would be another one.
+        eight copies of right, it would be a different experiment.
         """
         return (observation != 0) | (jnp.arange(self.num_actions) < 2)
 

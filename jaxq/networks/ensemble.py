@@ -22,7 +22,7 @@ def ensemble(
     mask_probability: Array | float,
     prior: Network | None = None,
 ) -> Network:
-    """Several networks, each added to a fixed random network of its own, its prior.
+    """Several networks, each added to its own fixed random network, its prior.
 
     output[a, m] = Q_m(s, a) + prior_scale * P_m(s, a)
 

@@ -51,7 +51,7 @@ def from_module(module: nn.Module, spec: EnvSpec, head: Head) -> Network:
 
 
 def flat(variables: PyTree) -> PyTree:
-    """Parameters with the statistics of batch normalisation, if any, beside them."""
+    """One dictionary of the parameters and any statistics of batch normalisation."""
     rest = {k: v for k, v in variables.items() if k != "params"}
     return {**variables["params"], **rest}
 
@@ -69,13 +69,13 @@ def apply_module(
     """Apply a module to the parameters that `flat` returned.
 
     Args:
-        module: of the parameters.
+        module: the module that the parameters belong to.
         params: as returned by `flat`.
-        key: for noise; None for none.
-        inputs: of the module.
+        key: for noise; None for no noise.
+        inputs: inputs of the module.
     """
     rngs = {} if key is None else {"noise": key}
-    # New statistics are dropped here; `update_batch_stats` is what keeps them.
+    # New statistics are dropped here; only `update_batch_stats` keeps them.
     mutable = [STATISTICS] if STATISTICS in params else False
     output = module.apply(_variables(params), *inputs, rngs=rngs, mutable=mutable)
     return output[0] if mutable else output

@@ -22,7 +22,7 @@ def torch_bias(fan_in: int) -> nn.initializers.Initializer:
 
 
 def orthogonal(scale: float | Array = 1.0) -> nn.initializers.Initializer:
-    """`scale` times a random matrix with orthonormal rows or columns, the fewer.
+    """`scale` times a random matrix; its rows or columns, the fewer, are orthonormal.
 
     Reference: Saxe et al., arXiv:1312.6120.
     """

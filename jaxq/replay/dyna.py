@@ -53,9 +53,9 @@ def dyna_store(config: Config, spec: EnvSpec) -> stores.Store:
             _flat(state.rollout)
         )
         imagined = _imagine(key, state, config.batch_size)
-        both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), real, imagined)
-        weight = jnp.ones(both.reward.shape)
-        return ring.Sample(both, weight, jnp.zeros(weight.shape, jnp.int32))
+        examples = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), real, imagined)
+        weight = jnp.ones(examples.reward.shape)
+        return ring.Sample(examples, weight, jnp.zeros(weight.shape, jnp.int32))
 
     return stores.Store(init, add, sample, stores.ignore_priorities)
 

@@ -45,7 +45,8 @@ class Sample(NamedTuple):
     place: Array  # [B] int32: row of the ring times E, plus the environment
 
 
-# (ring, row, taken modulo the number of rows, environment) -> (example, weight)
+# (ring, row, which is taken modulo the number of rows, environment)
+# -> (example, weight)
 Reader = Callable[[ReplayState, Array, Array], tuple[PyTree, Array]]
 
 
@@ -180,7 +181,7 @@ def sample_uniform(
 
 
 def sample_latest(state: ReplayState, read: Reader, length: int, window: int) -> Sample:
-    """The newest `length` rows that a window follows, all environments, each once.
+    """The newest `length` rows that a window follows, for all environments, each once.
 
     If every rollout has that length, every step is sampled exactly once. Rows from
     before the first one written have weight 0.

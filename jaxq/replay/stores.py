@@ -113,20 +113,20 @@ def proportional(config: Config, spec: EnvSpec) -> Store:
         place = sum_tree.sample(key, state.tree, config.batch_size)
         place = indexing.fence(place)
         row, env = indexing.row_and_column(place, num_envs)
-        drawn = replay_ring.gather(state.ring, read, row, env)
+        batch = replay_ring.gather(state.ring, read, row, env)
         progress = jnp.minimum(updates / config.importance_updates, 1.0)
         start = config.importance_exponent
         beta = start + (1.0 - start) * progress
         weight = importance_weights(state.tree[0][place], beta)
-        return drawn._replace(weight=drawn.weight * weight)
+        return batch._replace(weight=batch.weight * weight)
 
     def update_priorities(
-        state: Prioritized, drawn: replay_ring.Sample, priority: Array
+        state: Prioritized, batch: replay_ring.Sample, priority: Array
     ) -> Prioritized:
         priority = jnp.where(jnp.isfinite(priority), priority, state.largest)
         # Steps of zero mass must keep it; those that cannot be learned from need none.
-        masses = jnp.where(drawn.weight > 0.0, mass(priority), 0.0)
-        tree = sum_tree.update(state.tree, drawn.place, masses)
+        masses = jnp.where(batch.weight > 0.0, mass(priority), 0.0)
+        tree = sum_tree.update(state.tree, batch.place, masses)
         largest = jnp.maximum(state.largest, jnp.max(priority))
         return Prioritized(state.ring, tree, largest)
 
@@ -171,7 +171,7 @@ def _places(ring: replay_ring.ReplayState, row: Array) -> Array:
 
 
 def sarsa_queue(config: Config, spec: EnvSpec) -> Store:
-    """Every step once, as soon as its successors and their actions are known."""
+    """A queue of steps, each sampled once, when its successors' actions are known."""
     lengths, window = loop_lengths.loop_lengths(config), loop_lengths.window(config)
     length = lengths.rollout_length
     rows = -(-(length + window) // length) * length

@@ -4,7 +4,8 @@ Every node is the sum of BRANCHES children; seven levels hold two million leaves
 update recomputes the sums above a leaf from their children and never adds a difference,
 so that rounding errors do not accumulate, however many updates there are.
 
-Sampling and updating cost as much as there are levels, log_BRANCHES(capacity).
+The cost of sampling and updating grows with the number of levels,
+log_BRANCHES(capacity).
 """
 
 import jax
@@ -69,7 +70,7 @@ def draw(tree: Tree, uniform: Array) -> Array:
 
 
 def _descend(masses: Array, rest: Array) -> tuple[Array, Array]:
-    """The child where the cumulative mass exceeds `rest`, and what is left of it."""
+    """The child where the cumulative mass exceeds `rest`, and the rest within it."""
     cumulative = jnp.cumsum(masses)
     positive = masses > 0.0
     # Rounding may leave `rest` beyond the sum of the children: then take the last.
@@ -81,6 +82,14 @@ def _descend(masses: Array, rest: Array) -> tuple[Array, Array]:
 
 def sample(key: Key, tree: Tree, count: int) -> Array:
     """Sample leaves in proportion to their masses, one in each of `count` strata.
+
+    Args:
+        key: consumed.
+        tree: with a positive total.
+        count: N.
+
+    Returns:
+        [N] int32 leaves.
 
     Reference: Schaul et al., arXiv:1511.05952, appendix B.2.1.
     """

@@ -30,20 +30,20 @@ def transitions(
         get = functools.partial(indexing.ring_get, column=env)
         window = row + jnp.arange(n)
         ended = get(state.ended, window)
-        folded, weight = returns.n_step_return_from_ring(
+        n_step, weight = returns.n_step_return_from_ring(
             get(state.reward, window),
             ended & ring.TERMINATED != 0,
             ended & ring.TRUNCATED != 0,
             gamma,
         )
-        after = row + folded.length
+        successor = row + n_step.length
         transition = Transition(
             observation=ring.unpack(get(state.observation, row), example),
             action=get(state.action, row).astype(jnp.int32),
-            reward=folded.reward,
-            discount=folded.discount,
-            next_observation=ring.unpack(get(state.observation, after), example),
-            next_action=get(state.action, after).astype(jnp.int32),
+            reward=n_step.reward,
+            discount=n_step.discount,
+            next_observation=ring.unpack(get(state.observation, successor), example),
+            next_action=get(state.action, successor).astype(jnp.int32),
             memory=jax.tree.map(lambda stored: get(stored, row), state.memory),
         )
         return transition, weight

@@ -22,6 +22,9 @@ def cross_entropy(logits: Array, target: Array) -> tuple[Array, Array]:
 
     Args:
         logits, target: [K].
+
+    Returns:
+        loss [] and priority [].
     """
     log_probabilities = jax.nn.log_softmax(logits)
     value = -jnp.sum(target * log_probabilities)
@@ -30,7 +33,7 @@ def cross_entropy(logits: Array, target: Array) -> tuple[Array, Array]:
 
 
 def two_hot_target(value: Array, atoms: Array) -> Array:
-    """The projection of a value onto the two nearest atoms, which keeps its mean.
+    """Projection of a value onto its two nearest atoms, which preserves the mean.
 
     target_i = max(0, 1 - |value - atom_i| / spacing)
 

@@ -17,7 +17,7 @@ from jaxq.types import (
 
 
 def double_table(loss: str = "squared", huber_delta: Array | float = 1.0) -> Head:
-    """Two outputs per action: two estimates of its return, of which one learns.
+    """Two outputs per action: two estimates of its return, one of which learns.
 
     The q-value is their mean. A target is a pair (index of the estimate that learns,
     value), and is computed by `double_q_loss` rather than by `backup`.

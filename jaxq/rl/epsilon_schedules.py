@@ -1,4 +1,4 @@
-"""Schedules of epsilon, the probability of a random action, for one clock."""
+"""Schedules of epsilon, the probability of a random action."""
 
 import jax.numpy as jnp
 

@@ -54,7 +54,7 @@ def draw(key: Key, policy: Array) -> Array:
 
 
 def epsilon_greedy(key: Key, q_values: Array, epsilon: Array | float) -> Array:
-    """Sample an action from the epsilon-greedy policy; see `epsilon_greedy_policy`."""
+    """Sample an action [] int32 epsilon-greedily; see `epsilon_greedy_policy`."""
     return draw(key, epsilon_greedy_policy(q_values, epsilon))
 
 
@@ -64,7 +64,7 @@ def boltzmann(
     temperature: Array | float,
     epsilon: Array | float = 0.0,
 ) -> Array:
-    """Sample an action from the softmax policy, or with probability epsilon uniformly.
+    """Sample an action [] int32: softmax, or uniform with probability epsilon.
 
     See `boltzmann_policy` and `epsilon_greedy_policy`.
     """

@@ -12,7 +12,7 @@ RESCALING = 1e-3  # c of Pohlen et al.: the slope of `rescale` far from zero
 
 
 def rescale(x: Array) -> Array:
-    """Compress large returns: h(x) = sign(x) (sqrt(|x| + 1) - 1) + c x.
+    """Compress large returns, elementwise: h(x) = sign(x) (sqrt(|x| + 1) - 1) + c x.
 
     Reference: Pohlen et al., arXiv:1805.11593, proposition A.2 (c = 0.001).
     """
@@ -96,6 +96,9 @@ def quantile_loss(
         target: M samples of the return, with weights w.
         huber_delta: [] error beyond which Huber's loss is linear.
 
+    Returns:
+        loss [] and absolute difference [].
+
     Reference: Dabney et al., arXiv:1710.10044, equation 10.
     """
     error = target.value[None, :] - value[:, None]
@@ -137,7 +140,7 @@ def quantile(
 
 
 class Quantiles(NamedTuple):
-    """Quantiles of the return of each action, at fractions that vary."""
+    """Quantiles of the return of each action, at sampled or proposed fractions."""
 
     value: Array  # [A, N]
     fraction: Array  # [A, N]

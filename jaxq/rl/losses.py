@@ -100,7 +100,7 @@ def bootstrap_target(
     Args:
         head: how the outputs represent returns.
         transition: from s to s'.
-        evaluate_outputs: [A, ...] estimates of s' that the target is made of.
+        evaluate_outputs: [A, ...] estimates of s' that enter the target.
         select_outputs: [A, ...] estimates of s' that the policy follows; the same
             ones, except in Double Q-learning.
         bootstrap_policy: probabilities of the next action.
@@ -119,7 +119,7 @@ def bootstrap_target(
 def compare(
     head: Head, output: PyTree, action: Array, target: PyTree
 ) -> tuple[Array, LossInfo]:
-    """Loss of the estimate of an action against a target, which gets no gradient.
+    """Loss of the estimate of an action against a target, which receives no gradient.
 
     Args:
         head: how the output represents returns.

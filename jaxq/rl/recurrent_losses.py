@@ -29,7 +29,7 @@ def unroll(
     Args:
         network: with a memory.
         key: for noise, shared by all steps; None for no noise.
-        params: of the network.
+        params: parameters of the network.
         memory: before the first step.
         observation: [L, ...].
         ended: [L] bool: whether the episode ends with this step.
@@ -52,7 +52,7 @@ def unroll(
 def unroll_after_burn_in(
     network: Network, key: Key, params: PyTree, sequence: Sequence, burn_in: int
 ) -> PyTree:
-    """Outputs [L - burn_in, A, ...] after steps that only refresh the stored memory.
+    """Outputs [L - burn_in, A, ...] after a burn-in that refreshes the stored memory.
 
     No gradient flows through the first `burn_in` steps.
     """
@@ -70,7 +70,7 @@ def n_step_transition(
     """The n-step transition that starts at a step of a sequence.
 
     Args:
-        steps: at least n steps from `time` on, and their successor.
+        steps: Sequence with at least n steps from `time`, and their successor.
         time: [] int32 index of the first step.
         n: maximal length of the transition.
         gamma: [] discount factor.

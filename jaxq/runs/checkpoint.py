@@ -41,7 +41,7 @@ def _bytes(array: np.ndarray) -> memoryview:
     return memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
 
 
-class _Hashed:
+class _HashedFile:
     """A file that hashes all data read from it or written to it."""
 
     def __init__(self, file: IO[bytes]):
@@ -91,7 +91,7 @@ def save(
         )
 
     def write(file: IO[bytes]) -> None:
-        hashed = _Hashed(file)
+        hashed = _HashedFile(file)
         hashed.write(MAGIC)
         hashed.write(len(text).to_bytes(8, "little"))
         hashed.write(text)
@@ -125,7 +125,7 @@ def load(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         OSError: if the file cannot be read, or memory runs out.
     """
     with path.open("rb") as file:
-        hashed = _Hashed(file)
+        hashed = _HashedFile(file)
         size = os.fstat(file.fileno()).st_size
         header, length = _read_header(hashed, size)
         specs = [_spec(entry) for entry in header.pop("arrays")]
@@ -144,7 +144,7 @@ def load(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return header, arrays
 
 
-def _read_header(hashed: _Hashed, size: int) -> tuple[dict[str, Any], int]:
+def _read_header(hashed: _HashedFile, size: int) -> tuple[dict[str, Any], int]:
     """Parsed header and its length, from the start of a file of `size` bytes."""
     if hashed.read(len(MAGIC)) != MAGIC:
         raise CheckpointError("not a checkpoint of this version of jaxq")

@@ -48,7 +48,7 @@ def _epsilon(config: Config, steps: np.ndarray, finished: Any) -> np.ndarray:
     """Probability of a random action at every point, averaged over a ladder.
 
     Args:
-        config: of the schedule.
+        config: fields of the schedule.
         steps: [P] environment steps.
         finished: [S, P] finished episodes.
     """

@@ -8,7 +8,7 @@ from typing import Self
 import rich.console
 import rich.progress
 
-MIN_TIMED_SECONDS = 1.0  # no speed is shown before it was measured for this long
+MIN_TIMED_SECONDS = 1.0  # speed is shown once it has been measured for this long
 
 
 def short(number: float) -> str:

@@ -136,7 +136,7 @@ def load(
         raise ConfigError(
             f"{directory} was run on {before['environment']}, but the environment is "
             f"{provenance['environment']}. If the run was given an Environment object, "
-            "resume it from Python: run.run(config, environment, resume=directory)."
+            "resume it from Python: jaxq.run(config, environment, resume=directory)."
         )
     changed = differences(before, made_with(provenance))
     if changed and not force:
@@ -225,7 +225,7 @@ def extended(old: Config, new: Config, iterations: int) -> Config:
         iterations: number of iterations done so far.
 
     Raises:
-        ConfigError: if the points would move, or the steps have been exceeded.
+        ConfigError: if the points would move, or the run is already longer.
     """
     if all(getattr(old, name) == getattr(new, name) for name in EXTENSIBLE):
         return old

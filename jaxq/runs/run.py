@@ -1,4 +1,4 @@
-"""Trains a configuration, and returns and saves its learning curves."""
+"""Train a configuration; return and save its learning curves."""
 
 import contextlib
 import pathlib
@@ -41,9 +41,9 @@ def run(
         resume: directory of a run to resume, in place of `output`; `config` must be the
             same, except that it may have more steps.
         force_resume: resume even if versions or devices differ.
-        checkpoint_seconds: time between checkpoints, or longer, so that they take at
-            most 5 % of the time; one is always kept at the end. 0 keeps one after every
-            call, None keeps none.
+        checkpoint_seconds: minimum time between checkpoints; longer if they would take
+            more than 5 % of the time. One is always written at the end. 0 writes one
+            after every call, None writes none.
         show_progress: print a progress bar, or lines if there is no terminal.
         plot: plot the learning curve.
         profile: directory for a profile of the second training call, or of the only

@@ -42,8 +42,8 @@ class RunWriter:
             directory: directory of the run, whose lock the caller holds; None writes
                 nothing.
             saved: checkpoint to resume from.
-            seconds: between checkpoints, or longer, so that writing them takes at most
-                `MAX_SHARE` of the time; None keeps no checkpoints.
+            seconds: minimum between checkpoints; longer if writing them would take more
+                than `MAX_SHARE` of the time; None writes no checkpoints.
             plot: whether to draw the learning curve.
         """
         self.points: list[populations.Measurement] = list(saved.points) if saved else []

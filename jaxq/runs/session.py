@@ -26,7 +26,7 @@ from jaxq.training import population as populations
 
 
 class Options(NamedTuple):
-    """Arguments of `run.run` besides the configuration and environment; see there."""
+    """The arguments of `run.run`, except the configuration and the environment."""
 
     output: pathlib.Path | None
     resume: pathlib.Path | None
@@ -78,8 +78,8 @@ def prepare(config: Config, env: Environment, options: Options) -> Iterator[Sess
     lengths = loop_lengths.loop_lengths(config)
     need = memory.estimate(config, env, lengths)
     devices = options.devices or blocks.workers()
-    placed = blocks.layout(config, devices, need.update)
-    provenance = manifest.collect(env.spec.name, blocks.used_devices(placed), 0)
+    layout = blocks.layout(config, devices, need.update)
+    provenance = manifest.collect(env.spec.name, blocks.used_devices(layout), 0)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(signals.Stopper())
         directory, saved = options.resume, None
@@ -87,12 +87,12 @@ def prepare(config: Config, env: Environment, options: Options) -> Iterator[Sess
             saved = _load(stack, directory, config, provenance, options)
             config = saved.config
             lengths = loop_lengths.loop_lengths(config)
-            placed = blocks.layout(config, devices, need.update, saved.width)
-        estimate = memory.check(config, lengths, need, placed)
+            layout = blocks.layout(config, devices, need.update, saved.width)
+        estimate = memory.check(config, lengths, need, layout)
         if options.output and not directory:
             directory = results.make_directory(options.output, config, env.spec.name)
             _hold(stack, directory)
-        provenance["seed_block"] = int(placed[0].seeds.size)
+        provenance["seed_block"] = int(layout[0].seeds.size)
         writer = run_writer.RunWriter(
             config,
             lengths,
@@ -108,7 +108,7 @@ def prepare(config: Config, env: Environment, options: Options) -> Iterator[Sess
             )
         )
         session = Session(
-            config, env, lengths, placed, options, saved, stop, bar, writer
+            config, env, lengths, layout, options, saved, stop, bar, writer
         )
         _print_header(session, estimate)
         yield session

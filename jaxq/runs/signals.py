@@ -30,7 +30,7 @@ class Stopper:
     end_process = False
 
     def __init__(self) -> None:
-        self.twice = False  # a second signal came: do not wait for anything
+        self.twice = False  # a second signal arrived: do not wait for anything
         self._number: int | None = None
         self._busy = False
         self._handlers: dict[int, Any] = {}  # to be restored

@@ -1,4 +1,4 @@
-"""Training of one block of a sweep, with checkpoints of a long one."""
+"""Training of one block of a sweep, with checkpoints if it takes long."""
 
 import pathlib
 import time
@@ -14,8 +14,8 @@ from jaxq.sweeps.planning import Job, Sweep
 from jaxq.training.block_pool import CompileOnce
 from jaxq.training.population import Measurement, Population
 
-CHECKPOINT_SECONDS = 60.0  # at least, between checkpoints of a block
-CHECKPOINT_COST = 20  # and this many times what the last checkpoint took
+CHECKPOINT_SECONDS = 60.0  # minimum between checkpoints of a block
+CHECKPOINT_COST = 20  # minimum interval, in durations of the last write
 
 
 class BlockTrainer:

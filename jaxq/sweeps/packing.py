@@ -1,7 +1,7 @@
 """Packing of a sweep into the fewest compiled programs, and blocks of one width each.
 
 Settings that differ only in traced fields, or in parameters of the environment, share a
-program; any other difference needs a program of its own. The members of a program,
+program; any other difference needs another program. The members of a program,
 settings x seeds, are packed into blocks; see `jaxq.training.blocks`.
 """
 
@@ -50,7 +50,7 @@ def group(configs: Sequence[Config]) -> list[Program]:
     """Group settings into the fewest programs, and check each setting.
 
     Args:
-        configs: of the settings, with the components of their algorithms.
+        configs: configuration of every setting.
 
     Raises:
         ConfigError: for a setting that cannot run; the message names it.
@@ -135,12 +135,12 @@ def pack(
     width: int = 0,
     computed: bool = True,
 ) -> Packing:
-    """Pack the members of a program into blocks; memory must hold one per worker.
+    """Pack the members of a program into blocks; one per worker must fit in memory.
 
     On a CPU the width does not depend on the number of workers.
 
     Args:
-        program: whose members are packed.
+        program: the program whose members are packed.
         devices: of the workers.
         width: of a block; 0 uses `seed_block`, or chooses.
         computed: whether blocks are trained here, and must fit in memory.
@@ -184,7 +184,7 @@ def _limit(program: Program, devices: Sequence[jax.Device], width: int) -> int:
     """Members per block that fit in the free memory, with one block per worker.
 
     Raises:
-        ConfigError: if not even one does, or fewer than `width`.
+        ConfigError: if not even one fits, or fewer than `width`.
     """
     free = memory.available(list(devices))
     if free is None:

@@ -3,7 +3,7 @@
 A range is written `field=values`. `learning_rate=1e-4,3e-4` lists values;
 `learning_rate=log:1e-5:1e-2` and `discount=uniform:0.9:0.999` are intervals, and a grid
 takes evenly spaced points of an interval (`log:1e-5:1e-2:7`). Tuples are written
-`hidden_sizes=64x64,256`, no value is `max_grad_norm=none`, and a parameter of the
+`hidden_sizes=64x64,256`, None is `max_grad_norm=none`, and a parameter of the
 environment is `env.length=0.3,0.5`.
 """
 

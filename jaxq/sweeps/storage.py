@@ -78,7 +78,7 @@ def _base(content: Mapping[str, Any]) -> Config:
     """The base configuration, including which of its fields were given."""
     if "given" in content:
         return from_json(content["config"], content["given"])
-    # Earlier versions took the fields that differ from their defaults as given.
+    # Earlier versions treated the fields that differ from their defaults as given.
     stored = from_json(content["config"])
     return Config(**{name: getattr(stored, name) for name in changed(stored)})
 
@@ -191,8 +191,8 @@ def merge(target: pathlib.Path, others: Sequence[pathlib.Path]) -> int:
             names = ", ".join(text.split(" was ")[0] for text in changed)
             raise ConfigError(
                 f"{other} is not a shard of the sweep in {target}: they differ in "
-                f"{names}. Give every shard the same command, versions, kind of device "
-                "and --seed-block."
+                f"{names}. Train every shard with the same command, versions, kind of "
+                "device and --seed-block."
             )
         for path in sorted((other / "blocks").glob("*.jaxq")):
             if (target / "blocks" / path.name).exists():

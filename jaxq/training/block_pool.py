@@ -38,7 +38,7 @@ class CompileOnce:
 class BlockPool:
     """One thread per worker; the workers of a device share its blocks.
 
-    Every device has an executable of its own. A single program partitioned over the
+    Every device has its own executable. A single program partitioned over the
     devices would be compiled once, but to different code: its results differ in the
     last bit (jax 0.10.2, two CPU devices).
     """
@@ -46,11 +46,11 @@ class BlockPool:
     def __init__(
         self, blocks: Sequence[Block], compile_once: CompileOnce | None = None
     ):
-        """Start no thread yet.
+        """Create the pool; threads start when blocks are computed.
 
         Args:
-            blocks: to compute.
-            compile_once: shared by pools that run the same programs; None makes one.
+            blocks: the blocks to compute.
+            compile_once: shared by pools that run the same programs; None creates one.
         """
         self.devices = used_devices(blocks)
         self._blocks = blocks

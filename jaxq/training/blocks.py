@@ -24,7 +24,7 @@ MAX_CPU_BYTES = 5_700_000
 
 
 class Block(NamedTuple):
-    """Members that are vectorised together: seeds, perhaps with settings of their own.
+    """Members that are vectorised together: seeds, possibly with different settings.
 
     The values of `changes` and `parameters` are [], or [width] for one per member.
     """
@@ -73,7 +73,8 @@ def layout(
             `MAX_CPU_BLOCK` seeds and `MAX_CPU_BYTES`.
         devices: of the workers, to which blocks are dealt in turn; see `workers`.
         update_bytes: working set of an update, per seed; see `memory.MemoryNeed`.
-        width: overrides seed_block, as a resumed run must keep its width; 0 does not.
+        width: overrides seed_block, as a resumed run must keep its width; 0 uses
+            seed_block.
     """
     widest = config.num_seeds
     if devices[0].platform == "cpu":

@@ -60,7 +60,7 @@ def check_environment(config: Config, environment: Environment) -> None:
 
 
 def check_agent(config: Config, spec: EnvSpec) -> None:
-    """Trace the agent's `init` on shapes alone, and check its parameters."""
+    """Trace the agent's `init` from shapes alone, and check its parameters."""
     try:
         agent = algorithms.make(config, spec)
         key = jax.eval_shape(lambda: prng.key(0))

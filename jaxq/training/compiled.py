@@ -4,8 +4,8 @@ A member is a seed together with a setting. A `Config` is an argument of these
 programs: registered as a pytree, its traced fields are leaves and its static fields
 part of the structure. `jit` therefore recompiles when a static field changes and never
 when a traced field does, and `vmap` maps over whichever leaves have an axis: 64
-learning rates are one program. That is also why agents are made inside traced code,
-by `algorithms.make(config, spec)`: its traced fields are tracers there.
+learning rates are one program. That is also why `algorithms.make(config, spec)` is
+called inside traced code: the traced fields of `config` are tracers there.
 
 Traced fields, and the parameters of the environment, are [] where all members of a
 block share a value and [S] where each has its own.
@@ -59,7 +59,7 @@ def _axes(tree: PyTree) -> PyTree:
 
 
 def _first(tree: PyTree) -> PyTree:
-    """The first member's part of scalars."""
+    """The scalars of the first member."""
     return jax.tree.map(lambda leaf: leaf[0] if jnp.ndim(leaf) else leaf, tree)
 
 
@@ -129,7 +129,7 @@ def evaluate_block(
     *,
     env: Environment,
 ) -> evaluate.Evaluation:
-    """Evaluate the members of a block on keys of their own; [S, K]. See `start`."""
+    """Evaluate the members of a block, with separate keys; [S, K]. See `start`."""
     max_steps = int(min(config.eval_max_steps, env.time_limit))
 
     def one(

@@ -133,7 +133,7 @@ def check(
         config: of the run.
         lengths: loop lengths of `config`.
         need: memory per seed.
-        blocks: of the run; repeats that fill up the last one take memory too.
+        blocks: of the run; the repeats that fill up the last one use memory too.
 
     Returns:
         The estimate, as one line to print.

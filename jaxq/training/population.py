@@ -45,14 +45,14 @@ class Population:
         num_members: int | None = None,
         compile_once: block_pool.CompileOnce | None = None,
     ):
-        """Initialise and warm up every member, or restore them.
+        """Initialise and warm up every member, or restore it.
 
         Args:
             config: shared by all members; a block may change its traced fields.
             env: the environment.
             lengths: loop lengths of `config`.
             blocks: of members.
-            arrays: result of `arrays` to resume from; its states are removed from it.
+            arrays: result of `arrays()` to resume from; emptied as states are restored.
             num_members: members, excluding the repeats that fill up the last block;
                 None means num_seeds.
             compile_once: shared with other populations that run the same programs.

@@ -14,7 +14,7 @@ def fence(tree: PyTree) -> PyTree:
     """The identity, across which the GPU compiler does not fuse.
 
     Random indices that are fused into a gather are recomputed for each element read.
-    3.6 times an iteration; see results/performance.md#fences.
+    Makes an iteration 3.6 times as fast; see results/performance.md#fences.
     """
     return jax.lax.optimization_barrier(tree)
 
@@ -27,7 +27,7 @@ def gather(read: Callable[..., PyTree], *index: Array) -> PyTree:
         read: (index, ...) -> pytree, for one element.
         index: [B] each.
 
-    3.6 times an iteration; see results/performance.md#fences.
+    Makes an iteration 3.6 times as fast; see results/performance.md#fences.
     """
     return fence(jax.vmap(read)(*fence(index)))
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxq.types import Array, PyTree
 from jaxq.xla import switch
 
-# Evaluations at once on a CPU, so that their activations stay in its caches.
+# Evaluations per chunk on a CPU, so that their activations stay in its caches.
 CHUNK_SIZE = 256
 
 
@@ -30,7 +30,7 @@ def fori_loop(
     XLA's CPU compiler dissolves a loop of known length one and then fuses the write of
     a rollout with the reads of the next minibatch, which copies the replay ring. A GPU
     would wait for the host in every pass of a loop of unknown length.
-    3.7 times an iteration; see results/performance.md#opaque-loops.
+    Makes an iteration 3.7 times as fast; see results/performance.md#opaque-loops.
 
     Args:
         times: number of passes.
@@ -54,11 +54,11 @@ def chunked_vmap(
 ) -> Callable[[PyTree], PyTree]:
     """vmap(function); on a CPU, over `CHUNK_SIZE` evaluations at a time.
 
-    Up to 12 % of an iteration; see results/performance.md#chunks.
+    Saves up to 12 % of an iteration; see results/performance.md#chunks.
 
     Args:
         function: of one element.
-        lanes: evaluations per element that the caller's own `vmap` adds.
+        lanes: evaluations per element, which the caller's `vmap` adds.
     """
 
     def mapped(xs: PyTree) -> PyTree:
@@ -86,8 +86,8 @@ def vmap_members(
     """vmap(function, in_axes, out_axes), without an axis where there is one member.
 
     XLA drops an axis of length one only after it has laid out the gradients of matrix
-    products for it, transposed and read against the grain.
-    2.0 times an iteration; see results/performance.md#lone-members.
+    products for it, transposed and read with a stride.
+    Makes an iteration 2.0 times as fast; see results/performance.md#lone-members.
 
     Args:
         function: of one member.

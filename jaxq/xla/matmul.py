@@ -3,7 +3,7 @@
 The gradient of a layer's weights is a sum over the minibatch, X^T D of X [B, I] and
 D [B, O], whose factors both have the summed axis first. XLA's CPU compiler hands such a
 product to Eigen; one whose first factor is stored [I, B] goes to YNNPACK, which is
-faster. So one factor is transposed beforehand, whichever costs less.
+faster. So one factor is transposed beforehand, whichever is cheaper.
 """
 
 import functools
@@ -31,9 +31,9 @@ _HANDLED = {
 def value_and_grad(
     function: Callable[..., Any], has_aux: bool = False
 ) -> Callable[..., Any]:
-    """jax.value_and_grad, its products as a CPU computes them fast.
+    """jax.value_and_grad, with its matrix products rewritten for CPUs.
 
-    10 to 16 % of an update; see results/performance.md#products.
+    Saves 10 to 16 % of an update; see results/performance.md#products.
     """
     return rewrite_products(jax.value_and_grad(function, has_aux=has_aux))
 
@@ -110,9 +110,9 @@ def _with_rewritten_body(
 
 
 def _sums_outer_products(equation: core.JaxprEqn) -> bool:
-    """Whether it is a product over the first axes, after the batch's, of both factors.
+    """Whether it sums over the first axes of both factors, after the batch axes.
 
-    Products with a vector, or a batch of vectors, are not: they have nothing to gain.
+    Products with a vector, or a batch of vectors, are excluded: they gain nothing.
     """
     if not _is_plain_product(equation):
         return False
@@ -143,7 +143,7 @@ def _is_plain_product(equation: core.JaxprEqn) -> bool:
         and bool(params["dimension_numbers"][0][0])
         # A CPU ignores the precision, but not a named algorithm.
         and isinstance(precisions, tuple)
-        and all(isinstance(each, jax.lax.Precision | None) for each in precisions)
+        and all(isinstance(item, jax.lax.Precision | None) for item in precisions)
     )
 
 
@@ -197,8 +197,8 @@ def sum_of_outer_products(left: Array, right: Array, result: Any = None) -> Arra
     """sum_k left[k] right[k]^T, that is left^T right, for a CPU.
 
     The right factor is transposed and the product computed as [N, M]; its transpose
-    fuses with the optimizer that reads the gradient and so is free. Where it moves
-    fewer numbers, the left factor is transposed, and the product as well.
+    fuses with the optimizer that reads the gradient and so is free. Where that moves
+    fewer numbers, the left factor is transposed instead, and the product stored.
 
     Args:
         left: [K, M].

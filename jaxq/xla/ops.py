@@ -15,7 +15,7 @@ from jaxq.xla import primitives, switch
 def randint(key: Key, count: int, bound: Array) -> Array:
     """Uniform integers in [0, bound): floor(bits * bound / 2^32), exactly.
 
-    Equals `jax.random.randint` up to which integers are drawn. One hash per integer
+    Same distribution as `jax.random.randint`, but other integers. One hash per integer
     instead of two, a split and two remainders; frequencies deviate by at most
     bound / 2^32, 0.02 % at 10^6. See results/performance.md#integers.
 
@@ -41,10 +41,10 @@ def randint(key: Key, count: int, bound: Array) -> Array:
 def permutation(key: Key, count: int) -> Array:
     """The integers below `count` in random order; [count] int32.
 
-    Equals `jax.random.permutation` up to which permutation is drawn. Sorts words of
-    random high bits whose low bits are the integer. Integers with equal random bits
-    keep their order, at most 1 pair in 2^16; beyond 2^16 integers jax's own is used.
-    8 times as fast; see results/performance.md#permutation.
+    Same distribution as `jax.random.permutation`, but another permutation. Sorts words
+    whose high bits are random and whose low bits are the integer. Integers with equal
+    random bits keep their order, at most 1 pair in 2^16; more than 2^16 integers are
+    permuted by jax. 8 times as fast; see results/performance.md#permutation.
     """
     width = (count - 1).bit_length()
     if width > 16:
@@ -83,7 +83,7 @@ def layer_norm(x: Array, scale: Array, bias: Array) -> Array:
 
     Equals flax's LayerNorm up to rounding. flax multiplies scale and 1 / sqrt first; a
     CPU then writes both to memory in the backward pass.
-    Up to 8 % of an iteration; see results/performance.md#layer-norm.
+    Saves up to 8 % of an iteration; see results/performance.md#layer-norm.
 
     Args:
         x: [..., D].
@@ -108,8 +108,8 @@ def _windows(x: Array, size: int) -> Array:
 def patches(x: Array, size: int) -> Array:
     """All windows of size x size, as a convolution without padding sees them.
 
-    A CPU cuts them from bands of whole rows, in runs of size * C numbers; a GPU would
-    move the bands through memory a second time.
+    A CPU cuts them from bands of whole rows, in runs of size * C numbers; on a GPU the
+    bands would pass through memory a second time.
     3.6 times as fast; see results/performance.md#patches.
 
     Args:
@@ -156,9 +156,10 @@ def orthogonal(
 ) -> Array:
     """A uniformly random matrix whose rows or columns, the fewer, are orthonormal.
 
-    Equals `jax.nn.initializers.orthogonal` up to which matrix is drawn. Gram-Schmidt on
-    Gaussian vectors, repeated once against rounding, because QR factorizations batched
-    over seeds can deadlock on a CPU; see results/performance.md#orthogonal.
+    Same distribution as `jax.nn.initializers.orthogonal`, but another matrix.
+    Gram-Schmidt on Gaussian vectors, repeated once against rounding, because QR
+    factorizations batched over seeds can deadlock on a CPU; see
+    results/performance.md#orthogonal.
 
     Reference: Saxe et al., arXiv:1312.6120; Mezzadri, arXiv:math-ph/0609050.
     """

@@ -1,4 +1,4 @@
-"""Threefry keys that XLA compiles well: the bits of `jax.random.key`, sooner.
+"""Threefry keys that XLA compiles well: the bits of `jax.random.key`, faster.
 
 On a CPU, jax's implementation is a loop of five passes over a hundred small operations.
 Here the rounds are unrolled. XLA would then fuse them into every operation that reads
@@ -83,6 +83,6 @@ _THREEFRY = define_prng_impl(
 def key(seed: Array | int) -> Key:
     """Key of a seed below 2^32, with the bits of `jax.random.key(seed)`.
 
-    Up to 26 % of an iteration; see results/performance.md#keys.
+    Saves up to 26 % of an iteration; see results/performance.md#keys.
     """
     return jax.random.key(seed, impl=_THREEFRY)

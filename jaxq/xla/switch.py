@@ -44,8 +44,8 @@ def plain() -> Iterator[None]:
     """Use the plain references in everything traced inside the context.
 
     Compiled programs are discarded on entry and exit, since they do not record which
-    version they were traced with. Keys made inside belong to another implementation
-    than keys made outside and must not be mixed with them.
+    version they were traced with. Keys made inside have a different implementation
+    from keys made outside and must not be mixed with them.
     """
     global _active
     before, _active = _active, True

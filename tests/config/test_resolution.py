@@ -106,7 +106,7 @@ def test_json_keeps_every_value_and_what_was_given():
         from_json(text, sorted(config.given))
     del text["shared_noise"]  # as if written before the field was added
     assert from_json(text).shared_noise
-    with pytest.raises(ConfigError, match="are not in both"):
+    with pytest.raises(ConfigError, match="exist in only one of them"):
         from_json({"algorithm": "dqn"})
 
 
