@@ -201,7 +201,7 @@ def test_a_seed_that_diverges_is_frozen_at_its_last_finite_params(bad, rng):
 @pytest.mark.parametrize("size", [1e-30, 1.0, 7e18])
 @pytest.mark.parametrize("optimizer", ["adam", "radam", "rmsprop", "sgd"])
 def test_a_gradient_of_finite_norm_makes_a_finite_step(optimizer, size, rng):
-    """So that new parameters need no look of their own."""
+    """So the new parameters need not be checked separately."""
 
     def loss(key, params, target_params, example):
         value = size * params.sum()
@@ -229,7 +229,7 @@ def test_a_gradient_of_finite_norm_makes_a_finite_step(optimizer, size, rng):
 
 
 def shift(params, observation):
-    """In the place of statistics: the mean of what was observed, in the last row."""
+    """A stand-in for statistics: the mean observation, in the last row."""
     return params.at[2].set(jnp.mean(observation))
 
 

@@ -57,10 +57,10 @@ def test_directions_equal_the_papers_equations(optimizer, centered, in_root, rng
         optimizer=optimizer, rmsprop_centered=centered, rmsprop_eps_in_root=in_root,
         optimizer_eps=0.01, adam_b1=0.8, adam_b2=0.9,
     )  # fmt: skip
-    own = optimizers.make_optimizer(config)
+    ours = optimizers.make_optimizer(config)
     gradients = rng.normal(size=(12, 40)) * 10.0 ** rng.uniform(-2, 1, 40)
-    state = own.init(jnp.zeros(40))
-    update = jax.jit(own.update)
+    state = ours.init(jnp.zeros(40))
+    update = jax.jit(ours.update)
     for gradient, expected in zip(
         gradients, plain_directions(config, gradients), strict=True
     ):
@@ -70,13 +70,13 @@ def test_directions_equal_the_papers_equations(optimizer, centered, in_root, rng
 
 def test_radam_equals_optax():
     config = Config(optimizer="radam", adam_b1=0.8, adam_b2=0.95)
-    own = optimizers.make_optimizer(config)
+    ours = optimizers.make_optimizer(config)
     other = optax.radam(1.0, 0.8, 0.95, config.optimizer_eps)
     params = {"a": jnp.ones(3), "b": jnp.zeros((2, 2))}
-    state, other_state = own.init(params), other.init(params)
+    state, other_state = ours.init(params), other.init(params)
     for t in range(8):
         gradient = jax.tree.map(lambda leaf, t=t: leaf + jnp.sin(t + 1.0), params)
-        direction, state = own.update(gradient, state, params)
+        direction, state = ours.update(gradient, state, params)
         step, other_state = other.update(gradient, other_state, params)
         for left, right in zip(*map(jax.tree.leaves, (direction, step)), strict=True):
             np.testing.assert_allclose(left, -right, rtol=1e-6)
@@ -95,10 +95,10 @@ def test_parameters_without_a_gradient_do_not_change():
     for optimizer in ("sgd", "adam", "radam", "rmsprop"):
         for centered in (False, True):
             config = Config(optimizer=optimizer, rmsprop_centered=centered)
-            own = optimizers.make_optimizer(config)
-            state = own.init(jnp.ones(3))
+            ours = optimizers.make_optimizer(config)
+            state = ours.init(jnp.ones(3))
             for _ in range(8):
-                direction, state = own.update(jnp.zeros(3), state, jnp.ones(3))
+                direction, state = ours.update(jnp.zeros(3), state, jnp.ones(3))
                 assert not direction.any()
 
 

@@ -51,9 +51,9 @@ def test_returns_equal_the_plain_recursion(decay, cut, at_once, rng, monkeypatch
         greedy = values.argmax(1)[rollout.observation].astype(np.int32)
         action = np.where(rng.random(greedy.shape) < 0.5, greedy, rollout.action)
         rollout = rollout._replace(action=action)
-        found = returns_of(params, rollout, config)
+        actual = returns_of(params, rollout, config)
         expected = plain_table_returns(values, rollout, 0.9, decay, cut)
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_truncation_bootstraps_from_its_own_successor(rng):
@@ -64,16 +64,16 @@ def test_a_truncation_bootstraps_from_its_own_successor(rng):
     ends = np.zeros((TIME, ENVS), bool)
     ends[3] = True
     rollout = rollout._replace(truncated=ends, terminated=np.zeros_like(ends))
-    found = returns_of(params, rollout, config)
-    # What comes after the truncation makes no difference to what came before.
+    actual = returns_of(params, rollout, config)
+    # Steps after the truncation do not change the returns before it.
     other = random_rollout(rng)
     mixed = jax.tree.map(lambda a, b: np.vstack([a[:4], b[4:]]), rollout, other)
-    np.testing.assert_array_equal(returns_of(params, mixed, config)[:4], found[:4])
+    np.testing.assert_array_equal(returns_of(params, mixed, config)[:4], actual[:4])
     after = params["table"][rollout.next_observation[3]].max((1, 2))
-    np.testing.assert_allclose(found[3], rollout.reward[3] + 0.9 * after, rtol=1e-5)
+    np.testing.assert_allclose(actual[3], rollout.reward[3] + 0.9 * after, rtol=1e-5)
     # With no truncation it would.
     through = mixed._replace(truncated=np.zeros_like(ends))
-    assert (returns_of(params, through, config)[:4] != found[:4]).any()
+    assert (returns_of(params, through, config)[:4] != actual[:4]).any()
 
 
 def test_ties_are_greedy():
@@ -85,11 +85,11 @@ def test_ties_are_greedy():
         terminated=np.zeros((3, 1), bool), truncated=np.zeros((3, 1), bool),
     )  # fmt: skip
     params = {"table": jnp.zeros((STATES, ACTIONS, 1))}
-    found = returns_of(params, rollout, config)
-    np.testing.assert_array_equal(found[:, 0], [3, 2, 1])
+    actual = returns_of(params, rollout, config)
+    np.testing.assert_array_equal(actual[:, 0], [3, 2, 1])
     params["table"] = params["table"].at[0, 0].set(0.5)  # now 1 and 2 are not
-    found = returns_of(params, rollout, config)
-    np.testing.assert_array_equal(found[:, 0], [1.5, 1.5, 1.5])
+    actual = returns_of(params, rollout, config)
+    np.testing.assert_array_equal(actual[:, 0], [1.5, 1.5, 1.5])
 
 
 def test_a_terminal_state_needs_no_valid_action():
@@ -102,5 +102,5 @@ def test_a_terminal_state_needs_no_valid_action():
         terminated=np.array([True]), truncated=np.array([False]),
     )  # fmt: skip
     params = table.init(jax.random.key(0), jnp.int32(0))
-    found = q_lambda.q_lambda_returns(table, params, step, Config())
-    np.testing.assert_array_equal(found, [1])
+    actual = q_lambda.q_lambda_returns(table, params, step, Config())
+    np.testing.assert_array_equal(actual, [1])

@@ -12,7 +12,7 @@ from jaxq.types import EnvSpec, LossInfo, feed_forward
 
 TIME, ENVS, ACTIONS = 7, 4, 3
 COUNT = TIME * ENVS
-# Every step of a rollout has a state of its own, so that examples can be told apart.
+# Every step of a rollout has its own state, so that examples can be distinguished.
 SPEC = EnvSpec(
     "test", jax.ShapeDtypeStruct((), jnp.int32), ACTIONS, num_states=COUNT,
     state_index=lambda observation: observation,
@@ -26,7 +26,7 @@ def keys_used_once():
 
 
 def counting(recurrent):
-    """A network whose parameters, by a loss of theirs, count uses of an example.
+    """A network and a loss whose gradient counts the uses of every example.
 
     An observation is the number of an example. With a memory, the value of an action
     is the observation plus ten times the steps since the start of the episode.
@@ -119,19 +119,19 @@ def test_targets_are_computed_once_for_a_rollout(cut, rng):
     rollout = numbered(rng, False)
     expected = plain_table_returns(values, rollout, 0.9, 0.7, cut)
     state = agent.observe(jax.random.key(1), state, rollout)
-    found = state.examples.target_return.reshape(TIME, ENVS)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    actual = state.examples.target_return.reshape(TIME, ENVS)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
     update = jax.jit(agent.update)
     for _ in range(8):
         state, _ = update(jax.random.key(2), state, jnp.zeros(()))
-    # Twice half of the way to the same target, for the action that was taken.
+    # Twice half the distance to the same target, for the action that was taken.
     for number, action, target in zip(
         *(leaf.reshape(-1) for leaf in (rollout.observation, rollout.action, expected)),
         strict=True,
     ):
         values[number, action] += 0.75 * (target - values[number, action])
-    found = state.learner.params["table"][:, :, 0]
-    np.testing.assert_allclose(found, values, rtol=1e-3, atol=1e-4)
+    actual = state.learner.params["table"][:, :, 0]
+    np.testing.assert_allclose(actual, values, rtol=1e-3, atol=1e-4)
 
 
 def test_sequences_have_the_returns_and_the_memory_before_their_first_step(rng):
@@ -143,12 +143,12 @@ def test_sequences_have_the_returns_and_the_memory_before_their_first_step(rng):
     agent = rollout_agent.rollout_agent(network, network, loss, config)
     state = agent.init(jax.random.key(0), SPEC.example())
     rollout = numbered(rng, True)
-    found = agent.observe(jax.random.key(0), state, rollout).examples
-    np.testing.assert_array_equal(found.memory, rollout.memory[0])
+    actual = agent.observe(jax.random.key(0), state, rollout).examples
+    np.testing.assert_array_equal(actual.memory, rollout.memory[0])
     for field in ("observation", "action", "terminated", "truncated"):
-        np.testing.assert_array_equal(getattr(found, field), getattr(rollout, field).T)
+        np.testing.assert_array_equal(getattr(actual, field), getattr(rollout, field).T)
     # A successor's value comes from the memory after the step.
     next_value = rollout.next_observation + 10.0 * (rollout.memory + 1)
     trace = np.full((TIME, ENVS), 0.7)
     expected = plain_returns(rollout, next_value, trace, 0.9)
-    np.testing.assert_allclose(found.reward, expected.T, rtol=1e-4)
+    np.testing.assert_allclose(actual.reward, expected.T, rtol=1e-4)

@@ -44,7 +44,7 @@ def values(field):
 
 
 @pytest.mark.parametrize("rule", compatibility.RULES, ids=lambda r: r.field)
-def test_every_rule_names_a_field_and_refuses_some_value(rule):
+def test_every_rule_names_a_field_and_rejects_some_value(rule):
     assert rule.field in {field.name for field in dataclasses.fields(Config)}
     example = EXAMPLES[rule.when]
     assert rule.when.holds(Config(**example))
@@ -69,7 +69,7 @@ def test_every_algorithm_is_compatible_with_itself(name):
     compatibility.check(Config(algorithm=name))
 
 
-def test_no_rule_stands_twice():
+def test_no_rule_is_repeated():
     pairs = [(rule.when, rule.field) for rule in compatibility.RULES]
     assert len(set(pairs)) == len(pairs)
 

@@ -86,13 +86,13 @@ def test_the_defaults_are_valid():
 
 
 @pytest.mark.parametrize(("field", "value", "message"), BAD)
-def test_a_bad_value_is_refused_with_its_name_and_the_way_out(field, value, message):
+def test_a_bad_value_is_rejected_with_its_name_and_the_way_out(field, value, message):
     with pytest.raises(ConfigError, match=message) as error:
         validate.validate(dataclasses.replace(Config(), **{field: value}))
     assert field in str(error.value)
 
 
-def test_more_gradient_steps_than_a_counter_holds_are_refused():
+def test_more_gradient_steps_than_a_counter_holds_are_rejected():
     with pytest.raises(ConfigError, match=r"num_updates = 8 makes 2\d+ gradient steps"):
         validate.validate(
             Config(total_steps=300_000_000, update_steps=1, num_updates=8)
@@ -128,7 +128,7 @@ def test_fields_that_exclude_each_other():
     st.integers(1, 64), st.integers(1, 64), st.integers(1, 8), st.integers(1, 5000),
     st.integers(1, 10), st.integers(0, 300), st.integers(1, 30),
 )  # fmt: skip
-def test_a_plan_keeps_the_replay_ratio(envs, steps, updates, warmup, n, chunk, points):
+def test_loops_keep_the_replay_ratio(envs, steps, updates, warmup, n, chunk, points):
     settings = Config(
         num_envs=envs, update_steps=steps, num_updates=updates, warmup_steps=warmup,
         n_step=n, chunk_iterations=chunk, eval_points=points, total_steps=20_000,
@@ -238,14 +238,14 @@ def test_bad_input_on_the_command_line(args, message, tmp_path):
         assert seconds < 2
 
 
-def test_64_bits_are_refused(monkeypatch):
+def test_64_bits_are_rejected(monkeypatch):
     monkeypatch.setenv("JAX_ENABLE_X64", "1")
     done, _ = experiment("experiments/dqn.py")
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "JAX_ENABLE_X64 is set, but jaxq computes in 32 bits" in done.stderr
 
 
-def test_an_unwritable_output_is_refused_before_compiling():
+def test_an_unwritable_output_is_rejected_before_compiling():
     done, _ = experiment(
         "experiments/dqn.py", "--output", "/dev/null/x", "--total-steps", "20000"
     )

@@ -1,4 +1,4 @@
-"""The table of which part reads which field, against what is read in fact."""
+"""The table of which part reads which field, against the fields actually read."""
 
 import dataclasses
 
@@ -43,7 +43,7 @@ CASES = [
 
 
 def recording(config):
-    """A configuration of its own class that notes which fields are read."""
+    """A configuration that records which of its fields are read."""
     read = set()
 
     class Recording(Config):

@@ -158,7 +158,7 @@ def test_the_first_key_format_that_can_be_traced_is_used(env, dtype):
 
 
 class Broken(Corridor):
-    """Cannot be traced with any key; the error tells with which it was tried."""
+    """Cannot be traced with any key; the error names the type of the key."""
 
     def reset(self, key, params):
         raise TypeError(f"reset with {key.dtype}")

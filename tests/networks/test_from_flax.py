@@ -61,8 +61,8 @@ def test_an_mlp_is_affine_layers_with_relu_between_them(rng):
         y = np.maximum(y @ dense["kernel"] + dense["bias"], 0)
     dense = params["values"]["Dense_0"]["Dense_0"]
     expected = y @ dense["kernel"] + dense["bias"]
-    found = jax.jit(network.apply)(None, params, x)
-    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-4)
+    actual = jax.jit(network.apply)(None, params, x)
+    np.testing.assert_allclose(actual[:, 0], expected, rtol=1e-4)
 
 
 def test_a_scalar_observation_becomes_one_hot():
@@ -199,8 +199,8 @@ def test_a_gru_remembers_by_cho_et_als_equations(rng):
     update = sigmoid(of("iz", y) + of("hz", memory))
     candidate = np.tanh(of("in", y) + reset * of("hn", memory))
     expected = (1 - update) * candidate + update * memory
-    output, found = jax.jit(network.step)(None, params, memory, x)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    output, actual = jax.jit(network.step)(None, params, memory, x)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
     dense = params["values"]["Dense_0"]["Dense_0"]
     values = expected @ dense["kernel"] + dense["bias"]
     np.testing.assert_allclose(output[:, 0], values, rtol=1e-4, atol=1e-5)

@@ -91,8 +91,8 @@ def test_noise_is_factorised_and_added_to_the_weights(rng):
     x = rng.normal(size=4).astype(np.float32)
     kernel = params["Dense_0"]["kernel"] + params["sigma_kernel"] * on_kernel
     bias = params["Dense_0"]["bias"] + params["sigma_bias"] * on_bias
-    found = apply(layer, params, x, key)
-    np.testing.assert_allclose(found, x @ kernel + bias, rtol=1e-4, atol=1e-5)
+    actual = apply(layer, params, x, key)
+    np.testing.assert_allclose(actual, x @ kernel + bias, rtol=1e-4, atol=1e-5)
 
 
 def over_keys(layer, params, x, count):
@@ -114,15 +114,15 @@ def test_mean_and_variance_over_noise(rng):
     layer = Dense(3, NOISY)
     params = randomised(layer, jnp.zeros(6), rng)
     x = rng.normal(size=6).astype(np.float32)
-    found = over_keys(layer, params, x, 40_000)
+    actual = over_keys(layer, params, x, 40_000)
     mean = np.asarray(apply(layer, params, x))
     c = np.sqrt(2 / np.pi)  # E f(e)^2 = E |e|
     kernel, bias = params["sigma_kernel"], params["sigma_bias"]
     variance = c * (c * np.sum((kernel * x[:, None]) ** 2, 0) + bias**2)
     np.testing.assert_allclose(
-        found.mean(0), mean, atol=5 * variance.max() ** 0.5 / 200
+        actual.mean(0), mean, atol=5 * variance.max() ** 0.5 / 200
     )
-    np.testing.assert_allclose(found.var(0), variance, rtol=0.1)
+    np.testing.assert_allclose(actual.var(0), variance, rtol=0.1)
 
 
 def test_without_a_key_there_is_no_noise(rng):
@@ -135,7 +135,7 @@ def test_without_a_key_there_is_no_noise(rng):
 
 def test_each_layer_has_its_own_noise():
     torso = torsos.MLP((4, 4), NOISY)
-    # Two layers that add 100, and one of them noise; what comes out is that noise.
+    # Two layers that add 100, one with noise; the output is that noise.
     layer = {
         "Dense_0": {"kernel": np.eye(4), "bias": np.full(4, 100.0)},
         "sigma_kernel": np.zeros((4, 4)), "sigma_bias": np.zeros(4),
@@ -169,17 +169,17 @@ def test_dueling_streams(rng):
     values = ActionValues(3, 2, dueling=True)
     params = randomised(values, jnp.zeros(5), rng)
     x = rng.normal(size=5).astype(np.float32)
-    found = np.asarray(apply(values, params, x))
+    actual = np.asarray(apply(values, params, x))
     advantage = affine(params["Dense_0"], x).reshape(3, 2)
     value = affine(params["Dense_1"], x).reshape(1, 2)
     expected = value + advantage - advantage.mean(0)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
     # The advantages have no sum, so the mean over actions is the value.
-    np.testing.assert_allclose(found.mean(0), value[0], rtol=1e-4, atol=1e-5)
-    # What all advantages have in common changes nothing.
+    np.testing.assert_allclose(actual.mean(0), value[0], rtol=1e-4, atol=1e-5)
+    # A constant added to all advantages changes nothing.
     bias = params["Dense_0"]["Dense_0"]["bias"]
     params["Dense_0"]["Dense_0"]["bias"] = bias + np.tile(np.float32([7, -4]), 3)
-    np.testing.assert_allclose(apply(values, params, x), found, atol=1e-4)
+    np.testing.assert_allclose(apply(values, params, x), actual, atol=1e-4)
 
 
 def test_streams_have_their_own_hidden_layers(rng):
@@ -195,8 +195,8 @@ def test_streams_have_their_own_hidden_layers(rng):
         for hidden, out in (("Hidden_0", "Dense_0"), ("Hidden_1", "Dense_1"))
     ]
     expected = streams[1] + streams[0] - streams[0].mean()
-    found = apply(values, params, x)[:, 0]
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    actual = apply(values, params, x)[:, 0]
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_layer_normalisation_comes_before_the_relu(rng):
@@ -205,26 +205,26 @@ def test_layer_normalisation_comes_before_the_relu(rng):
     x = rng.normal(size=4).astype(np.float32)
     y = affine(params["Dense_0"], x)
     normal = (y - y.mean()) / np.sqrt(y.var() + 1e-5)
-    own = params["LayerNorm_0"]
-    expected = np.maximum(normal * own["scale"] + own["bias"], 0)
-    found = apply(hidden, params, x)
-    assert (np.asarray(found) == 0).any()
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    norm = params["LayerNorm_0"]
+    expected = np.maximum(normal * norm["scale"] + norm["bias"], 0)
+    actual = apply(hidden, params, x)
+    assert (np.asarray(actual) == 0).any()
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_layer_normalisation_has_flaxs_values_and_gradient(rng):
     x, weight = rng.normal(3, 2, (2, 5, 8)).astype(np.float32)
-    own, reference = layers.LayerNorm(), nn.LayerNorm(epsilon=1e-5)
-    params = randomised(own, x, rng)
+    norm, reference = layers.LayerNorm(), nn.LayerNorm(epsilon=1e-5)
+    params = randomised(norm, x, rng)
 
     def loss(module):
         return lambda params, x: jnp.sum(weight * apply(module, params, x))
 
-    pairs = [(apply(module, params, x) for module in (own, reference))]
-    slopes = [jax.grad(loss(module), (0, 1))(params, x) for module in (own, reference)]
+    pairs = [(apply(module, params, x) for module in (norm, reference))]
+    slopes = [jax.grad(loss(module), (0, 1))(params, x) for module in (norm, reference)]
     pairs += zip(*map(jax.tree.leaves, slopes), strict=True)
-    for found, expected in pairs:
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    for actual, expected in pairs:
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_tanh_replaces_relu(rng):

@@ -1,4 +1,4 @@
-"""Batch normalisation: the minibatch in learning, its history in acting."""
+"""Batch normalisation: by the minibatch in learning, by averages in acting."""
 
 import functools
 
@@ -47,8 +47,10 @@ def observations(spec, rng, size=16):
     )
 
 
-def normalise(x, own, mean, var):
-    return np.maximum((x - mean) / np.sqrt(var + 1e-5) * own["scale"] + own["bias"], 0)
+def normalise(x, norm, mean, var):
+    return np.maximum(
+        (x - mean) / np.sqrt(var + 1e-5) * norm["scale"] + norm["bias"], 0
+    )
 
 
 def plain(params, spec, x, training):
@@ -82,8 +84,8 @@ def over_batch(network, params, x):
 def test_the_learning_network_normalises_by_the_minibatch(spec, rng):
     params, x = randomised(spec, rng), observations(spec, rng)
     expected, _ = plain(params, spec, x, training=True)
-    found = over_batch(networks(spec).online, params, x)
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+    actual = over_batch(networks(spec).online, params, x)
+    np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-3)
     assert networks(spec).policy is networks(spec).target
 
 
@@ -91,8 +93,8 @@ def test_the_learning_network_normalises_by_the_minibatch(spec, rng):
 def test_the_acting_network_normalises_by_running_averages(spec, rng):
     params, x = randomised(spec, rng), observations(spec, rng)
     expected, _ = plain(params, spec, x, training=False)
-    found = over_batch(networks(spec).policy, params, x)
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+    actual = over_batch(networks(spec).policy, params, x)
+    np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-3)
     # One observation is as good as many.
     alone = jax.jit(networks(spec).policy.apply)(None, params, x[0])[:, 0]
     np.testing.assert_allclose(alone, expected[0], rtol=1e-3, atol=1e-3)

@@ -161,11 +161,11 @@ def test_proposed_fractions_and_quantiles_equal_the_formula(rng, keys_used_once)
     ends, entropy = plain_ends(params, x)
     middle = (ends[1:] + ends[:-1]) / 2
     for action in range(3):
-        found = jax.tree.map(lambda leaf, a=action: np.asarray(leaf)[a], output)
-        np.testing.assert_allclose(found.edge, ends[1:-1], rtol=1e-4)
-        np.testing.assert_allclose(found.quantiles.fraction, middle, rtol=1e-4)
-        np.testing.assert_allclose(found.quantiles.weight, np.diff(ends), rtol=1e-3)
-        np.testing.assert_allclose(found.entropy, entropy, rtol=1e-4)
+        actual = jax.tree.map(lambda leaf, a=action: np.asarray(leaf)[a], output)
+        np.testing.assert_allclose(actual.edge, ends[1:-1], rtol=1e-4)
+        np.testing.assert_allclose(actual.quantiles.fraction, middle, rtol=1e-4)
+        np.testing.assert_allclose(actual.quantiles.weight, np.diff(ends), rtol=1e-3)
+        np.testing.assert_allclose(actual.entropy, entropy, rtol=1e-4)
     close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-3)
     expected = plain_quantiles(params, x, middle)
     assert np.ptp(expected, axis=1).min() > 0.1
@@ -194,7 +194,7 @@ def test_proposals_start_nearly_equal():
 
 @jax.jit
 def gradients(params, x):
-    """Of the head's loss, of its quantile loss, and of what it adds to that."""
+    """Of the head's loss, its quantile loss, and the term that it adds to that."""
     network, inner = networks(FQF).online, heads.implicit_quantile()
     target = heads.QuantileTarget(jnp.array([0.5, 2.0]), jnp.array([0.5, 0.5]))
 
@@ -211,9 +211,9 @@ def gradients(params, x):
 
 def test_the_proposal_and_the_values_learn_from_separate_losses(rng):
     whole, quantile, added = gradients(randomised(FQF, rng), observation(rng))
-    # The quantile loss teaches the proposal nothing.
+    # The quantile loss does not train the proposal.
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(quantile["fractions"]))
-    # What is added to it teaches the proposal, and not even the torso below it.
+    # The added term trains only the proposal, not even the torso below it.
     assert all(np.any(leaf) for leaf in jax.tree.leaves(added.pop("fractions")))
     assert max(np.max(np.abs(leaf)) for leaf in jax.tree.leaves(added)) < 1e-6
     for name in ("torso", "values", "FractionEmbedding_0"):
@@ -244,7 +244,7 @@ def test_proposals_have_their_own_optimizer(rng):
         g = grads["fractions"]["Dense_0"]["kernel"].astype(np.float64)
         square = 0.95 * square + 0.05 * g**2
         mean = 0.95 * mean + 0.05 * g
-        # What is taken off the parameters.
+        # The change of the parameters.
         step = 0.002 * g / np.sqrt(square - mean**2 + 1e-5)
-        found = 0.05 * direction["fractions"]["Dense_0"]["kernel"]
-        np.testing.assert_allclose(found, step, rtol=1e-4)
+        actual = 0.05 * direction["fractions"]["Dense_0"]["kernel"]
+        np.testing.assert_allclose(actual, step, rtol=1e-4)

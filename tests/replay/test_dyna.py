@@ -18,7 +18,7 @@ SPEC = EnvSpec(
 
 
 def walk(rng, time, envs, states=STATES):
-    """Random steps; what happens in a state differs from time to time."""
+    """Random steps; an action in a state does not always have the same outcome."""
     shape = (time, envs)
     terminated = rng.random(shape) < 0.3
     return Step(
@@ -51,13 +51,13 @@ def outcomes(example):
 
 def plain(rollout):
     """The same, from the steps themselves, in the order of time."""
-    found = []
+    steps = []
     for t, e in np.ndindex(rollout.action.shape):
         step = jax.tree.map(lambda leaf, t=t, e=e: leaf[t, e].item(), rollout)
         discount = 0.0 if step.terminated else 0.5  # a truncation bootstraps
         state, after = step.observation // 10, step.next_observation // 10
-        found.append((state, step.action, step.reward, discount, after))
-    return found
+        steps.append((state, step.action, step.reward, discount, after))
+    return steps
 
 
 @pytest.mark.parametrize("length, envs", [(1, 1), (3, 2)])
@@ -74,11 +74,11 @@ def test_a_sample_is_the_rollout_and_the_latest_outcomes_of_other_pairs(
         for outcome in happened:
             last[outcome[:2]] = outcome
         sample = store.sample(jax.random.key(number), state, jnp.int32(0))
-        found = outcomes(sample.example)
-        assert len(found) == length * envs + BATCH
+        actual = outcomes(sample.example)
+        assert len(actual) == length * envs + BATCH
         np.testing.assert_array_equal(sample.weight, 1)
-        assert found[: length * envs] == happened
-        imagined = found[length * envs :]
+        assert actual[: length * envs] == happened
+        imagined = actual[length * envs :]
         assert all(outcome == last[outcome[:2]] for outcome in imagined)
     seen = set(zip(*(i.tolist() for i in np.nonzero(state.seen)), strict=True))
     assert seen == set(last)

@@ -31,7 +31,7 @@ def make(length, envs, rows, n=1, **more):
 
 
 class PlainPriorities:
-    """What the masses should be, by a plain reading of Schaul et al.'s algorithm 1."""
+    """The masses, by a plain reading of algorithm 1 of Schaul et al."""
 
     def __init__(self, config, stream, rows):
         self.config, self.stream, self.rows = config, stream, rows
@@ -47,7 +47,7 @@ class PlainPriorities:
         for row, env in list(self.mass):
             if row < self.added - self.rows:
                 del self.mass[row, env]
-        # A window of successors is there for rows up to this one.
+        # Rows up to this one have a window of successors.
         for row in range(max(0, self.added - self.rows), self.added - self.window):
             for env in range(self.config.num_envs):
                 skip = self.stream.truncated[row, env]
@@ -55,11 +55,11 @@ class PlainPriorities:
                 if not skip and (row, env) not in self.mass:
                     self.mass[row, env] = self.power(self.largest)
 
-    def update_priorities(self, found, priority):
+    def update_priorities(self, cells, priority):
         finite = np.where(np.isfinite(priority), priority, self.largest)
         self.largest = max(self.largest, *finite.tolist())
-        for at in set(found):
-            drawn_here = [other == at for other in found]
+        for at in set(cells):
+            drawn_here = [other == at for other in cells]
             self.mass[at] = self.power(finite[drawn_here].max())
 
     def leaves(self, size):
@@ -75,13 +75,13 @@ class PlainPriorities:
         assert len(live) == 1
         return live[0]
 
-    def weights(self, found, updates):
+    def weights(self, cells, updates):
         start = self.config.importance_exponent
         progress = min(1.0, updates / self.config.importance_updates)
         beta = start + (1 - start) * progress
-        mass = np.array([self.mass[at] for at in found])
-        chance = mass / sum(self.mass.values())
-        weight = (len(self.mass) * chance) ** -beta
+        mass = np.array([self.mass[at] for at in cells])
+        probability = mass / sum(self.mass.values())
+        weight = (len(self.mass) * probability) ** -beta
         return weight / weight.max()
 
 
@@ -117,11 +117,11 @@ def test_masses_draws_and_weights_equal_the_log(length, envs, rows, n, more, rng
             continue
         for _ in range(2):
             sample = store.sample(jax.random.key(draws), state, jnp.int32(updates))
-            found = [plain.find(place) for place in np.asarray(sample.place)]
-            expected = plain.weights(found, updates)
+            cells = [plain.find(place) for place in np.asarray(sample.place)]
+            expected = plain.weights(cells, updates)
             np.testing.assert_allclose(sample.weight, expected, rtol=1e-4)
             examples = unbatched(sample.example)
-            for one, (row, env) in zip(examples, found, strict=True):
+            for one, (row, env) in zip(examples, cells, strict=True):
                 if recurrent:
                     window = np.s_[row : row + plain.window + 1, env]
                     np.testing.assert_array_equal(
@@ -133,7 +133,7 @@ def test_masses_draws_and_weights_equal_the_log(length, envs, rows, n, more, rng
             priority = rng.exponential(size=16) * rng.choice([0.0, 0.1, 3.0], 16)
             priority[rng.random(16) < 0.1] = rng.choice([np.nan, np.inf, -np.inf])
             state = store.update_priorities(state, sample, jnp.float32(priority))
-            plain.update_priorities(found, priority.astype(np.float32))
+            plain.update_priorities(cells, priority.astype(np.float32))
             check_masses()
             np.testing.assert_allclose(state.largest, plain.largest, rtol=1e-6)
             updates, draws = updates + 1, draws + 1
@@ -141,7 +141,7 @@ def test_masses_draws_and_weights_equal_the_log(length, envs, rows, n, more, rng
 
 
 def drawn(state, places):
-    """A minibatch of these places; what has no mass has no weight."""
+    """A minibatch of these places; those without mass have no weight."""
     place = jnp.array(places)
     return ring.Sample(None, state.tree[0][place], place)
 

@@ -65,8 +65,8 @@ def test_every_stored_transition_equals_the_stream(n, rng, strict):
                 exists = plain_transition(stream, t, e, n, GAMMA) is not None
                 assert float(weight) == exists
                 if exists:
-                    found = jax.tree.map(np.asarray, transition)
-                    check_transition(found, stream, t, e, n, GAMMA)
+                    actual = jax.tree.map(np.asarray, transition)
+                    check_transition(actual, stream, t, e, n, GAMMA)
 
 
 def test_every_step_before_a_termination_is_drawn(rng):
@@ -100,7 +100,7 @@ def test_no_transition_crosses_a_reset(rng):
     np.testing.assert_array_equal(after - start, 3)  # the next row, not a fresh episode
 
 
-def test_the_newest_rows_with_successors_come_once_each(rng):
+def test_the_newest_rows_with_successors_are_sampled_once_each(rng):
     stream = make_stream(rng, 8, 2, p_truncated=0.2)
     state = fill(stream, 8, 4)
     sample = sample_latest(state, transitions(2), 4, 2)
@@ -115,13 +115,13 @@ def test_a_sequence_is_rows_in_order_with_the_memory_of_the_first(start, rng):
     state = fill(stream, rows, 4)
     read = jax.jit(transition_readers.sequences(SPEC.observation, 5))
     for e in range(2):
-        found, weight = read(state, jnp.int32(start), jnp.int32(e))
+        actual, weight = read(state, jnp.int32(start), jnp.int32(e))
         window = np.s_[start : start + 5, e]
         assert weight == 1
-        np.testing.assert_array_equal(found.memory, stream.memory[start, e])
+        np.testing.assert_array_equal(actual.memory, stream.memory[start, e])
         for field in ("observation", "action", "reward", "terminated", "truncated"):
             expected = getattr(stream, field)[window]
-            np.testing.assert_array_equal(getattr(found, field), expected)
+            np.testing.assert_array_equal(getattr(actual, field), expected)
 
 
 def test_a_transition_has_the_memory_of_its_first_row(rng):
@@ -186,7 +186,7 @@ def test_boolean_observations_come_back_from_the_ring(rng):
     np.testing.assert_array_equal(window.observation[:, 1], after)
 
 
-def test_minatar_breakout_takes_at_most_64_bytes_a_transition():
+def test_minatar_breakout_takes_at_most_64_bytes_per_transition():
     observation = jnp.zeros((10, 10, 4), bool)
     one = EXAMPLE._replace(observation=observation, next_observation=observation)
     state = jax.eval_shape(lambda: ring.init(one, 1000, 1, num_actions=3))

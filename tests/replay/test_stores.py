@@ -118,7 +118,7 @@ def test_the_sarsa_queue_yields_every_step_once_with_the_next_action(
             row, env = divmod(int(one.observation), envs)
             check_transition(one, stream, row, env, n, 0.5)  # next_action included
             seen[row, env] += 1
-    # All but truncated steps and those whose successors are not there yet.
+    # All but truncated steps and those whose successors are not stored yet.
     usable = {(row, env) for row in range(40 - n) for env in range(envs)}
     usable -= set(zip(*np.nonzero(stream.truncated), strict=True))
     assert set(seen) == usable and set(seen.values()) == {1}
@@ -135,7 +135,7 @@ def test_the_sarsa_queue_yields_nothing_from_before_the_start(rng):
     assert weights == [[0, 0, 0, 0], [0, 0, 1, 1], [1, 1, 1, 1]]
 
 
-def plain_fold(stream, t, e, n, gamma):
+def plain_n_step(stream, t, e, n, gamma):
     """(reward, discount, true successor) of up to n steps within the rollout."""
     total, discount = 0.0, 1.0
     for k in range(t, min(t + n, stream.action.shape[0])):
@@ -162,7 +162,7 @@ def test_the_current_rollout_sums_n_steps_within_it(n, rng, strict):
             drawn.example.observation, rollout.observation.reshape(-1)
         )
         for one, (t, e) in zip(unbatched(drawn.example), np.ndindex(6, 3), strict=True):
-            reward, discount, after = plain_fold(rollout, t, e, n, 0.5)
+            reward, discount, after = plain_n_step(rollout, t, e, n, 0.5)
             assert one.action == rollout.action[t, e]
             np.testing.assert_allclose(one.reward, reward, atol=1e-5)
             np.testing.assert_allclose(one.discount, discount, rtol=1e-6)

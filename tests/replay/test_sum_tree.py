@@ -30,12 +30,12 @@ def tree_of(mass):
 
 def draws(tree, uniform):
     """`draw` for any number of shares; only one number is compiled."""
-    found = draw(tree, np.resize(np.asarray(uniform, np.float32), DRAWS))
-    return np.asarray(found)[: len(uniform)]
+    actual = draw(tree, np.resize(np.asarray(uniform, np.float32), DRAWS))
+    return np.asarray(actual)[: len(uniform)]
 
 
 def updated(tree, place, mass):
-    """`update` for up to UPDATES places, which are named again to fill it up."""
+    """`update` for up to UPDATES places, repeated to fill it up."""
     place, mass = (np.resize(values, UPDATES) for values in (place, mass))
     return update(tree, place, mass.astype(np.float32))
 
@@ -59,7 +59,7 @@ def test_masses_and_sums_after_many_updates(capacity, rng):
     tree, mass = sum_tree.init(capacity), np.zeros(capacity, np.float32)
     for _ in range(40):
         place = rng.integers(0, capacity, UPDATES)
-        place[25:] = rng.choice(place, 25)  # some are named more than once
+        place[25:] = rng.choice(place, 25)  # some are repeated
         new = rng.exponential(size=UPDATES) * (rng.random(UPDATES) < 0.7)
         new = new.astype(np.float32)
         plain_update(mass, place, new)
@@ -81,9 +81,9 @@ def test_a_draw_is_a_search_in_the_running_sum(capacity, rng):
     assert sum_tree.total(tree) == total <= 2**21
     # Half of the shares lie between places, and half perhaps on the edge of one.
     which = rng.integers(0, 2 * total, DRAWS) / 2
-    found = draws(tree, which / total)
+    actual = draws(tree, which / total)
     expected = np.searchsorted(np.cumsum(mass), which, side="right")
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(actual, expected)
 
 
 @pytest.mark.parametrize("capacity", [65, 5000])
@@ -97,9 +97,9 @@ def test_a_draw_is_exact_except_near_a_boundary(capacity, rng):
     gap = np.minimum(wanted - edges[expected], edges[expected + 1] - wanted)
     near = gap < 1e-6 * bounds[-1]
     assert near.mean() < 0.1
-    found = draws(tree_of(mass), uniform)
-    np.testing.assert_array_equal(found[~near], expected[~near])
-    assert np.abs(found - expected).max() <= 1
+    actual = draws(tree_of(mass), uniform)
+    np.testing.assert_array_equal(actual[~near], expected[~near])
+    assert np.abs(actual - expected).max() <= 1
 
 
 @pytest.mark.parametrize("capacity", [64, 65, 5000, 300_000])
@@ -183,7 +183,7 @@ def test_a_million_updates_leave_no_drift():
         np.testing.assert_allclose(
             nodes, below.reshape(nodes.size, -1).sum(1), rtol=1e-6
         )
-    assert abs(by_differences / mass.sum() - 1) > 1e-5  # what this test would catch
+    assert abs(by_differences / mass.sum() - 1) > 1e-5  # which this test would catch
 
 
 BATCH = st.lists(
@@ -205,9 +205,9 @@ def test_any_updates_and_every_draw(capacity, batches):
     check_sums(tree, 0)
     if mass.sum() > 0:
         which = np.arange(1024) % mass.sum()
-        found = draws(tree, (which + 0.5) / mass.sum())
+        actual = draws(tree, (which + 0.5) / mass.sum())
         expected = np.searchsorted(np.cumsum(mass), which, side="right")
-        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(actual, expected)
 
 
 def test_levels_grow_with_the_logarithm_of_the_capacity():

@@ -1,4 +1,4 @@
-"""Gradients whose products are rewritten are those that were not."""
+"""Gradients with rewritten products equal the original ones."""
 
 import re
 
@@ -29,16 +29,16 @@ def test_a_sum_of_outer_products(rng, shape, how):
         for k in range(size):
             expected[seed] += np.outer(left[seed, k], right[seed, k])
     product = how(matmul.sum_of_outer_products)
-    found = (
+    actual = (
         product(left, right)
         if how is jax.vmap
         else np.stack([product(*pair) for pair in zip(left, right, strict=True)])
     )
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
 
 
 class Recurrent(nn.Module):
-    """A cell over a sequence [T, I]: its products stand in a scan."""
+    """A cell over a sequence [T, I]: its products are inside a scan."""
 
     @nn.compact
     def __call__(self, x):
@@ -81,19 +81,19 @@ def test_the_gradient_is_the_same(rng, name, members):
         params, total = jax.tree.map(lambda leaf: leaf[0], params), loss
     descent = jax.value_and_grad(total, has_aux=True)
     tuned = matmul.rewrite_products(descent)
-    expected, found = jax.jit(descent)(params, x), jax.jit(tuned)(params, x)
+    expected, actual = jax.jit(descent)(params, x), jax.jit(tuned)(params, x)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **TOLERANCE),
-                 found, expected)  # fmt: skip
-    assert jax.tree.structure(found) == jax.tree.structure(expected)
+                 actual, expected)  # fmt: skip
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
     assert rewritten(tuned, params, x) > 0
     assert rewritten(descent, params, x) == 0
 
 
 def rewritten(function, *arguments, name="_product"):
-    """How many products, or what `name` says, a CPU computes in another way."""
+    """Number of rewritten products, or of calls of another function `name`."""
     jaxpr = jax.make_jaxpr(function)(*arguments).jaxpr
-    found = [equation.params.get("name") for equation in equations(jaxpr)]
-    return found.count(name)
+    names = [equation.params.get("name") for equation in equations(jaxpr)]
+    return names.count(name)
 
 
 def product_over(summed, batched=()):
@@ -121,8 +121,8 @@ def test_any_sum_of_outer_products_is_rewritten(rng, summed, batched, left, righ
     def total(product):
         return jax.jit(jax.grad(lambda x, y: jnp.sum(jnp.sin(product(x, y))), (0, 1)))
 
-    for found, expected in zip(total(tuned)(x, y), total(plain)(x, y), strict=True):
-        np.testing.assert_allclose(found, expected, **TOLERANCE)
+    for actual, expected in zip(total(tuned)(x, y), total(plain)(x, y), strict=True):
+        np.testing.assert_allclose(actual, expected, **TOLERANCE)
 
 
 @pytest.mark.parametrize(
@@ -177,15 +177,15 @@ def gradients(wrap):
 
 
 def test_no_product_is_left_whose_factors_have_the_summed_axis_first():
-    """Those are what XLA's CPU compiler multiplies slowly."""
+    """Those are the products that XLA's CPU compiler computes slowly."""
 
     def slow(wrap):
         function, *arguments = gradients(wrap)
         text = function.lower(*arguments).compile().as_text()
-        found = re.findall(r"dot\([^\n]*lhs_contracting_dims={(\d)}[^\n]*"
-                           r"rhs_contracting_dims={(\d)}", text)  # fmt: skip
-        assert found
-        return found.count(("1", "1"))
+        axes = re.findall(r"dot\([^\n]*lhs_contracting_dims={(\d)}[^\n]*"
+                          r"rhs_contracting_dims={(\d)}", text)  # fmt: skip
+        assert axes
+        return axes.count(("1", "1"))
 
     if slow(lambda function: function) == 0:
         pytest.skip("this version of XLA orders them by itself")
@@ -214,8 +214,8 @@ def test_an_accelerator_computes_what_it_did():
     before = lowered("cuda", lambda function: function)
     assert sorted(before) == sorted(lowered("cuda", matmul.rewrite_products))
     assert len(before) == 5
-    there = " ".join(lowered("cpu", matmul.rewrite_products))
-    assert "reduce_window" in there and "optimization_barrier" in there
+    on_cpu = " ".join(lowered("cpu", matmul.rewrite_products))
+    assert "reduce_window" in on_cpu and "optimization_barrier" in on_cpu
 
 
 def test_constants_are_closed_over_and_keys_consumed_once(strict):
@@ -226,8 +226,8 @@ def test_constants_are_closed_over_and_keys_consumed_once(strict):
         return jnp.sum((x @ w) * jnp.broadcast_to(scale, noise.shape) * noise)
 
     w, x = jnp.ones((2, 3)), jnp.ones((7, 2))
-    found, expected = (
+    actual, expected = (
         function(w, x, jax.random.key(3))
         for function in (matmul.rewrite_products(jax.grad(loss)), jax.grad(loss))
     )
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)

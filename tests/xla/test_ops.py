@@ -15,13 +15,13 @@ from jaxq.xla import ops
 def test_integers_are_the_high_word_of_a_product(bound):
     draw = jax.jit(ops.randint, static_argnums=1)
     key = jax.random.key(bound)
-    found = np.asarray(draw(key, 5_000, jnp.int32(bound))).astype(np.int64)
+    actual = np.asarray(draw(key, 5_000, jnp.int32(bound))).astype(np.int64)
     bits = np.asarray(jax.random.bits(key, (5_000,), np.uint32)).astype(np.uint64)
-    np.testing.assert_array_equal(found, (bits * np.uint64(bound)) >> np.uint64(32))
+    np.testing.assert_array_equal(actual, (bits * np.uint64(bound)) >> np.uint64(32))
     parts = min(bound, 50)
-    counts = np.bincount(found * parts // bound, minlength=parts)
+    counts = np.bincount(actual * parts // bound, minlength=parts)
     share = np.diff(np.ceil(np.arange(parts + 1) * bound / parts)) / bound
-    assert scipy.stats.chisquare(counts, found.size * share).pvalue > 1e-4
+    assert scipy.stats.chisquare(counts, actual.size * share).pvalue > 1e-4
     assert not np.asarray(draw(key, 5_000, jnp.int32(1))).any()
 
 
@@ -44,22 +44,22 @@ def test_every_permutation_is_equally_likely():
 
 def test_the_cosines_are_those_of_numpy(rng):
     t = np.concatenate([rng.random(500), [0.0, 0.25, 0.5, 1.0]]).astype(np.float32)
-    found = jax.jit(jax.vmap(lambda t: ops.cos_multiples(t, 64)))(t)
+    actual = jax.jit(jax.vmap(lambda t: ops.cos_multiples(t, 64)))(t)
     expected = np.cos(np.pi * np.arange(64) * t.astype(np.float64)[:, None])
     # A product i t / 2 of up to 32 is rounded to 2^-19 turns.
-    np.testing.assert_allclose(found, expected, atol=1.3e-5)
-    few = np.asarray(found)[:, :8]
+    np.testing.assert_allclose(actual, expected, atol=1.3e-5)
+    few = np.asarray(actual)[:, :8]
     np.testing.assert_allclose(few, expected[:, :8], atol=2e-6)
 
 
 def test_patches_equal_the_windows(rng):
     x = rng.normal(size=(10, 9, 4)).astype(np.float32)
-    found = np.asarray(ops.patches(jnp.asarray(x), 3))
-    assert found.shape == (8, 7, 36)
+    actual = np.asarray(ops.patches(jnp.asarray(x), 3))
+    assert actual.shape == (8, 7, 36)
     for i in range(8):
         for j in range(7):
             window = x[i : i + 3, j : j + 3].reshape(-1)
-            np.testing.assert_array_equal(found[i, j], window)
+            np.testing.assert_array_equal(actual[i, j], window)
 
 
 def test_patches_and_a_matrix_equal_a_convolution(rng):
@@ -68,8 +68,8 @@ def test_patches_and_a_matrix_equal_a_convolution(rng):
     expected = jax.lax.conv_general_dilated(
         x[None], kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )[0]
-    found = ops.patches(jnp.asarray(x), 3) @ kernel.reshape(36, 16)
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    actual = ops.patches(jnp.asarray(x), 3) @ kernel.reshape(36, 16)
+    np.testing.assert_allclose(actual, expected, atol=1e-4)
 
 
 def test_orthogonal_matrices_are_uniformly_random():

@@ -1,4 +1,4 @@
-"""What a CPU's compiler is told changes no value, and does what it is for."""
+"""Building blocks for a CPU's compiler change no value, and have their effect."""
 
 import jax
 import jax.numpy as jnp
