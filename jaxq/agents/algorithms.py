@@ -25,7 +25,7 @@ def dqn(config: Config, spec: EnvSpec) -> Agent:
     With a table in place of the network, this is tabular Q-learning.
     """
     networks = factory.make_networks(config, spec)
-    loss = make_loss(config, networks)
+    loss = add_penalty(make_loss(config, networks), config)
     store = make_store(config, spec)
     return replay_agent.replay_agent(
         networks.online, networks.policy, loss, store, config
@@ -35,14 +35,14 @@ def dqn(config: Config, spec: EnvSpec) -> Agent:
 def q_lambda(config: Config, spec: EnvSpec) -> Agent:
     """Q(lambda) on fresh rollouts, without replay or target network: PQN."""
     networks = factory.make_networks(config, spec)
-    loss = make_regression_loss(config, networks.online)
+    loss = add_penalty(make_regression_loss(config, networks.online), config)
     return rollout_agent.rollout_agent(networks.online, networks.policy, loss, config)
 
 
 def double_q_learning(config: Config, spec: EnvSpec) -> Agent:
     """Double Q-learning: two tables, each evaluated by the other."""
     network = factory.make_double_table(config, spec)
-    loss = make_double_q_loss(config, network)
+    loss = add_penalty(double_q.double_q_loss(network), config)
     store = make_store(config, spec)
     return replay_agent.replay_agent(network, network, loss, store, config)
 
@@ -57,10 +57,6 @@ def dyna_q(config: Config, spec: EnvSpec) -> Agent:
 
 def make_loss(config: Config, networks: factory.Networks) -> LossFunction:
     """The temporal-difference loss of a configuration."""
-    return add_penalty(_td_loss(config, networks), config)
-
-
-def _td_loss(config: Config, networks: factory.Networks) -> LossFunction:
     if config.recurrent != "none":
         return recurrent_losses.td_loss(
             networks.online,
@@ -94,12 +90,7 @@ def make_regression_loss(config: Config, network: Network) -> LossFunction:
     """The loss of an estimate against the returns of a rollout."""
     recurrent = config.recurrent != "none"
     regression = recurrent_losses if recurrent else losses
-    return add_penalty(regression.regression_loss(network), config)
-
-
-def make_double_q_loss(config: Config, network: Network) -> LossFunction:
-    """The loss of Double Q-learning's two tables."""
-    return add_penalty(double_q.double_q_loss(network), config)
+    return regression.regression_loss(network)
 
 
 def add_penalty(loss: LossFunction, config: Config) -> LossFunction:

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxq.config import loop_lengths
 from jaxq.config.config import Config
 from jaxq.replay import ring, stores
 from jaxq.types import Array, EnvSpec, Key, PyTree, Step, Transition
@@ -33,7 +32,7 @@ def dyna_store(config: Config, spec: EnvSpec) -> stores.Store:
     """
     assert spec.num_states is not None and spec.state_index is not None
     index, shape = spec.state_index, (spec.num_states, spec.num_actions)
-    length = loop_lengths.loop_lengths(config).rollout_length
+    length = config.rollout_length
 
     def init(example: Step) -> DynaState:
         rollout = ring.zeros(example, length, config.num_envs)

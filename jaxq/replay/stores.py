@@ -172,8 +172,7 @@ def _places(ring: replay_ring.ReplayState, row: Array) -> Array:
 
 def sarsa_queue(config: Config, spec: EnvSpec) -> Store:
     """A queue of steps, each sampled once, when its successors' actions are known."""
-    lengths, window = loop_lengths.loop_lengths(config), loop_lengths.window(config)
-    length = lengths.rollout_length
+    length, window = config.rollout_length, loop_lengths.window(config)
     rows = -(-(length + window) // length) * length
     read = reader(config, spec)
 
@@ -195,7 +194,7 @@ def current_rollout(config: Config, spec: EnvSpec) -> Store:
     A window of n steps ends with its episode or with the rollout.
     """
     del spec
-    length = loop_lengths.loop_lengths(config).rollout_length
+    length = config.rollout_length
 
     def init(example: Step) -> Step:
         return replay_ring.zeros(example, length, config.num_envs)

@@ -86,7 +86,7 @@ def test_the_learning_network_normalises_by_the_minibatch(spec, rng):
     expected, _ = plain(params, spec, x, training=True)
     actual = over_batch(networks(spec).online, params, x)
     np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-3)
-    assert networks(spec).policy is networks(spec).target
+    assert networks(spec).policy is networks(spec).evaluator
 
 
 @pytest.mark.parametrize("spec", [SPEC, GRID], ids=["mlp", "minatar"])

@@ -78,7 +78,9 @@ def plain_quantiles(params, x, fractions):
 # -- implicit quantiles ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("view, samples", [("online", 4), ("target", 7), ("policy", 9)])
+@pytest.mark.parametrize(
+    "view, samples", [("online", 4), ("evaluator", 7), ("policy", 9)]
+)
 def test_implicit_quantiles_equal_the_formula(view, samples, rng, keys_used_once):
     params, x = randomised(IQN, rng), observation(rng)
     for key in (None, jax.random.key(5)):
