@@ -1,7 +1,7 @@
 """Every deep algorithm on CartPole-v1, Acrobot-v1 and MountainCar-v0, ten seeds each.
 
 Each environment has one set of hyperparameters, chosen for DQN. An algorithm adds its
-components and, in a few cases, hyperparameters of its own (`OVERRIDES`). Select with
+components and, in a few cases, its own hyperparameters (`OVERRIDES`). Select with
 `--algorithms` and `--environments`. Finished runs are skipped, so the script can be
 interrupted and restarted. It writes one JSON file per pair and, once an environment has
 all its algorithms, a figure of their curves.

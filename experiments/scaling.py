@@ -1,7 +1,7 @@
 """Measure the cost of a member of a sweep, and the throughput of several devices.
 
-Members: plain seeds, and as many settings x seeds, train the same number of steps in
-turns. Devices: one to eight CPU devices in one process train one block each; more
+Members: plain seeds, and as many settings x seeds, train the same number of steps
+alternately. Devices: one to eight CPU devices in one process train one block each; more
 devices than cores add compilation, but no throughput.
 See results/performance.md#many-devices for an estimate of 1,024 devices.
 """
@@ -48,7 +48,7 @@ class Arguments:
 
 
 def measure_members(arguments: Arguments) -> dict[str, Any]:
-    """Throughput of plain seeds and of members of a sweep, measured in turns."""
+    """Throughput of plain seeds and of members of a sweep, measured alternately."""
     from jaxq.runs import manifest
     from jaxq.training import blocks
 
@@ -198,7 +198,7 @@ def _members_table(result: dict[str, Any]) -> list[str]:
     rows = result["rows"]
     lines = [
         f"| {result['members']} members | width | compiled | steps/s | spread "
-        "| beside plain seeds |",
+        "| relative to plain seeds |",
         "| --- |" + " --- |" * 5,
     ]
     for i, row in enumerate(rows):

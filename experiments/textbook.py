@@ -197,8 +197,8 @@ def compare_with_published(
     interim["score"] = score
     digitised = published["cliff_first_1000_digitised"]
     label = {"q": "Q-learning", "sarsa": "Sarsa", "expsarsa": "Expected Sarsa"}[name]
-    drawn = np.array([digitised[label][str(a)] for a in STEP_SIZES])
-    difference = np.abs(returns["first_1000"]["mean"] - drawn)
+    plotted = np.array([digitised[label][str(a)] for a in STEP_SIZES])
+    difference = np.abs(returns["first_1000"]["mean"] - plotted)
     returns["first_1000"]["difference_from_digitised"] = difference
 
 

@@ -43,7 +43,7 @@ FLAGS = [
 
 
 def train(directory, sweep, devices, shard=(0, 1)):
-    """Train the missing blocks of a sweep; the number of those that were finished."""
+    """Train the missing blocks of a sweep; return how many were already finished."""
     record = manifest.collect("", devices, 0)
     sweep = storage.start_or_resume(sweep, directory, record, devices)
     with Progress(1, 1, False) as bar, signals.Stopper() as stop:
@@ -77,14 +77,14 @@ def start(output, *words, cores=1):
 
 
 def finish(process, code=0):
-    """Wait for a process, and check its exit code; stdout and stderr."""
+    """Wait for a process, check its exit code, and return stdout and stderr."""
     out, err = process.communicate(timeout=300)
     assert process.returncode == code, err[-2000:]
     return out, err
 
 
 def script(name, *words, code=0):
-    """Run a script of experiments/; its stdout, or stderr on failure."""
+    """Run a script of experiments/; return its stdout, or its stderr on failure."""
     done = subprocess.run(
         [sys.executable, ROOT / "experiments" / f"{name}.py", *words],
         capture_output=True, text=True, timeout=300,

@@ -45,10 +45,10 @@ def check_options(options: Options) -> None:
     Raises:
         ConfigError: for one out of range.
     """
-    for name, least in (("top", 1), ("confirm_seeds", 0), ("sample_seed", 0)):
+    for name, minimum in (("top", 1), ("confirm_seeds", 0), ("sample_seed", 0)):
         value = getattr(options, name)
-        if value is not None and value < least:
-            raise ConfigError(f"{name} = {value} is less than {least}.")
+        if value is not None and value < minimum:
+            raise ConfigError(f"{name} = {value} is less than {minimum}.")
 
 
 def check_setting(config: Config, setting: search_space.Setting) -> None:

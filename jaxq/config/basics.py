@@ -31,7 +31,7 @@ class Experiment:
     """The seeds are first_seed, first_seed + 1, ..."""
     seed_block: Annotated[int, Range(0, MAX_INT32)] = 0
     """Seeds vectorised together on one device; 0 chooses. At a fixed width, the results
-    of a seed are bit-identical whatever seeds run beside it."""
+    of a seed are bit-identical whichever other seeds are trained."""
     total_steps: Count = 500_000
     """Environment steps per seed, including the warm-up; rounded up to whole points."""
     num_envs: Count = 1

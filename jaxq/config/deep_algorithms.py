@@ -28,7 +28,7 @@ DEEP: dict[str, Algorithm] = {
             "learning_rate": 6.25e-5,
             "stream_sizes": (512,),
         },
-        "Differs in that the streams have no hidden layer of their own unless "
+        "Differs in that the streams have no hidden layers unless "
         "stream_sizes is set, and that gradients entering the torso are not rescaled.",
     ),
     "n_step_dqn": Algorithm(
@@ -139,7 +139,7 @@ DEEP: dict[str, Algorithm] = {
             "target_period": 2_000,
             "importance_updates": 12.5e6,
         },
-        "Differs in that the streams have no hidden layer of their own unless "
+        "Differs in that the streams have no hidden layers unless "
         "stream_sizes is set. The priority is the Kullback-Leibler divergence, as in "
         "the paper.",
     ),

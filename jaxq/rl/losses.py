@@ -44,7 +44,10 @@ BOOTSTRAP_POLICIES = {"max": greedy, "sarsa": sarsa, "expected_sarsa": epsilon_g
 
 
 def select_action(output: PyTree, action: Array) -> PyTree:
-    """Row `action` of every leaf [A, ...], as a masked sum rather than by indexing."""
+    """Row `action` of every leaf [A, ...], as a masked sum rather than by indexing.
+
+    The gradient of an index is a scatter; see results/performance.md#selected-rows.
+    """
 
     def select(leaf: Array) -> Array:
         mask = jnp.arange(leaf.shape[0]) == action

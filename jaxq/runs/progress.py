@@ -92,8 +92,8 @@ class Progress:
             math.isfinite(speed)
             and time.monotonic() - self._started > MIN_TIMED_SECONDS
         ):
-            left = (self._total - steps) * self._seeds / speed
-            text += f"  {short(speed)} steps/s (all seeds)  ETA {duration(left)}"
+            remaining = (self._total - steps) * self._seeds / speed
+            text += f"  {short(speed)} steps/s (all seeds)  ETA {duration(remaining)}"
         self._show(steps, text)
 
     def _show(self, steps: int, text: str) -> None:

@@ -82,7 +82,7 @@ def unpack(
     """The inverse of `pack`.
 
     Args:
-        arrays: name -> array, with others beside those of the measurements.
+        arrays: name -> array; those of the measurements and possibly others.
         extra: names of the experiment's extra metrics.
 
     Raises:
@@ -90,17 +90,17 @@ def unpack(
     """
     zero: Any = 0
     evaluation = evaluate.Evaluation(zero, zero, zero)
-    one = population.Measurement(
+    template = population.Measurement(
         metrics.zeros(), evaluation, zero, zero, dict.fromkeys(extra, zero)
     )
-    names = [f"points/{name}" for name in pytree_arrays.flatten(one)]
+    names = [f"points/{name}" for name in pytree_arrays.flatten(template)]
     missing = [name for name in names if name not in arrays]
     if missing:
         if len(missing) < len(names):
             raise CheckpointError(f"array {missing[0]} is missing")
         return []
     stacked = [arrays[name] for name in names]
-    structure = jax.tree.structure(one)
+    structure = jax.tree.structure(template)
     return [
         jax.tree.unflatten(structure, [leaf[i] for leaf in stacked])
         for i in range(len(stacked[0]))

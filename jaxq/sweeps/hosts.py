@@ -18,7 +18,7 @@ def start(address: str) -> None:
     """Join the other processes; must be called before jax starts.
 
     Args:
-        address: `auto` where jax finds the others by itself (SLURM, Open MPI, TPU pods,
+        address: `auto` where jax detects the others (SLURM, Open MPI, TPU pods,
             GKE), or `ADDRESS:PORT,INDEX/COUNT` with the address of process 0.
 
     Raises:

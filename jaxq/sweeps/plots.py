@@ -52,19 +52,24 @@ def is_log(values: np.ndarray, field: str, ranges: Sequence[ParameterRange]) -> 
 
 def _format_axis(
     axes: matplotlib.axes.Axes,
-    which: str,
+    direction: str,
     axis: _Axis,
     ranges: Sequence[ParameterRange],
 ) -> None:
     """Set the label, ticks and scale of the x or the y axis."""
-    axes.set(**{f"{which}label": axis.field})
+    axes.set(**{f"{direction}label": axis.field})
     values, labels = axis.positions, axis.labels
     if labels:
-        axes.set(**{f"{which}ticks": range(len(labels)), f"{which}ticklabels": labels})
+        axes.set(
+            **{
+                f"{direction}ticks": range(len(labels)),
+                f"{direction}ticklabels": labels,
+            }
+        )
     elif is_log(values, axis.field, ranges):
-        axes.set(**{f"{which}scale": "log"})
+        axes.set(**{f"{direction}scale": "log"})
         narrow = values.max() < 300 * values.min()
-        ticks = axes.xaxis if which == "x" else axes.yaxis
+        ticks = axes.xaxis if direction == "x" else axes.yaxis
         ticks.set_major_locator(
             matplotlib.ticker.LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,))
         )
@@ -117,10 +122,10 @@ def pair(path: pathlib.Path, data: Data, first: str, second: str) -> None:
     x, y = _axis(data, first), _axis(data, second)
     cells = set(zip(x.positions, y.positions, strict=True))
     if len(cells) == np.unique(x.positions).size * np.unique(y.positions).size:
-        drawn = _heat_map(axes, score, x, y)
+        artist = _heat_map(axes, score, x, y)
     else:
-        drawn = _dots(axes, score, x, y, data.ranges)
-    figure.colorbar(drawn, ax=axes, label=LABEL)
+        artist = _dots(axes, score, x, y, data.ranges)
+    figure.colorbar(artist, ax=axes, label=LABEL)
     axes.set_title(data.title)
     plots.save(figure, path)
 
@@ -132,11 +137,11 @@ def _heat_map(axes: matplotlib.axes.Axes, score: np.ndarray, x: _Axis, y: _Axis)
         for b in rows
     ]
     image = axes.imshow(np.array(grid), origin="lower", aspect="auto", cmap="viridis")
-    for which, values, labels in (("x", columns, x.labels), ("y", rows, y.labels)):
+    for direction, values, labels in (("x", columns, x.labels), ("y", rows, y.labels)):
         names = labels or [f"{value:.4g}" for value in values]
         ticks = range(0, len(names), -(-len(names) // MAX_TICKS))
         ticklabels = [names[i] for i in ticks]
-        axes.set(**{f"{which}ticks": ticks, f"{which}ticklabels": ticklabels})
+        axes.set(**{f"{direction}ticks": ticks, f"{direction}ticklabels": ticklabels})
     column = np.searchsorted(columns, x.positions[0])
     row = np.searchsorted(rows, y.positions[0])
     axes.plot(column, row, "*", color=plots.ORANGE, markersize=14)

@@ -71,7 +71,7 @@ def layout(
         config: num_seeds, first_seed and seed_block. If seed_block is 0, there are as
             few equal blocks as occupy every worker; on a CPU a block has at most
             `MAX_CPU_BLOCK` seeds and `MAX_CPU_BYTES`.
-        devices: of the workers, to which blocks are dealt in turn; see `workers`.
+        devices: of the workers, to which blocks are assigned in turn; see `workers`.
         update_bytes: working set of an update, per seed; see `memory.MemoryNeed`.
         width: overrides seed_block, as a resumed run must keep its width; 0 uses
             seed_block.

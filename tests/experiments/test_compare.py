@@ -8,7 +8,7 @@ from small_sweeps import script
 
 
 def fake_run(directory, label, task, returns, optimum, points=4, diverged=(), **config):
-    """The directory of a finished run; returns: [S] final ones."""
+    """The directory of a finished run with the final returns `returns` [S]."""
     directory.mkdir(parents=True)
     steps = np.arange(points) * 100
     curve = np.linspace(0, 1, points) * np.asarray(returns, float)[:, None]

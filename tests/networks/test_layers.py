@@ -79,7 +79,7 @@ def test_orthogonal_weights(shape):
 def test_noise_is_factorised_and_added_to_the_weights(rng):
     layer, key = Dense(5, NOISY), jax.random.key(3)
     params = randomised(layer, jnp.zeros(4), rng)
-    # The noise of this key, found by probing a layer that has nothing but noise.
+    # The noise of this key, measured with a layer that outputs only noise.
     probe = {
         "Dense_0": {"kernel": np.zeros((4, 5)), "bias": np.zeros(5)},
         "sigma_kernel": np.ones((4, 5)), "sigma_bias": np.ones(5),

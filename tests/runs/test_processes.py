@@ -49,14 +49,14 @@ def start(words, script="dqn.py"):
 
 
 def end(process, code=0):
-    """Wait for a process, and check its exit code; its output."""
+    """Wait for a process, check its exit code, and return its output."""
     output, _ = process.communicate(timeout=300)
     assert process.returncode == code, output
     return output
 
 
 def wait_for(process, directory, pattern="*/*/*/*.jaxq"):
-    """Wait until a process has saved something; the directory of it."""
+    """Wait until a process has saved something, and return its directory."""
     limit = time.monotonic() + 120
     while time.monotonic() < limit:
         paths = sorted(directory.glob(pattern))

@@ -188,7 +188,7 @@ def test_no_product_is_left_whose_factors_have_the_summed_axis_first():
         return axes.count(("1", "1"))
 
     if slow(lambda function: function) == 0:
-        pytest.skip("this version of XLA orders them by itself")
+        pytest.skip("this version of XLA already orders them well")
     assert slow(matmul.rewrite_products) == 0
 
 

@@ -150,7 +150,7 @@ RANDOM = {
 
 
 def tuned_and_plain(rng, make_case):
-    """Results of the tuned function and, traced anew, of its reference."""
+    """Results of the tuned function and, after a new trace, of its reference."""
     function, arguments = make_case(rng)
     tuned = jax.device_get(jax.jit(function)(*arguments))
     with switch.plain():
