@@ -72,5 +72,5 @@ def test_parameters_of_half_precision_raise_before_compilation():
 
 
 def test_registering_an_existing_name_raises(my_algorithm):
-    with pytest.raises(ConfigError, match="registered already"):
+    with pytest.raises(ConfigError, match="is already registered"):
         register(my_algorithm)

@@ -127,7 +127,7 @@ REFUSED = [
     ({"algorithm": "pqn", "double_q": True}, "no target network"),
     ({"algorithm": "pqn", "prioritized": True}, "regresses to the returns"),
     ({"algorithm": "pqn", "n_step": 3}, "see trace_decay"),
-    ({"algorithm": "pqn", "head": "implicit_quantile"}, "one number"),
+    ({"algorithm": "pqn", "head": "implicit_quantile"}, "single numbers"),
     ({"algorithm": "pqn", "num_minibatches": 7}, "must divide"),
     ({"rollout_length": 4, "n_step": 5}, "n_step = 5 exceeds rollout_length = 4"),
     ({"epsilon_schedule": "ladder"}, "every action would be random"),

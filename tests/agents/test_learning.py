@@ -35,7 +35,7 @@ def test_the_table_converges_to_the_optimal_values(preset):
 
 
 def test_the_error_is_that_of_the_values_which_the_agent_acts_on():
-    """These are means: over Double Q-learning's two tables, and over quantiles."""
+    """Values are means over Double Q-learning's two tables, or over quantiles."""
     catch = dataclasses.replace(tabular.PRESETS["catch"], num_seeds=1)
     best = tabular.exact_values(catch).levels["policy of Q*"]
     model = gymnax_mdps.from_config(catch)

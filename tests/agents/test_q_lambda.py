@@ -57,7 +57,7 @@ def test_returns_equal_the_plain_recursion(decay, cut, at_once, rng, monkeypatch
 
 
 def test_a_truncation_bootstraps_from_its_own_successor(rng):
-    """Not from the next row, of another episode, nor through that row's return."""
+    """The next row, of another episode, affects neither its value nor its return."""
     config = Config(discount=0.9, trace_decay=0.8)
     params = {"table": rng.normal(size=(STATES, ACTIONS, 1)).astype(np.float32)}
     rollout = random_rollout(rng)

@@ -104,7 +104,7 @@ def test_terminal_states_need_no_valid_action(name, rng):
 
 
 def test_an_invalid_action_changes_no_ensemble_loss(rng):
-    """Also without priors, where 0 times minus infinity would be nan."""
+    """Without priors, too: there 0 times minus infinity would be nan."""
     head = heads.scalar()
     network = ensemble.ensemble(table_network(head), 3, 0.0, 0.5)
     loss = bootstrapped.ensemble_loss(network, head)
@@ -138,7 +138,7 @@ def test_an_invalid_action_is_never_drawn(epsilon):
 
 @pytest.mark.parametrize("size", [3, 10, 51])
 def test_rounding_never_selects_an_invalid_action(size, rng, monkeypatch):
-    """Not even if the uniform number equals a rounded cumulative sum."""
+    """The uniform number may equal a rounded cumulative sum."""
     policy = rng.random((200, size)).astype(np.float32)
     policy[rng.random((200, size)) < 0.5] = 0.0
     policy[:, 1] = 0.1

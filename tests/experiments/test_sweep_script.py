@@ -82,7 +82,7 @@ def test_shards_merge_and_the_printed_command_reproduces_the_best(tmp_path):
 
 
 def test_every_algorithm_of_a_sweep_has_its_own_components(monkeypatch):
-    """Those of the first must not leak into the configurations of the others."""
+    """Components of the first must not leak into the others' configurations."""
     sys.path.insert(0, str(ROOT / "experiments"))
     import sweep
 

@@ -103,7 +103,7 @@ def test_rescaling_preserves_minus_infinity_and_nan():
 
 
 def test_the_quantile_loss_is_minimal_at_the_quantiles_of_the_target(rng):
-    """In the right order: fraction 0.1 is close to the smallest samples."""
+    """The order matters, too: fraction 0.1 is close to the smallest samples."""
     samples = jnp.asarray(np.sort(rng.normal(size=1000)) * 3 + 1, jnp.float32)
     target = QuantileTarget(samples, jnp.full(1000, 1e-3))
     fraction = jnp.array([0.1, 0.5, 0.9])

@@ -86,13 +86,13 @@ def test_a_run_stopped_by_signals_resumes_bit_for_bit(tmp_path):
         sent = time.monotonic()
         output = end(process, code)
         assert time.monotonic() - sent < 5
-        command = re.search("go on with: (.*)", output)[1]
+        command = re.search("resume with: (.*)", output)[1]
         assert shlex.split(command)[1:] == [
             "experiments/dqn.py", "--resume", str(directory), "--platform", "cpu",
         ]  # fmt: skip
         assert "Traceback" not in output
         process = start([*shlex.split(command)[2:], "--checkpoint-seconds", 0])
-        while "goes on at" not in process.stdout.readline():
+        while "resuming at" not in process.stdout.readline():
             assert process.poll() is None
     assert "final return IQM" in end(process)
     assert digest(directory) == expected
@@ -122,7 +122,7 @@ def test_a_full_disk_ends_the_run_and_the_saved_state_resumes(tmp_path):
     size = checkpoint.paths(expected)[0].stat().st_size
     limited = start_limited(size // 2, [*words, "--output", tmp_path / "runs"])
     output = end(limited, 7)
-    assert "File too large" in output and "go on with" not in output
+    assert "File too large" in output and "resume with" not in output
     assert "Traceback" not in output
     (directory,) = (tmp_path / "runs").glob("*/*/*")
     assert not list(directory.glob("*.jaxq")) and not list(directory.glob(".*.tmp"))

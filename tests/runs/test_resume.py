@@ -297,9 +297,9 @@ def test_other_threads_keep_the_signal_handlers():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "is no directory of a run"),
+        (None, "is not the directory of a run"),
         ("{", "cannot be read"),
-        ("[]", "is no configuration"),
+        ("[]", "is not a configuration"),
         ("{}", "another version of jaxq"),
         ('{"algorithm": "dqn", "colour": 1}', "colour"),
     ],

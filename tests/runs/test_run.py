@@ -643,7 +643,7 @@ def test_the_last_line_of_progress_shows_the_last_point(capsys):
 
 def test_invalid_arguments_raise_helpful_errors(tmp_path):
     for environment in (Corridor(), Corridor, "CartPole-v1"):
-        with pytest.raises(ConfigError, match=r"pass environments\.adapt\(it\)"):
+        with pytest.raises(ConfigError, match=r"Pass jaxq\.adapt\(environment\)"):
             run.run(TINY, environment)
     for invalid in (Corridor, object()):
         with pytest.raises(ConfigError, match="must be an object with default_params"):

@@ -52,7 +52,7 @@ def test_words_of_64_bits_raise():
 
 
 def test_bits_are_computed_once_on_a_cpu():
-    """Not again for every element of the table that they index."""
+    """They are not recomputed for every element of the table that they index."""
 
     def draw(key, table):
         rows = jax.random.randint(jax.random.split(key, 3)[1], (64,), 0, 100)
