@@ -280,8 +280,8 @@ class Crashes:
             (pathlib.Path, "open"),
         ):  # fmt: skip
             monkeypatch.setattr(owner, name, self.around(getattr(owner, name)))
-        write = checkpoint._Hashed.write
-        monkeypatch.setattr(checkpoint._Hashed, "write", self.flushed(write))
+        write = checkpoint._HashedFile.write
+        monkeypatch.setattr(checkpoint._HashedFile, "write", self.flushed(write))
 
     def snapshot(self):
         if self.directory.exists():
