@@ -17,7 +17,7 @@ import tyro
 from support.arlbench_settings import ENVIRONMENTS, RESULTS, SHORT, published, settings
 
 from jaxq import cli
-from jaxq.config.config import ConfigError
+from jaxq.config.fields import ConfigError
 from jaxq.runs import files
 
 if TYPE_CHECKING:

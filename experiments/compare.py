@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from jaxq import cli
-from jaxq.config.config import ENVIRONMENT_OPTIONS, Config, ConfigError
+from jaxq.config.config import ENVIRONMENT_OPTIONS, Config
+from jaxq.config.fields import ConfigError
 
 if TYPE_CHECKING:
     from support.comparison import Run

@@ -17,7 +17,8 @@ from support import search
 
 from jaxq import cli
 from jaxq.config import flags
-from jaxq.config.config import Config, ConfigError
+from jaxq.config.config import Config
+from jaxq.config.fields import ConfigError
 from jaxq.config.validate import validate
 from jaxq.sweeps import sampling, search_space
 

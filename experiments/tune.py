@@ -14,7 +14,8 @@ from support import optuna_study, search
 
 from jaxq import cli
 from jaxq.config import flags
-from jaxq.config.config import Config, ConfigError
+from jaxq.config.config import Config
+from jaxq.config.fields import ConfigError
 from jaxq.config.validate import validate
 from jaxq.sweeps import search_space
 from jaxq.sweeps.search_space import ParameterRange

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NoReturn
 
 from jaxq.config import flags
-from jaxq.config.config import Config, ConfigError
-from jaxq.config.fields import CheckpointError, Locked
+from jaxq.config.config import Config
+from jaxq.config.fields import CheckpointError, ConfigError, Locked
 from jaxq.config.validate import validate
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
-from jaxq.rl import categorical as rl_categorical
+from jaxq.rl import categorical as categorical_heads
 from jaxq.rl import heads
 from jaxq.types import Transition, feed_forward
 
@@ -141,7 +141,7 @@ def categorical(size, low, high):
     def backup(reward, discount, output):
         return project([reward + discount * z for z in atoms], softmax(output), atoms)
 
-    return _histogram(rl_categorical.categorical(size, low, high), atoms, backup)
+    return _histogram(categorical_heads.categorical(size, low, high), atoms, backup)
 
 
 def two_hot(size, low, high):
@@ -150,7 +150,7 @@ def two_hot(size, low, high):
     def backup(reward, discount, output):
         return project([reward + discount * softmax(output) @ atoms], [1.0], atoms)
 
-    return _histogram(rl_categorical.two_hot(size, low, high), atoms, backup)
+    return _histogram(categorical_heads.two_hot(size, low, high), atoms, backup)
 
 
 def hl_gauss(size, low, high, sigma=0.75):
@@ -163,7 +163,9 @@ def hl_gauss(size, low, high, sigma=0.75):
         cumulative = scipy.stats.norm.cdf(edges, mean, sigma * width)
         return np.diff(cumulative) / (cumulative[-1] - cumulative[0])
 
-    return _histogram(rl_categorical.hl_gauss(size, low, high, sigma), centres, backup)
+    return _histogram(
+        categorical_heads.hl_gauss(size, low, high, sigma), centres, backup
+    )
 
 
 ALL = {

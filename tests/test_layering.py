@@ -1,8 +1,4 @@
-"""Rules for the whole source: import direction, size and the compiler seam.
-
-Each EXCEPTIONS set names files that do not follow a rule yet. It can only shrink: a
-file that follows the rule must be removed from the set.
-"""
+"""Rules for the whole source: import direction, size and the compiler seam."""
 
 import ast
 import pathlib
@@ -25,11 +21,17 @@ LEVELS = [
     {"sweeps"},
     {"cli"},
 ]
-STRICTER = {"config": set(), "stats": set(), "types": set(), "rl": {"types"}}
+STRICTER = {
+    "__init__": {"config", "agents", "envs", "runs"},
+    "config": set(),
+    "stats": set(),
+    "types": set(),
+    "rl": {"types"},
+    "agents": {"config", "types", "rl", "xla", "replay", "networks"},
+}
 
 MAX_FILE_LINES = 250
 MAX_BODY_LINES = 60
-LONG_EXCEPTIONS: set[str] = set()
 
 # Equations are readable without a compiler in mind: only jaxq.xla deals with one.
 MATHEMATICS = ("rl/", "networks/", "replay/", "agents/", "training/loop.py")
@@ -37,7 +39,6 @@ COMPILER = re.compile(
     r"\b(cpu|gpu|tpu|xla|platform_dependent|optimization_barrier)\b", re.IGNORECASE
 )
 SEAM = re.compile(r"from jaxq(\.xla)? import .*|import jaxq\.xla.*|\bxla\.(?=\w)")
-COMPILER_EXCEPTIONS: set[str] = set()
 
 
 def name(path):
@@ -83,23 +84,15 @@ def compiler_names(path):
     return [line for line in lines if COMPILER.search(SEAM.sub("", line))]
 
 
-def check_rule(violations, path, exceptions):
-    if name(path) in exceptions:
-        assert violations, f"remove {name(path)} from the exceptions"
-    else:
-        assert not violations, "\n".join(violations)
-
-
 every_file = pytest.mark.parametrize("path", FILES, ids=name)
 
 
 @every_file
 def test_imports_point_down(path):
     importer = package(path)
-    if importer == "__init__":
-        return
     for imported in imports(path) - {importer}:
-        assert level(imported) < level(importer), f"{importer} imports {imported}"
+        if importer != "__init__":
+            assert level(imported) < level(importer), f"{importer} imports {imported}"
         allowed = STRICTER.get(importer, {imported})
         assert imported in allowed, f"{importer} imports {imported}"
 
@@ -140,17 +133,11 @@ def test_counters_are_integers():
 
 @every_file
 def test_files_and_functions_are_short(path):
-    assert len(path.read_text().splitlines()) <= 300
-    check_rule(long_parts(path), path, LONG_EXCEPTIONS)
+    assert not long_parts(path)
 
 
 @pytest.mark.parametrize(
     "path", [path for path in FILES if name(path).startswith(MATHEMATICS)], ids=name
 )
 def test_only_the_seam_names_compilers_and_devices(path):
-    check_rule(compiler_names(path), path, COMPILER_EXCEPTIONS)
-
-
-@pytest.mark.parametrize("exceptions", [LONG_EXCEPTIONS, COMPILER_EXCEPTIONS])
-def test_every_exception_is_a_file(exceptions):
-    assert exceptions <= {name(path) for path in FILES}
+    assert not compiler_names(path)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxq.config.config import ConfigError
+from jaxq.config.fields import ConfigError
 from jaxq.stats import comparisons, intervals
 
 

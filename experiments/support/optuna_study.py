@@ -4,7 +4,8 @@ import json
 import pathlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jaxq.config.config import Config, ConfigError
+from jaxq.config.config import Config
+from jaxq.config.fields import ConfigError
 from jaxq.sweeps.search_space import ParameterRange, Setting
 
 if TYPE_CHECKING:

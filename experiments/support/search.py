@@ -10,7 +10,8 @@ import dqn
 
 from jaxq import cli
 from jaxq.config import flags
-from jaxq.config.config import Config, ConfigError
+from jaxq.config.config import Config
+from jaxq.config.fields import ConfigError
 from jaxq.config.validate import validate
 from jaxq.sweeps import search_space
 from support import arlbench_settings

@@ -9,7 +9,7 @@ components.
 from collections.abc import Callable
 
 from jaxq.agents import factory, replay_agent, rollout_agent
-from jaxq.config import algorithm_table, compatibility
+from jaxq.config import algorithm_table
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.replay import dyna, stores
@@ -102,9 +102,9 @@ def add_penalty(loss: LossFunction, config: Config) -> LossFunction:
 
 def make_store(config: Config, spec: EnvSpec) -> stores.Store:
     """The store from which an agent learns by temporal differences."""
-    if compatibility.REPLAY.holds(config):
+    if config.rollout_length == 0:
         kind = stores.proportional if config.prioritized else stores.uniform
-    elif compatibility.SARSA.holds(config):
+    elif config.next_value == "sarsa":
         kind = stores.sarsa_queue
     else:
         kind = stores.current_rollout

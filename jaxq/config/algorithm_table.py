@@ -17,6 +17,6 @@ def components(name: str) -> Fields:
     return ALGORITHMS[name].components if name in ALGORITHMS else NOTHING
 
 
-def agent_of(name: str) -> str:
-    """Function that composes an algorithm; its own name if it is not in the table."""
-    return ALGORITHMS[name].agent if name in ALGORITHMS else name
+def agent_of(name: str) -> str | None:
+    """Function that composes an algorithm; None if it is not in the table."""
+    return ALGORITHMS[name].agent if name in ALGORITHMS else None

@@ -24,10 +24,12 @@ class Rule(NamedTuple):
     reason: str
 
 
-def _agent(name: str, description: str) -> Condition:
-    return Condition(
-        description, lambda c: algorithm_table.agent_of(c.algorithm) == name
-    )
+def _agent(*names: str) -> Callable[[Config], bool]:
+    """Whether a function in `names` composes the algorithm, as the table says."""
+    return lambda config: algorithm_table.agent_of(config.algorithm) in names
+
+
+_is_td_agent = _agent("dqn", "double_q_learning")
 
 
 ARRAY_HEADS = ("scalar", "categorical", "hl_gauss", "two_hot", "quantile")
@@ -36,14 +38,13 @@ AVERAGING_HEADS = ("scalar", "quantile", "implicit_quantile", "fully_parameteriz
 TABULAR = Condition(
     "a tabular algorithm", lambda c: c.algorithm in algorithm_table.TABULAR
 )
-Q_LAMBDA = _agent("q_lambda", "Q(lambda) and PQN")
-DOUBLE_TABLE = _agent("double_q_learning", "`double_q_learning`")
-DYNA = _agent("dyna_q", "`dyna_q`")
+Q_LAMBDA = Condition("Q(lambda) and PQN", _agent("q_lambda"))
+DOUBLE_TABLE = Condition("`double_q_learning`", _agent("double_q_learning"))
+DYNA = Condition("`dyna_q`", _agent("dyna_q"))
 ROLLOUTS = Condition(
-    "TD learning from rollouts",
-    lambda c: c.rollout_length > 0 and not Q_LAMBDA.holds(c),
+    "TD learning from rollouts", lambda c: c.rollout_length > 0 and _is_td_agent(c)
 )
-REPLAY = Condition("replay", lambda c: c.rollout_length == 0)
+REPLAY = Condition("replay", lambda c: c.rollout_length == 0 and _is_td_agent(c))
 TABLE = Condition("a table", lambda c: c.network == "table")
 RESCALED = Condition("`value_rescaling`", lambda c: c.value_rescaling)
 MUNCHAUSEN = Condition("`munchausen`", lambda c: c.munchausen)

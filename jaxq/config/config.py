@@ -33,7 +33,6 @@ from jaxq.config.fields import TRACED, ConfigError, check_name
 __all__ = [
     "ENVIRONMENT_OPTIONS",
     "Config",
-    "ConfigError",
     "annotation",
     "from_json",
     "preset",
@@ -63,7 +62,7 @@ def _resolved(cls: _Class) -> _Class:
         names = list(fields)
         if "given" in fields:
             given = {*fields.pop("given"), *names[: names.index("given")]}
-            fields = {name: fields[name] for name in given}
+            fields = {name: fields[name] for name in given if name in fields}
         name = fields.get("algorithm", defaults["algorithm"])
         components = algorithm_table.components(name) if isinstance(name, str) else {}
         assign(self, **{**defaults, **components, **fields})
@@ -123,6 +122,9 @@ class Config(Fields, _Given):
 
 def preset(name: str, **changes: Any) -> Config:
     """The configuration of a paper: its components, its settings, and changes.
+
+    The settings count as given. A change of `algorithm` therefore keeps them, but drops
+    the components of the preset's own algorithm.
 
     Raises:
         ConfigError: for a name that is not in the table of algorithms.
@@ -199,7 +201,7 @@ def from_json(fields: Any, given: Iterable[str] | None = None) -> Config:
     config = Config(**values)
     if given is None:
         return config
-    resolved = Config(**{name: values[name] for name in given})
+    resolved = Config(**{name: values[name] for name in given if name in values})
     if resolved != config:
         raise ConfigError(
             "the configuration was written by another version of jaxq, whose "

@@ -12,8 +12,8 @@ from typing import Any, Literal, TypeVar
 
 import tyro
 
-from jaxq.config.config import Config, ConfigError, Fields, changed, from_json
-from jaxq.config.fields import check_name
+from jaxq.config.config import Config, Fields, changed, from_json
+from jaxq.config.fields import ConfigError, check_name
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import typing
 from collections.abc import Callable
 from typing import Any, Literal
 
-from jaxq.config import compatibility, loop_lengths
+from jaxq.config import algorithm_table, compatibility, loop_lengths
 from jaxq.config.config import Config, annotation
 from jaxq.config.fields import MAX_INT32, ConfigError, Range, did_you_mean
 from jaxq.config.loop_lengths import LoopLengths
@@ -20,10 +20,10 @@ def validate(config: Config) -> None:
     """
     for field in dataclasses.fields(Config):
         _check_field(field.name, getattr(config, field.name), field.default)
+    compatibility.check(config)
     lengths = loop_lengths.loop_lengths(config)
     for check in _CHECKS:
         check(config, lengths)
-    compatibility.check(config)
 
 
 def _check_field(name: str, value: Any, default: Any) -> None:
@@ -129,16 +129,25 @@ def _check_replay(config: Config, lengths: LoopLengths) -> None:
 
 
 def _check_rollouts(config: Config, lengths: LoopLengths) -> None:
-    if not config.rollout_length:
-        return
-    if not compatibility.Q_LAMBDA.holds(config):
-        if config.n_step > config.rollout_length:
+    agent = algorithm_table.agent_of(config.algorithm)
+    if config.rollout_length == 0:
+        if agent in ("q_lambda", "dyna_q"):
             raise ConfigError(
-                f"n_step = {config.n_step} exceeds rollout_length = "
-                f"{config.rollout_length}: returns end with their rollout. Lower "
-                "n_step or raise rollout_length."
+                f"rollout_length = 0 learns from replay, and {config.algorithm} learns "
+                "from rollouts. Set it to 1 or more."
             )
-        return
+    elif agent == "q_lambda":
+        _check_minibatches(config)
+    elif agent is not None and config.n_step > config.rollout_length:
+        raise ConfigError(
+            f"n_step = {config.n_step} exceeds rollout_length = "
+            f"{config.rollout_length}: returns end with their rollout. Lower n_step or "
+            "raise rollout_length."
+        )
+
+
+def _check_minibatches(config: Config) -> None:
+    """A rollout must split into equal minibatches."""
     examples, unit = config.num_envs, f"num_envs = {config.num_envs}"
     if config.recurrent == "none":
         examples *= config.rollout_length

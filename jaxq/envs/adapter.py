@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxq.config.config import ConfigError
+from jaxq.config.fields import ConfigError
 from jaxq.envs import contract, gymnax_facts
 from jaxq.types import Array, EnvSpec, Key, PyTree, Step, is_key
 from jaxq.xla import prng

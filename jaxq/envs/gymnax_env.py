@@ -6,8 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from jaxq.config.config import ConfigError
-from jaxq.config.fields import did_you_mean
+from jaxq.config.fields import ConfigError, did_you_mean
 from jaxq.envs import contract, gymnax_facts, lazy_import, sutton_barto
 
 # jaxq's own environments, in addition to those that gymnax registers.

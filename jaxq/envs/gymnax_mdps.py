@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxq.config.config import Config, ConfigError
+from jaxq.config.config import Config
+from jaxq.config.fields import ConfigError
 from jaxq.envs import gymnax_env, gymnax_facts
 from jaxq.envs.mdp import MDP
 from jaxq.types import PyTree

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxq.config import config as configs
 from jaxq.config import loop_lengths
-from jaxq.config.config import Config, ConfigError
-from jaxq.config.fields import CheckpointError
+from jaxq.config.config import Config, from_json
+from jaxq.config.fields import CheckpointError, ConfigError
 from jaxq.runs import checkpoint, files, manifest
 from jaxq.training import evaluate, metrics, population, pytree_arrays
 
@@ -162,7 +161,7 @@ def _parse(
     """The content of a checkpoint, its `made_with`, and its iterations."""
     try:
         saved = ResumePoint(
-            config=configs.from_json(stored["config"]),
+            config=from_json(stored["config"]),
             arrays=arrays,
             points=unpack(arrays, stored["extra"]),
             levels={  # JSON has no nan

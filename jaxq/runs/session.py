@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxq.config import loop_lengths
-from jaxq.config.config import Config, ConfigError
+from jaxq.config.config import Config
+from jaxq.config.fields import ConfigError
 from jaxq.envs.adapter import Environment
 from jaxq.runs import (
     checkpoint,

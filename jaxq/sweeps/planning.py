@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxq.config.config import Config, ConfigError
+from jaxq.config.config import Config
+from jaxq.config.fields import ConfigError
 from jaxq.runs import results
 from jaxq.sweeps import packing, search_space
 from jaxq.training import memory
@@ -142,7 +143,8 @@ def directory(root: pathlib.Path, kind: str, base: Config, search: Any) -> pathl
         base: the configuration that settings change.
         search: JSON-serializable description, such as the settings.
     """
-    text = json.dumps([dataclasses.asdict(base), search], sort_keys=True)
+    given = sorted(base.given)  # type: ignore[attr-defined]
+    text = json.dumps([dataclasses.asdict(base), given, search], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     name = f"{results.file_name(base.environment)}-{digest}"
     return root / kind / base.algorithm / name

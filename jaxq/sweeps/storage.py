@@ -14,8 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxq.config.config import Config, ConfigError, changed, from_json
-from jaxq.config.fields import CheckpointError
+from jaxq.config.config import Config, changed, from_json
+from jaxq.config.fields import CheckpointError, ConfigError
 from jaxq.runs import checkpoint, files, resume
 from jaxq.sweeps import planning, search_space
 from jaxq.sweeps.planning import SCHEMA, Curves, Job, Sweep
@@ -101,8 +101,18 @@ def start_or_resume(
         files.write_json(directory / "sweep.json", contents(sweep, manifest))
         files.write_json(directory / "manifest.json", manifest)
         return sweep
-    content = read(directory)
-    changed = resume.differences(content["made_with"], resume.made_with(manifest))
+    content, current = read(directory), contents(sweep, manifest)
+    different = [
+        name
+        for name in ("config", "given", "settings")
+        if name in content and content[name] != current[name]
+    ]
+    if different:
+        raise ConfigError(
+            f"{directory} holds another sweep: {', '.join(different)} differ. Choose "
+            "another --output."
+        )
+    changed = resume.differences(content["made_with"], current["made_with"])
     if changed and not force:
         raise ConfigError(
             f"{directory} was started with another environment, version or device: "

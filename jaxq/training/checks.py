@@ -5,8 +5,8 @@ import jax.numpy as jnp
 
 from jaxq.agents import algorithms
 from jaxq.config import validate
-from jaxq.config.config import ENVIRONMENT_OPTIONS, Config, ConfigError
-from jaxq.config.fields import check_name
+from jaxq.config.config import ENVIRONMENT_OPTIONS, Config
+from jaxq.config.fields import ConfigError, check_name
 from jaxq.envs import make
 from jaxq.envs.adapter import Environment
 from jaxq.training import pytree_arrays
@@ -27,13 +27,14 @@ def check(config: Config, environment: Environment | None = None) -> Environment
     Raises:
         ConfigError: for the first error found.
     """
+    if isinstance(config.algorithm, str):
+        check_name("algorithm", config.algorithm, algorithms.ALGORITHMS)
     validate.validate(config)
     if jax.config.jax_enable_x64:  # type: ignore[attr-defined]
         raise ConfigError(
             "JAX_ENABLE_X64 is set, but jaxq computes in 32 bits. Unset it, or remove "
             "the update of jax_enable_x64."
         )
-    check_name("algorithm", config.algorithm, algorithms.ALGORITHMS)
     if environment is not None:
         check_environment(config, environment)
     env = environment or make.from_config(config)

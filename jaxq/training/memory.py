@@ -10,7 +10,8 @@ import numpy as np
 
 from jaxq.agents import algorithms
 from jaxq.config import loop_lengths
-from jaxq.config.config import Config, ConfigError
+from jaxq.config.config import Config
+from jaxq.config.fields import ConfigError
 from jaxq.envs.adapter import Environment
 from jaxq.training import loop
 from jaxq.training.blocks import Block

@@ -16,7 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 PLAIN: dict[str, Callable[..., Any]] = {}  # name -> plain reference
 
-_active = False  # global, not per thread: runs trace their programs in worker threads
+_depth = 0  # of `plain()`; not per thread, as runs trace programs in worker threads
 
 
 def tunes(reference: Callable[..., Any]) -> Callable[[F], F]:
@@ -32,7 +32,7 @@ def tunes(reference: Callable[..., Any]) -> Callable[[F], F]:
 
         @functools.wraps(tuned)
         def choose(*arguments: Any, **named: Any) -> Any:
-            return (reference if _active else tuned)(*arguments, **named)
+            return (reference if _depth else tuned)(*arguments, **named)
 
         return cast(F, choose)
 
@@ -45,13 +45,14 @@ def plain() -> Iterator[None]:
 
     Compiled programs are discarded on entry and exit, since they do not record which
     version they were traced with. Keys made inside have a different implementation
-    from keys made outside and must not be mixed with them.
+    from keys made outside, and must not be mixed with them; nor must an environment
+    that was adapted inside be used outside.
     """
-    global _active
-    before, _active = _active, True
-    jax.clear_caches()
+    global _depth
     try:
+        _depth += 1
+        jax.clear_caches()
         yield
     finally:
-        _active = before
+        _depth -= 1
         jax.clear_caches()

@@ -12,7 +12,8 @@ from mdps import ConstantReward, Corridor, LengthBiased
 
 from jaxq.agents import algorithms
 from jaxq.config import loop_lengths
-from jaxq.config.config import Config, ConfigError
+from jaxq.config.config import Config
+from jaxq.config.fields import ConfigError
 from jaxq.envs import adapter
 from jaxq.replay import ring, transition_readers
 from jaxq.rl import exploration

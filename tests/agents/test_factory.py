@@ -11,7 +11,8 @@ import pytest
 from jaxq import preset
 from jaxq.agents import algorithms
 from jaxq.config import loop_lengths
-from jaxq.config.config import Config, ConfigError
+from jaxq.config.config import Config
+from jaxq.config.fields import ConfigError
 from jaxq.training import checks
 
 HEADS = (

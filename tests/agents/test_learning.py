@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxq.config.config import ConfigError
+from jaxq.config.fields import ConfigError
 from jaxq.envs import gymnax_mdps, mdp
 from jaxq.runs import run
 

@@ -6,7 +6,7 @@ import typing
 import pytest
 
 from jaxq import Config, ConfigError
-from jaxq.config import algorithm_table, compatibility
+from jaxq.config import algorithm_table, compatibility, validate
 from jaxq.config.config import annotation
 
 OTHER = {
@@ -43,8 +43,19 @@ def values(field):
     return (None if optional else 1, OTHER[field])
 
 
-@pytest.mark.parametrize("rule", compatibility.RULES, ids=lambda r: r.field)
-def test_every_rule_names_a_field_and_rejects_some_value(rule):
+def broken(config):
+    """Rules that a configuration breaks."""
+    return [
+        rule
+        for rule in compatibility.RULES
+        if rule.when.holds(config) and getattr(config, rule.field) not in rule.allowed
+    ]
+
+
+@pytest.mark.parametrize(
+    "rule", compatibility.RULES, ids=lambda r: f"{r.when.name}-{r.field}"
+)
+def test_every_rule_rejects_some_value_of_its_field(rule):
     assert rule.field in {field.name for field in dataclasses.fields(Config)}
     example = EXAMPLES[rule.when]
     assert rule.when.holds(Config(**example))
@@ -53,6 +64,7 @@ def test_every_rule_names_a_field_and_rejects_some_value(rule):
         config = Config(**example | {rule.field: value})
         if not rule.when.holds(config):  # the field is what the condition is about
             continue
+        assert rule in broken(config)
         with pytest.raises(ConfigError, match=r"is incompatible with .*\. Set "):
             compatibility.check(config)
 
@@ -81,3 +93,18 @@ def test_a_message_names_the_value_the_reason_and_the_way_out():
         "double_q = True is incompatible with Q(lambda) and PQN: there is no target "
         "network. Set double_q to False."
     )
+
+
+def test_the_rules_of_an_agent_do_not_apply_to_registered_algorithms():
+    for name in ("mine", "q_lambda", "double_q_learning_of_mine"):
+        compatibility.check(
+            Config(algorithm=name, rollout_length=4, num_minibatches=2, double_q=True)
+        )
+
+
+@pytest.mark.parametrize(
+    "name", ["pqn", "pqn_rnn", "watkins_q_lambda", "peng_q_lambda", "dyna_q"]
+)
+def test_algorithms_that_learn_from_rollouts_need_their_length(name):
+    with pytest.raises(ConfigError, match="rollout_length = 0 learns from replay"):
+        validate.validate(Config(algorithm=name, rollout_length=0))

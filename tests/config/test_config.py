@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxq.config import config, loop_lengths, validate
-from jaxq.config.config import Config, ConfigError
+from jaxq.config.config import Config
+from jaxq.config.fields import ConfigError
 
 NAN, INF = float("nan"), float("inf")
 

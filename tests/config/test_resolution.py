@@ -103,6 +103,8 @@ def test_json_keeps_every_value_and_what_was_given():
     text["noisy"] = False  # as if Rainbow had had other components
     assert not from_json(text).noisy
     with pytest.raises(ConfigError, match="another version of jaxq, whose rainbow"):
+        from_json(text, ["algorithm", "unknown"])
+    with pytest.raises(ConfigError, match="another version of jaxq, whose rainbow"):
         from_json(text, sorted(config.given))
     del text["shared_noise"]  # as if written before the field was added
     assert from_json(text).shared_noise

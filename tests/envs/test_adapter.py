@@ -10,7 +10,7 @@ from mdps import MDP, Corridor, Discrete
 from rollouts import random_rollout
 
 from jaxq.config import config
-from jaxq.config.config import ConfigError
+from jaxq.config.fields import ConfigError
 from jaxq.envs import adapter, contract, make
 from jaxq.runs import run
 from jaxq.xla import prng

@@ -12,7 +12,7 @@ import pytest
 from rollouts import random_rollout
 
 from jaxq.config import config
-from jaxq.config.config import ConfigError
+from jaxq.config.fields import ConfigError
 from jaxq.envs import gymnax_facts, gymnax_mdps, make, mdp
 
 DISCRETE = [

@@ -6,7 +6,8 @@ The expected values were computed independently from gymnax's source.
 import numpy as np
 import pytest
 
-from jaxq.config.config import Config, ConfigError
+from jaxq.config.config import Config
+from jaxq.config.fields import ConfigError
 from jaxq.envs import gymnax_mdps, mdp
 
 LAKE8 = ("map_name=8x8",)

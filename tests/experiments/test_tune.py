@@ -3,7 +3,8 @@
 import pytest
 from small_sweeps import FLAGS, ROOT, script
 
-from jaxq.config.config import Config, ConfigError
+from jaxq.config.config import Config
+from jaxq.config.fields import ConfigError
 from jaxq.runs import signals
 from jaxq.sweeps import planning, search_space
 

@@ -9,7 +9,7 @@ from definitions import ACTIONS, STATES, table_network
 from jaxq.agents import factory
 from jaxq.config.config import Config
 from jaxq.envs import make
-from jaxq.networks import ensemble as networks_ensemble
+from jaxq.networks import ensemble as ensembles
 from jaxq.networks.ensemble import Member
 from jaxq.rl import heads
 
@@ -31,7 +31,7 @@ def random_network():
 
 
 def ensemble(mask_probability=0.5):
-    return networks_ensemble.ensemble(random_network(), SIZE, SCALE, mask_probability)
+    return ensembles.ensemble(random_network(), SIZE, SCALE, mask_probability)
 
 
 def random_params(rng):

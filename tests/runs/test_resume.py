@@ -13,12 +13,8 @@ import pytest
 from mdps import Corridor
 
 from jaxq.config import flags, loop_lengths
-from jaxq.config.config import (
-    Config,
-    ConfigError,
-    from_json,
-)
-from jaxq.config.fields import CheckpointError, Locked
+from jaxq.config.config import Config, from_json
+from jaxq.config.fields import CheckpointError, ConfigError, Locked
 from jaxq.envs import adapter, make
 from jaxq.runs import checkpoint, files, results, resume, run, run_writer
 from jaxq.runs.signals import Stopped, Stopper

@@ -14,43 +14,25 @@ from mdps import Corridor
 
 from jaxq import types
 from jaxq.agents import schedules
-from jaxq.config import config as config_config
 from jaxq.config import loop_lengths
-from jaxq.config.config import Config, ConfigError
+from jaxq.config.config import Config, traced_fields
+from jaxq.config.fields import ConfigError
 from jaxq.envs import adapter, make
 from jaxq.runs import files, manifest, pacing, report, results, run, summary
-from jaxq.training import (
-    blocks,
-    loop,
-    population,
-)
-from jaxq.training import (
-    compiled as training_compiled,
-)
-from jaxq.training import (
-    metrics as training_metrics,
-)
+from jaxq.training import blocks, compiled, loop, metrics, population
 
 
 def make_keys(config):
-    return training_compiled.make_keys(
-        blocks.layout(config, jax.devices()[:1])[0].seeds
-    )
+    return compiled.make_keys(blocks.layout(config, jax.devices()[:1])[0].seeds)
 
 
 def trained(config, chunks=2, seeds=None):
     """State after a number of chunks; leading axis the seeds of one block."""
     env = make.from_config(config)
-    keys = (
-        make_keys(config)
-        if seeds is None
-        else training_compiled.make_keys(np.uint32(seeds))
-    )
-    state = training_compiled.start(training_compiled.traced(config), keys, env=env)
+    keys = make_keys(config) if seeds is None else compiled.make_keys(np.uint32(seeds))
+    state = compiled.start(compiled.traced(config), keys, env=env)
     for _ in range(chunks):
-        state = training_compiled.chunk(
-            training_compiled.traced(config), keys, state, env=env
-        )
+        state = compiled.chunk(compiled.traced(config), keys, state, env=env)
     return jax.device_get(state)
 
 
@@ -133,8 +115,8 @@ class Spy:
 def test_training_is_compiled_in_parallel_with_the_start(monkeypatch, caplog, fails):
     hidden = (7 + fails,)  # so that nothing is cached
     config = dataclasses.replace(TINY, hidden_sizes=hidden, eval_points=2)
-    spy = Spy(training_compiled.chunk, fails)
-    monkeypatch.setattr(training_compiled, "chunk", spy)
+    spy = Spy(compiled.chunk, fails)
+    monkeypatch.setattr(compiled, "chunk", spy)
     jax.config.update("jax_log_compiles", True)  # in all threads
     try:
         result = run.run(config, devices=jax.devices()[:1] * 2)
@@ -143,10 +125,10 @@ def test_training_is_compiled_in_parallel_with_the_start(monkeypatch, caplog, fa
     assert len(spy.lowered) == 1 and spy.called
     spy.lowered[0].join()
     assert spy.lowered[0] not in (threading.main_thread(), *spy.called)
-    compiled = [
+    compilations = [
         line for line in caplog.messages if line.startswith("Compiling jit(chunk)")
     ]
-    assert len(compiled) == 1
+    assert len(compilations) == 1
     assert np.isfinite(result.eval_returns).all()
 
 
@@ -171,9 +153,7 @@ def test_a_round_trip_to_the_host_does_not_change_results(four):
     state = trained(TINY, chunks=1)
     state = jax.tree.map(lambda leaf: np.array(leaf), state)
     env = make.from_config(TINY)
-    state = training_compiled.chunk(
-        training_compiled.traced(TINY), make_keys(TINY), state, env=env
-    )
+    state = compiled.chunk(compiled.traced(TINY), make_keys(TINY), state, env=env)
     assert same(jax.device_get(state), four)
 
 
@@ -192,19 +172,17 @@ def test_one_compilation_serves_every_value_of_every_traced_field():
     env = make.from_config(TINY)
     base = dataclasses.replace(TINY, max_grad_norm=1.0, q_penalty=0.1)
     keys = make_keys(TINY)
-    state = training_compiled.start(training_compiled.traced(base), keys, env=env)
+    state = compiled.start(compiled.traced(base), keys, env=env)
     size = None
-    for name in config_config.traced_fields():
+    for name in traced_fields():
         value = getattr(base, name)
         changed = dataclasses.replace(
             base, **{name: value + 1 if isinstance(value, int) else value / 2}
         )
-        state = training_compiled.chunk(
-            training_compiled.traced(changed), keys, state, env=env
-        )
-        size = size or training_compiled.chunk._cache_size()
-        assert training_compiled.chunk._cache_size() == size, name
-    assert len(config_config.traced_fields()) >= 30
+        state = compiled.chunk(compiled.traced(changed), keys, state, env=env)
+        size = size or compiled.chunk._cache_size()
+        assert compiled.chunk._cache_size() == size, name
+    assert len(traced_fields()) >= 30
 
 
 @pytest.fixture(scope="module", params=[4, 1], ids=["four", "alone"])
@@ -220,12 +198,8 @@ def resumed(request):
 def resumed_chunk(config):
     """The chunk, traced for a state that comes from the host."""
     env, keys = make.from_config(config), make_keys(config)
-    state = jax.device_get(
-        training_compiled.start(training_compiled.traced(config), keys, env=env)
-    )
-    return state, training_compiled.chunk.trace(
-        training_compiled.traced(config), keys, state, env=env
-    )
+    state = jax.device_get(compiled.start(compiled.traced(config), keys, env=env))
+    return state, compiled.chunk.trace(compiled.traced(config), keys, state, env=env)
 
 
 def test_a_resumed_chunk_neither_selects_nor_scatters_over_the_buffer(resumed):
@@ -307,11 +281,9 @@ def test_a_chunk_has_no_grouped_convolution_and_one_select_over_parameters():
         TINY, environment="Breakout-MinAtar", buffer_size=2_000, batch_size=8
     )
     env, keys = make.from_config(config), make_keys(config)
-    config = training_compiled.traced(config)
-    state = jax.eval_shape(
-        lambda keys: training_compiled.start(config, keys, env=env), keys
-    )
-    trace = training_compiled.chunk.trace(config, keys, state, env=env)
+    config = compiled.traced(config)
+    state = jax.eval_shape(lambda keys: compiled.start(config, keys, env=env), keys)
+    trace = compiled.chunk.trace(config, keys, state, env=env)
     names = {equation.primitive.name for equation in equations(trace.jaxpr.jaxpr)}
     assert "conv_general_dilated" not in names and "dot_general" in names
     kernel = (4, 1024, 128)  # of four seeds
@@ -353,9 +325,7 @@ def test_a_diverged_seed_is_frozen_and_the_others_unaffected(four):
         agent=state.agent._replace(learner=state.agent.learner._replace(params=params))
     )
     env = make.from_config(TINY)
-    after = training_compiled.chunk(
-        training_compiled.traced(TINY), make_keys(TINY), poisoned, env=env
-    )
+    after = compiled.chunk(compiled.traced(TINY), make_keys(TINY), poisoned, env=env)
     after = jax.device_get(after)
     assert after.agent.learner.diverged_at.tolist() == [-1, 125, -1, -1]
     for i in (0, 2, 3):
@@ -390,9 +360,9 @@ def test_files_of_a_run(tmp_path):
         "params.npz", "curve.png", ".lock", "checkpoint-0000000250.jaxq",
     }  # fmt: skip
     assert result.directory.parent == tmp_path / "dqn" / "CartPole-v1"
-    metrics = np.load(result.directory / "metrics.npz", allow_pickle=False)
-    np.testing.assert_array_equal(metrics["eval_return"], result.curve.eval_return)
-    assert metrics["eval_returns"].shape == (4, 3, 3)
+    arrays = np.load(result.directory / "metrics.npz", allow_pickle=False)
+    np.testing.assert_array_equal(arrays["eval_return"], result.curve.eval_return)
+    assert arrays["eval_returns"].shape == (4, 3, 3)
     rows = (result.directory / "metrics.csv").read_text().splitlines()
     assert len(rows) == 1 + 4 * 3 and rows[0].startswith("seed,step,epsilon,train_")
     saved = json.loads((result.directory / "config.json").read_text())
@@ -531,9 +501,7 @@ def test_episodic_epsilon_does_not_decay_during_warmup():
         TINY, epsilon_schedule="episodic", epsilon_decrement=0.1, warmup_steps=200
     )
     env = make.from_config(config)
-    state = training_compiled.start(
-        training_compiled.traced(config), make_keys(config), env=env
-    )
+    state = compiled.start(compiled.traced(config), make_keys(config), env=env)
     assert np.all(
         state.agent.store.ended.any(axis=(1, 2))
     )  # episodes ended in the warm-up
@@ -568,16 +536,14 @@ def test_mean_returns_count_every_finished_episode_once():
     rng = np.random.default_rng(0)
     reward = rng.normal(size=(50, 3)).astype(np.float32)
     done = rng.random((50, 3)) < 0.2
-    episodes = training_metrics.Episodes(
-        jnp.zeros(3), jnp.zeros(3, jnp.int32), jnp.int32(0)
-    )
-    tally = training_metrics.zeros()
+    episodes = metrics.Episodes(jnp.zeros(3), jnp.zeros(3, jnp.int32), jnp.int32(0))
+    tally = metrics.zeros()
     no = jnp.zeros(3, bool)
     finished = []
     total, length = np.zeros(3), np.zeros(3)
     for t in range(50):
         step = types.Step(no, no, jnp.asarray(reward[t]), jnp.asarray(done[t]), no, no)
-        episodes, tally = training_metrics.record_step(episodes, tally, step)
+        episodes, tally = metrics.record_step(episodes, tally, step)
         total, length = total + reward[t], length + 1
         finished += [(total[e], length[e]) for e in range(3) if done[t, e]]
         total, length = np.where(done[t], 0, total), np.where(done[t], 0, length)
@@ -593,15 +559,15 @@ def test_update_metrics_are_means_over_updates(update_steps):
     config = dataclasses.replace(TINY, update_steps=update_steps, chunk_iterations=1)
     lengths = loop_lengths.loop_lengths(config)
     env, keys = make.from_config(config), make_keys(config)
-    setting = training_compiled.traced(config)
+    setting = compiled.traced(config)
 
     def five(reset_metrics):
-        state = training_compiled.start(setting, keys, env=env)
+        state = compiled.start(setting, keys, env=env)
         tallies = []
         for _ in range(5):
             if reset_metrics:
                 state = state._replace(tally=jax.tree.map(jnp.zeros_like, state.tally))
-            state = training_compiled.chunk(setting, keys, state, env=env)
+            state = compiled.chunk(setting, keys, state, env=env)
             tallies.append(jax.device_get(state.tally))
         return tallies
 

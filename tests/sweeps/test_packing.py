@@ -8,7 +8,7 @@ import pytest
 from small_sweeps import BASE, RATES, train_curves
 
 from jaxq.config import loop_lengths
-from jaxq.config.config import ConfigError
+from jaxq.config.fields import ConfigError
 from jaxq.sweeps import packing, sampling, search_space
 from jaxq.training import compiled
 

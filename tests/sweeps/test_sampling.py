@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from jaxq.config.config import ConfigError
+from jaxq.config.fields import ConfigError
 from jaxq.sweeps import sampling, search_space
 
 

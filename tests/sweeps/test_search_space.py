@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from jaxq.config.config import Config, ConfigError
+from jaxq.config.config import Config
+from jaxq.config.fields import ConfigError
 from jaxq.sweeps import search_space
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from small_sweeps import BASE, RATES, train, train_curves
 
-from jaxq.config.config import ConfigError
+from jaxq.config.fields import ConfigError
 from jaxq.runs import manifest
 from jaxq.sweeps import planning, report, storage
 from jaxq.training import memory

@@ -10,13 +10,8 @@ import pytest
 
 from jaxq.agents import algorithms
 from jaxq.config import algorithm_table, loop_lengths
-from jaxq.config.config import (
-    Config,
-    ConfigError,
-    annotation,
-    from_json,
-)
-from jaxq.config.fields import Range
+from jaxq.config.config import Config, annotation, from_json
+from jaxq.config.fields import ConfigError, Range
 from jaxq.training import checks, compiled, loop
 
 ENVIRONMENTS = (

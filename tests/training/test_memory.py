@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from jaxq.config import loop_lengths
-from jaxq.config.config import Config, ConfigError
+from jaxq.config.config import Config
+from jaxq.config.fields import ConfigError
 from jaxq.envs import make
 from jaxq.runs import run
 from jaxq.training import blocks, compiled, memory
