@@ -262,14 +262,14 @@ config = dataclasses.replace(
     buffer_size=10_000, eval_points=20, chunk_iterations=2_000,
 )
 rows = []
-advance = population.Population.advance
+advance = population.Population.train
 def watched(self, iterations=None):
     start, before = time.monotonic(), self.steps
     advance(self, iterations)
     pages = int(open("/proc/self/statm").read().split()[1])
     rows.append((self.steps, (self.steps - before) / (time.monotonic() - start),
                  4096 * pages, compiled.chunk._cache_size()))
-population.Population.advance = watched
+population.Population.train = watched
 run.run(config, output=pathlib.Path(sys.argv[1]), plot=False)
 print(json.dumps(rows))
 """

@@ -64,7 +64,7 @@ def digest(directory):
 
 def stop_after(monkeypatch, calls):
     """Send SIGTERM after a number of compiled calls."""
-    advance, done = population.Population.advance, []
+    advance, done = population.Population.train, []
 
     def stopping(self, iterations=None):
         advance(self, iterations)
@@ -72,7 +72,7 @@ def stop_after(monkeypatch, calls):
         if len(done) == calls:
             signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(population.Population, "advance", stopping)
+    monkeypatch.setattr(population.Population, "train", stopping)
 
 
 SLOW = [
@@ -259,7 +259,7 @@ def test_a_signal_in_the_first_call_stops_immediately_without_a_checkpoint(
 ):
     monkeypatch.setattr(
         population.Population,
-        "advance",
+        "train",
         lambda self, iterations=None: (
             setattr(self, "intact", False) or signal.raise_signal(signal.SIGINT)
         ),
@@ -332,7 +332,7 @@ def test_a_second_signal_stops_immediately(monkeypatch):
 
 
 def test_a_second_signal_aborts_a_run_but_not_the_interpreter(tmp_path, monkeypatch):
-    advance, calls = population.Population.advance, []
+    advance, calls = population.Population.train, []
 
     def stopping(self, iterations=None):
         advance(self, iterations)
@@ -341,7 +341,7 @@ def test_a_second_signal_aborts_a_run_but_not_the_interpreter(tmp_path, monkeypa
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(population.Population, "advance", stopping)
+    monkeypatch.setattr(population.Population, "train", stopping)
     with pytest.raises(KeyboardInterrupt):
         run.run(config(), output=tmp_path, plot=False)
     assert len(calls) == 3 and not list(tmp_path.rglob("*.jaxq"))
@@ -414,7 +414,8 @@ def test_restored_arrays_are_not_kept_in_memory(finished):
     env = make.from_config(config())
     layout = blocks.layout(config(), jax.devices()[:1])
     assert any(name.startswith("block1/") for name in arrays)
-    population.Population(config(), env, layout, arrays)
+    lengths = loop_lengths.loop_lengths(config())
+    population.Population(config(), env, lengths, layout, arrays)
     assert not any(name.startswith("block") for name in arrays)
 
 
