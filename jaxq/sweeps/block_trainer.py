@@ -9,7 +9,7 @@ import numpy as np
 from jaxq.config.config import Config
 from jaxq.config.fields import CheckpointError
 from jaxq.runs import checkpoint, curves, resume
-from jaxq.sweeps import packing, planning, storage
+from jaxq.sweeps import block_files, packing, planning
 from jaxq.sweeps.planning import Job, Sweep
 from jaxq.training.block_pool import CompileOnce
 from jaxq.training.population import Measurement, Population
@@ -91,7 +91,7 @@ class BlockTrainer:
         interval = max(CHECKPOINT_SECONDS, CHECKPOINT_COST * self._save_seconds)
         if self._path and now - self._saved_at >= interval:
             arrays = self._population.arrays() | resume.pack(self.points)
-            storage.save_partial(self._path, arrays)
+            block_files.save_partial(self._path, arrays)
             self._saved_at = time.monotonic()
             self._save_seconds = self._saved_at - now
 

@@ -1,4 +1,4 @@
-"""Directory of a sweep: its plan, and every finished block.
+"""Directory of a sweep: its plan and its blocks, which may be merged from shards.
 
 sweep.json holds the settings and how they are packed; blocks/ has one checksummed file
 per block. Finished blocks are not trained again, so the same command resumes a sweep
@@ -12,12 +12,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from jaxq.config.config import Config, changed, from_json
-from jaxq.config.fields import CheckpointError, ConfigError
-from jaxq.runs import checkpoint, files, resume
-from jaxq.sweeps import planning, search_space
+from jaxq.config.fields import ConfigError
+from jaxq.runs import files, resume
+from jaxq.sweeps import block_files, planning, search_space
 from jaxq.sweeps.planning import SCHEMA, Curves, Job, Sweep
 
 
@@ -124,66 +123,6 @@ def start_or_resume(
     return load(directory, devices)
 
 
-def finished(directory: pathlib.Path, sweep: Sweep) -> tuple[set[Job], list[str]]:
-    """The finished blocks, and a message for every corrupt one."""
-    jobs, messages = set(), []
-    for job in sweep.jobs:
-        path = directory / "blocks" / job.name
-        if not path.exists():
-            continue
-        try:
-            load_block(path, job, sweep.members(job))
-        except CheckpointError as error:
-            messages.append(f"{path} is corrupt and will be trained again: {error}")
-        else:
-            jobs.add(job)
-    return jobs, messages
-
-
-def load_block(
-    path: pathlib.Path, job: Job, members: list[int] | None = None
-) -> dict[str, np.ndarray]:
-    """Load the measurements of a block.
-
-    Args:
-        path: of its file.
-        job: the block that it must be.
-        members: the members it must hold, `Sweep.members`; None accepts any.
-
-    Raises:
-        CheckpointError: if the file is corrupt, or is another block.
-    """
-    header, arrays = checkpoint.load(path)
-    if (header.get("program"), header.get("block")) != job:
-        raise CheckpointError("it is another block, renamed")
-    if members not in (None, header.get("members", members)):
-        raise CheckpointError("it was packed differently, by another process")
-    return arrays
-
-
-def save_block(
-    directory: pathlib.Path,
-    job: Job,
-    members: list[int],
-    arrays: Mapping[str, np.ndarray],
-) -> None:
-    """Write the measurements of a block, and the members they belong to."""
-    (directory / "blocks").mkdir(exist_ok=True)
-    header = {"schema": SCHEMA, **job._asdict(), "members": members}
-    checkpoint.save(directory / "blocks" / job.name, header, arrays)
-
-
-def partial_path(directory: pathlib.Path, job: Job) -> pathlib.Path:
-    """File of a block that is still being trained."""
-    return directory / "blocks" / f"{job.name}.part"
-
-
-def save_partial(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write the states and measurements of a block that is still being trained."""
-    path.parent.mkdir(exist_ok=True)
-    checkpoint.save(path, {"schema": SCHEMA}, arrays)
-
-
 def merge(target: pathlib.Path, others: Sequence[pathlib.Path]) -> int:
     """Copy the finished blocks of other shards of a sweep to its directory.
 
@@ -207,7 +146,7 @@ def merge(target: pathlib.Path, others: Sequence[pathlib.Path]) -> int:
         for path in sorted((other / "blocks").glob("*.jaxq")):
             if (target / "blocks" / path.name).exists():
                 continue
-            _require_block(path, Job(*map(int, path.stem.split("-"))))
+            block_files.require_block(path, Job(*map(int, path.stem.split("-"))))
             (target / "blocks").mkdir(exist_ok=True)
             files.copy(path, target / "blocks" / path.name)
             copied += 1
@@ -222,7 +161,7 @@ def load_curves(directory: pathlib.Path, sweep: Sweep) -> list[Curves]:
     """
     blocks = directory / "blocks"
     measured = {
-        job: _require_block(blocks / job.name, job, sweep.members(job))
+        job: block_files.require_block(blocks / job.name, job, sweep.members(job))
         for job in sweep.jobs
     }
     return planning.assemble(sweep, measured)
@@ -238,21 +177,4 @@ def clean_up(directory: pathlib.Path, sweep: Sweep) -> None:
         files.clear(directory / "blocks")
     for job in sweep.jobs:
         if (directory / "blocks" / job.name).exists():
-            partial_path(directory, job).unlink(missing_ok=True)
-
-
-def _require_block(
-    path: pathlib.Path, job: Job, members: list[int] | None = None
-) -> dict[str, np.ndarray]:
-    """Load a block that must exist and be valid."""
-    try:
-        return load_block(path, job, members)
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"{path} is missing: not every shard is finished, or merged."
-        ) from error
-    except CheckpointError as error:
-        raise ConfigError(
-            f"{path} is corrupt: {error}. Run the command of its shard to train it "
-            "again."
-        ) from error
+            block_files.partial_path(directory, job).unlink(missing_ok=True)

@@ -15,7 +15,7 @@ import numpy as np
 from jaxq.runs import curves
 from jaxq.runs.progress import Progress
 from jaxq.runs.signals import Stopper
-from jaxq.sweeps import hosts, planning, storage
+from jaxq.sweeps import block_files, hosts, planning
 from jaxq.sweeps.block_trainer import BlockTrainer
 from jaxq.sweeps.planning import Job, Sweep
 from jaxq.training.block_pool import CompileOnce
@@ -71,8 +71,8 @@ def _train_alone(
 ) -> None:
     for job, arrays in workers.train(jobs):
         with stop.deferred():
-            storage.save_block(directory, job, sweep.members(job), arrays)
-            storage.partial_path(directory, job).unlink(missing_ok=True)
+            block_files.save_block(directory, job, sweep.members(job), arrays)
+            block_files.partial_path(directory, job).unlink(missing_ok=True)
 
 
 def _train_together(
@@ -90,7 +90,7 @@ def _train_together(
         for data in hosts.gather(_to_bytes(result)):
             if hosts.index() == 0:
                 for job, arrays in _from_bytes(data).items():
-                    storage.save_block(directory, job, sweep.members(job), arrays)
+                    block_files.save_block(directory, job, sweep.members(job), arrays)
 
 
 def share_packing(sweep: Sweep, devices: Sequence[jax.Device]) -> Sweep:
@@ -105,7 +105,7 @@ def _finished(directory: pathlib.Path, sweep: Sweep, bar: Progress) -> set[str]:
     """Names of the finished blocks, as seen by process 0."""
     names: list[str] = []
     if hosts.index() == 0:
-        jobs, messages = storage.finished(directory, sweep)
+        jobs, messages = block_files.finished(directory, sweep)
         names = [job.name for job in jobs]
         for message in messages:
             bar.print(f"warning: {message}")
@@ -192,7 +192,8 @@ class Workers:
 
     def _train(self, job: Job) -> Arrays:
         device = self._devices.get()
-        path = storage.partial_path(self._directory, job) if self._directory else None
+        directory = self._directory
+        path = block_files.partial_path(directory, job) if directory else None
         try:
             once = self._once[job.program]
             trainer = BlockTrainer(self._sweep, job, device, once, path)

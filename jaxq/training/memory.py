@@ -18,8 +18,7 @@ from jaxq.training.blocks import Block
 from jaxq.types import Counter, PyTree, is_key
 from jaxq.xla import prng
 
-# Leaves room for the program, fragmentation and other processes.
-USABLE_SHARE = 0.9
+USABLE_SHARE = 0.9  # the rest is for the program, fragmentation and other processes
 _FLOAT_BYTES = 4
 
 

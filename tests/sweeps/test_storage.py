@@ -9,7 +9,7 @@ from small_sweeps import BASE, RATES, train, train_curves
 
 from jaxq.config.fields import ConfigError
 from jaxq.runs import manifest
-from jaxq.sweeps import planning, report, storage
+from jaxq.sweeps import block_files, planning, report, storage
 from jaxq.training import memory
 
 
@@ -41,8 +41,8 @@ def test_a_block_that_was_packed_differently_is_rejected(tmp_path):
     storage.start_or_resume(sweep, tmp_path, manifest.collect("", devices, 0), devices)
     for job in sweep.jobs:
         members = sweep.members(job) if job.block else [0, 3]
-        storage.save_block(tmp_path, job, members, {"steps": np.arange(2)})
-    jobs, (message,) = storage.finished(tmp_path, sweep)
+        block_files.save_block(tmp_path, job, members, {"steps": np.arange(2)})
+    jobs, (message,) = block_files.finished(tmp_path, sweep)
     assert jobs == set(sweep.jobs[1:]) and "packed differently" in message
     with pytest.raises(ConfigError, match="packed differently"):
         storage.load_curves(tmp_path, sweep)
@@ -52,9 +52,9 @@ def test_temporary_files_of_killed_processes_are_deleted(tmp_path):
     devices = jax.devices()[:1]
     sweep = planning.plan(BASE, RATES, [], devices)
     done, unfinished = sweep.jobs[:2]
-    storage.save_block(tmp_path, done, sweep.members(done), {"steps": np.arange(2)})
+    block_files.save_block(tmp_path, done, sweep.members(done), {"steps": np.arange(2)})
     for job in (done, unfinished):
-        storage.save_partial(storage.partial_path(tmp_path, job), {})
+        block_files.save_partial(block_files.partial_path(tmp_path, job), {})
     temporary = (
         tmp_path / "blocks" / f".{unfinished.name}.123.tmp",
         tmp_path / ".x.1.tmp",

@@ -13,7 +13,6 @@ from small_sweeps import (
     BASE,
     RATES,
     ROOT,
-    block_files,
     finish,
     start,
     train,
@@ -21,7 +20,7 @@ from small_sweeps import (
 )
 
 from jaxq.runs import resume
-from jaxq.sweeps import block_trainer, hosts, storage
+from jaxq.sweeps import block_files, block_trainer, hosts
 from jaxq.training import block_pool
 
 
@@ -148,7 +147,7 @@ def test_a_long_block_resumes_from_its_last_checkpoint(tmp_path, monkeypatch):
     arrays.pop(next(iter(arrays)))
     for corrupt in (
         lambda: parts[0].write_bytes(b"nothing"),
-        lambda: storage.save_partial(parts[0], arrays),
+        lambda: block_files.save_partial(parts[0], arrays),
     ):
         (tmp_path / "part" / "blocks" / job.name).unlink()
         corrupt()
