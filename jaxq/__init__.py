@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jaxq.runs.results import Result as Result
     from jaxq.runs.run import run as run
 
-__version__ = "0.2.0"
+__version__ = "0.1.0"
 
 _LAZY = {
     "Result": "jaxq.runs.results",

@@ -58,7 +58,7 @@ def train_curves(directory, base, settings, devices=None, shard=(0, 1)):
     return sweep, storage.load_curves(directory, sweep)
 
 
-def block_files(directory):
+def files_of_blocks(directory):
     """Name -> bytes of the files of all blocks."""
     return {path.name: path.read_bytes() for path in (directory / "blocks").iterdir()}
 

@@ -18,7 +18,7 @@ from jaxq.types import (
     PyTree,
     UpdateMetrics,
 )
-from jaxq.xla import matmul
+from jaxq.xla import matmul, ops
 
 _TINY = 1e-30  # keeps divisions by a norm or a sum of weights finite
 
@@ -123,7 +123,7 @@ def gradient_step(
     (value, (priority, q_value)), gradient = matmul.value_and_grad(total, has_aux=True)(
         learner.params, learner.target_params, keys, examples, weight
     )
-    norm = optax.tree.norm(gradient)
+    norm = ops.global_norm(gradient)
     healthy = (learner.diverged_at < 0) & jnp.isfinite(value) & jnp.isfinite(norm)
     if config.max_grad_norm is not None:
         gradient = clip_by_norm(gradient, norm, config.max_grad_norm)

@@ -120,7 +120,7 @@ def minibatch(examples: PyTree, order: Array, start: Array, size: int) -> PyTree
     """
     rows = jax.lax.dynamic_slice_in_dim(order.reshape(-1), start, size)
     rows = indexing.fence(rows)
-    return jax.tree.map(lambda leaf: leaf[rows], examples)
+    return jax.tree.map(lambda leaf: indexing.column_major_rows(leaf[rows]), examples)
 
 
 def as_regressions(rollout: Step, target: Array) -> Regression:

@@ -3,7 +3,10 @@
 The gradient of a layer's weights is a sum over the minibatch, X^T D of X [B, I] and
 D [B, O], whose factors both have the summed axis first. XLA's CPU compiler hands such a
 product to Eigen; one whose first factor is stored [I, B] goes to YNNPACK, which is
-faster. So one factor is transposed beforehand, whichever is cheaper.
+faster. So one factor is transposed beforehand, whichever costs less.
+
+Products of few terms, and biases of few channels, are rewritten as well; see
+`jaxq.xla.small_products`.
 """
 
 import functools
@@ -17,7 +20,7 @@ from jax.extend import core
 from jax.extend.core import primitives as jaxpr_primitives
 
 from jaxq.types import Array
-from jaxq.xla import primitives, switch
+from jaxq.xla import primitives, small_products, switch
 
 _HANDLED = {
     "dimension_numbers",
@@ -31,9 +34,9 @@ _HANDLED = {
 def value_and_grad(
     function: Callable[..., Any], has_aux: bool = False
 ) -> Callable[..., Any]:
-    """jax.value_and_grad, with its matrix products rewritten for CPUs.
+    """jax.value_and_grad, its products as a CPU computes them fast.
 
-    Saves 10 to 16 % of an update; see results/performance.md#products.
+    10 to 16 % of an update; see results/performance.md#products.
     """
     return rewrite_products(jax.value_and_grad(function, has_aux=has_aux))
 
@@ -74,7 +77,11 @@ def _rewrite(
     """
     if id(closed) not in done:
         old = closed.jaxpr.eqns
-        new = [_equation(equation, done) for equation in old]
+        dots = [
+            each for each in old if each.primitive is jaxpr_primitives.dot_general_p
+        ]
+        made = {id(dot.outvars[0]) for dot in dots}
+        new = [_equation(equation, done, made) for equation in old]
         changed = any(a is not b for a, b in zip(old, new, strict=True))
         result = closed.replace(jaxpr=closed.jaxpr.replace(eqns=new))
         done[id(closed)] = closed, result if changed else closed
@@ -82,21 +89,25 @@ def _rewrite(
 
 
 def _equation(
-    equation: core.JaxprEqn, done: dict[int, tuple[Any, Any]]
+    equation: core.JaxprEqn, done: dict[int, tuple[Any, Any]], made: set[int]
 ) -> core.JaxprEqn:
-    """The equation rewritten, or itself."""
+    """The equation rewritten, or itself; `made` are the variables that are products."""
     if equation.primitive in (jaxpr_primitives.jit_p, jaxpr_primitives.scan_p):
         return _with_rewritten_body(equation, done)
-    if not _sums_outer_products(equation):
+    if small_products.adds_bias(equation, made):
+        faster: Callable[..., Array] = small_products.add_bias
+    elif (method := _method(equation)) is not None:
+        faster = functools.partial(
+            _product,
+            method=method,
+            numbers=equation.params["dimension_numbers"],
+            precision=equation.params["precision"],
+            result=equation.params["preferred_element_type"],
+        )
+    else:
         return equation
-    product = functools.partial(
-        _product,
-        numbers=equation.params["dimension_numbers"],
-        precision=equation.params["precision"],
-        result=equation.params["preferred_element_type"],
-    )
     operands = [variable.aval for variable in equation.invars]
-    (call,) = jax.make_jaxpr(product)(*operands).eqns
+    (call,) = jax.make_jaxpr(faster)(*operands).eqns
     return equation.replace(primitive=call.primitive, params=call.params)
 
 
@@ -109,21 +120,22 @@ def _with_rewritten_body(
     return equation.replace(params=equation.params | {"jaxpr": body})
 
 
-def _sums_outer_products(equation: core.JaxprEqn) -> bool:
-    """Whether it sums over the first axes of both factors, after the batch axes.
-
-    Products with a vector, or a batch of vectors, are excluded: they gain nothing.
-    """
+def _method(equation: core.JaxprEqn) -> Callable[..., Array] | None:
+    """The function that computes an equation faster on a CPU, if there is one."""
     if not _is_plain_product(equation):
-        return False
-    summed, batched = equation.params["dimension_numbers"]
-    axes = tuple(range(len(batched[0]) + len(summed[0])))
+        return None
     operands: list[Any] = [variable.aval for variable in equation.invars]
-    return (
-        tuple(batched) == (axes[: len(batched[0])],) * 2
-        and tuple(summed) == (axes[len(batched[0]) :],) * 2
-        and all(aval.ndim > len(axes) for aval in operands)
-    )
+    summed, batched = equation.params["dimension_numbers"]
+    # Products with a vector, or a batch of vectors, have nothing to gain.
+    if any(aval.ndim == len(summed[0]) + len(batched[0]) for aval in operands):
+        return None
+    if np.prod([operands[0].shape[axis] for axis in summed[0]]) <= primitives.FEW:
+        return small_products.sum_of_few
+    axes = tuple(range(len(batched[0]) + len(summed[0])))
+    batch_first = tuple(batched) == (axes[: len(batched[0])],) * 2
+    if batch_first and tuple(summed) == (axes[len(batched[0]) :],) * 2:
+        return _sum_of_many
+    return None
 
 
 def _is_plain_product(equation: core.JaxprEqn) -> bool:
@@ -143,15 +155,18 @@ def _is_plain_product(equation: core.JaxprEqn) -> bool:
         and bool(params["dimension_numbers"][0][0])
         # A CPU ignores the precision, but not a named algorithm.
         and isinstance(precisions, tuple)
-        and all(isinstance(item, jax.lax.Precision | None) for item in precisions)
+        and all(isinstance(each, jax.lax.Precision | None) for each in precisions)
     )
 
 
-@functools.partial(jax.jit, static_argnames=("numbers", "precision", "result"))
+@functools.partial(
+    jax.jit, static_argnames=("method", "numbers", "precision", "result")
+)
 def _product(
     left: Array,
     right: Array,
     *,
+    method: Callable[..., Array],
     numbers: Any,
     precision: Any,
     result: Any,
@@ -159,7 +174,7 @@ def _product(
     return jax.lax.platform_dependent(
         left,
         right,
-        cpu=functools.partial(_sum_over_first_axes, numbers=numbers, result=result),
+        cpu=functools.partial(method, numbers=numbers, result=result),
         default=functools.partial(
             jax.lax.dot_general,
             dimension_numbers=numbers,
@@ -169,7 +184,7 @@ def _product(
     )
 
 
-def _sum_over_first_axes(left: Array, right: Array, numbers: Any, result: Any) -> Array:
+def _sum_of_many(left: Array, right: Array, numbers: Any, result: Any) -> Array:
     """A sum of outer products whose axes are [batch..., summed..., free...]."""
     (summed, _), (batched, _) = numbers
     inner = len(summed)
@@ -197,8 +212,8 @@ def sum_of_outer_products(left: Array, right: Array, result: Any = None) -> Arra
     """sum_k left[k] right[k]^T, that is left^T right, for a CPU.
 
     The right factor is transposed and the product computed as [N, M]; its transpose
-    fuses with the optimizer that reads the gradient and so is free. Where that moves
-    fewer numbers, the left factor is transposed instead, and the product stored.
+    fuses with the optimizer that reads the gradient and so is free. Where it moves
+    fewer numbers, the left factor is transposed, and the product as well.
 
     Args:
         left: [K, M].

@@ -8,6 +8,10 @@ import numpy as np
 
 from jaxq.types import Array
 
+# Longest vector, and most terms of a product, that are cheaper to unroll on a CPU than
+# to pass to a kernel. At 8 terms the two are equally fast.
+FEW = 6
+
 
 def on_cpu(f: Callable[[Any], Any], x: Any) -> Any:
     """f(x) on a CPU, x on an accelerator."""

@@ -13,6 +13,7 @@ from small_sweeps import (
     BASE,
     RATES,
     ROOT,
+    files_of_blocks,
     finish,
     start,
     train,
@@ -58,10 +59,10 @@ for count in (1, 2, 4, 8):
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=500
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    one = block_files(tmp_path / "1")
+    one = files_of_blocks(tmp_path / "1")
     assert len(one) == 7
     for count in (2, 4, 8):
-        assert block_files(tmp_path / str(count)) == one
+        assert files_of_blocks(tmp_path / str(count)) == one
 
 
 def sweep_directory(output):
@@ -90,7 +91,7 @@ def test_two_processes_and_a_killed_sweep_give_the_same_bytes_as_one(tmp_path):
     other = [line for line in outs[1].splitlines() if not line.startswith("[Gloo]")]
     assert "on 4 held-out seeds" in outs[0] and not other
     assert sweep_directory(tmp_path / "two").name == whole.name
-    assert block_files(sweep_directory(tmp_path / "two")) == block_files(whole)
+    assert files_of_blocks(sweep_directory(tmp_path / "two")) == files_of_blocks(whole)
 
     killed = start(tmp_path / "three", "--confirm-seeds", "0")
     blocks = "three/*/*/*/blocks/*.jaxq"
@@ -101,7 +102,9 @@ def test_two_processes_and_a_killed_sweep_give_the_same_bytes_as_one(tmp_path):
     done = len(list(tmp_path.glob(blocks)))
     out, _ = finish(start(tmp_path / "three", "--confirm-seeds", "0"))
     assert done < 6 and f"{done} blocks were already finished" in out
-    assert block_files(sweep_directory(tmp_path / "three")) == block_files(whole)
+    assert files_of_blocks(sweep_directory(tmp_path / "three")) == files_of_blocks(
+        whole
+    )
     for name in ("settings.csv", "metrics.npz", "summary.json"):
         expected = (whole / name).read_bytes()
         assert (sweep_directory(tmp_path / "two") / name).read_bytes() == expected
@@ -138,7 +141,7 @@ def test_a_long_block_resumes_from_its_last_checkpoint(tmp_path, monkeypatch):
         train(tmp_path / "part", sweep, devices)
     assert 1 < counts[0] < 6 and 1 in counts  # one resumes, another starts anew
     assert not any(part.exists() for part in parts)
-    assert block_files(tmp_path / "part") == block_files(tmp_path / "whole")
+    assert files_of_blocks(tmp_path / "part") == files_of_blocks(tmp_path / "whole")
 
     # A corrupt checkpoint is ignored, and so is one of another program.
     job = sweep.jobs[0]
@@ -152,7 +155,7 @@ def test_a_long_block_resumes_from_its_last_checkpoint(tmp_path, monkeypatch):
         (tmp_path / "part" / "blocks" / job.name).unlink()
         corrupt()
         train(tmp_path / "part", sweep, devices)
-        assert block_files(tmp_path / "part") == block_files(tmp_path / "whole")
+        assert files_of_blocks(tmp_path / "part") == files_of_blocks(tmp_path / "whole")
 
 
 def test_a_signal_ends_a_sweep_at_once_and_prints_how_to_resume(tmp_path):

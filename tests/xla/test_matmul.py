@@ -96,6 +96,50 @@ def rewritten(function, *arguments, name="_product"):
     return names.count(name)
 
 
+def num_biases(function, *arguments):
+    return rewritten(function, *arguments, name="add_bias")
+
+
+@pytest.mark.parametrize("normalization", ["none", "layer"])
+def test_the_bias_of_a_convolution_is_added_to_rows(rng, normalization):
+    module = torsos.MinAtarTorso(4, 8, layers.LayerConfig(normalization=normalization))
+    x = rng.normal(size=(32, 10, 10, 3)).astype(np.float32)
+    params = module.init(jax.random.key(0), x[0])
+    params = jax.tree.map(lambda leaf: leaf + 0.1, params)  # biases start at zero
+    descent = jax.value_and_grad(loss_of(module), has_aux=True)
+    tuned = matmul.rewrite_products(descent)
+    assert num_biases(tuned, params, x) == 1
+    expected, actual = jax.jit(descent)(params, x), jax.jit(tuned)(params, x)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **TOLERANCE),
+                 actual, expected)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "x, bias, count",
+    [
+        ((32, 8, 8, 5), (1, 1, 1, 16), 1),
+        ((5, 7, 5), (1, 1, 16), 1),
+        ((32, 5), (1, 16), 0),  # a row is one position
+        ((32, 1, 5), (1, 1, 16), 0),
+        ((32, 3, 5), (32, 1, 16), 0),
+        ((32, 3, 5), (1, 3, 16), 0),
+        ((32, 3, 5), (1, 1, 1), 0),
+    ],
+)
+def test_which_sums_are_num_biases(rng, x, bias, count):
+    shapes = x, (5, 16), bias
+    x, kernel, bias = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
+
+    def affine(x, kernel, bias):
+        return jax.lax.add(x @ kernel, bias)
+
+    tuned = matmul.rewrite_products(affine)
+    assert num_biases(tuned, x, kernel, bias) == count
+    assert num_biases(matmul.rewrite_products(jax.lax.add), x @ kernel, bias) == 0
+    expected = affine(x, kernel, bias)
+    np.testing.assert_allclose(tuned(x, kernel, bias), expected, **TOLERANCE)
+
+
 def product_over(summed, batched=()):
     """A product of two arrays over the same axes of both."""
     numbers = (summed, summed), (batched, batched)
@@ -123,6 +167,40 @@ def test_any_sum_of_outer_products_is_rewritten(rng, summed, batched, left, righ
 
     for actual, expected in zip(total(tuned)(x, y), total(plain)(x, y), strict=True):
         np.testing.assert_allclose(actual, expected, **TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "numbers"),
+    [
+        ((32, 4), (4, 64), (((1,), (0,)), ((), ()))),
+        ((32, 2), (64, 2), (((1,), (1,)), ((), ()))),
+        ((2, 3, 32, 4), (3, 4, 64, 2), (((3,), (1,)), ((0, 1), (3, 0)))),
+        ((5, 3, 2, 7), (2, 8, 3), (((2, 1), (0, 2)), ((), ()))),
+        ((3, 7, 6), (9, 6), (((2,), (1,)), ((), ()))),
+        ((1, 3), (1, 5), (((0,), (0,)), ((), ()))),
+    ],
+)
+def test_a_product_of_few_terms_is_written_out(rng, left, right, numbers):
+    x, y = (rng.normal(size=shape).astype(np.float32) for shape in (left, right))
+
+    def plain(x, y):
+        return jax.lax.dot_general(x, y, numbers)
+
+    tuned = jax.jit(matmul.rewrite_products(plain))
+    found, expected = tuned(x, y), plain(x, y)
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(found, expected, **TOLERANCE)
+    if jax.default_backend() == "cpu":
+        text = tuned.lower(x, y).compile().as_text()
+        assert not re.search(r" dot\(|__ynn_fusion", text)
+    for found, expected in zip(
+        *(
+            jax.grad(lambda x, y, f=f: jnp.sum(jnp.sin(f(x, y))), (0, 1))(x, y)
+            for f in (tuned, plain)
+        ),
+        strict=True,
+    ):
+        np.testing.assert_allclose(found, expected, **TOLERANCE)
 
 
 @pytest.mark.parametrize(

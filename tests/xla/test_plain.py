@@ -19,7 +19,8 @@ from jaxq.envs import make
 from jaxq.training import compiled
 from jaxq.xla import indexing, loops, matmul, ops, prng, switch
 
-BUILDING_BLOCKS = {"primitives", "switch"}  # no tricks in themselves
+# No tricks in themselves, or parts of one: of `matmul.rewrite_products`.
+BUILDING_BLOCKS = {"primitives", "small_products", "switch"}
 
 
 def public_functions():
@@ -72,6 +73,7 @@ EXACT = {
         lambda x, i: indexing.gather(lambda j: x[j], i),
         (normal(rng, 9, 4), integers(rng, 9, 6)),
     ),
+    "column_major_rows": lambda rng: (indexing.column_major_rows, (normal(rng, 9, 4),)),
     "row_and_column": lambda rng: (
         lambda i: indexing.row_and_column(i, 7), (integers(rng, 1000, 50),)
     ),
@@ -98,6 +100,7 @@ EXACT = {
     "patches": lambda rng: (lambda x: ops.patches(x, 3), (normal(rng, 10, 9, 4),)),
 }  # fmt: skip
 ROUNDED = {
+    "global_norm": lambda rng: (ops.global_norm, (normal(rng, 9, 4),)),
     "cos_multiples": lambda rng: (
         lambda t: ops.cos_multiples(t, 64), (jnp.float32(rng.random()),)
     ),
