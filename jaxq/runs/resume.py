@@ -235,7 +235,7 @@ def extended(old: Config, new: Config, iterations: int) -> Config:
             f"eval_points was {old.eval_points} and is {new.eval_points}, but a "
             "resumed run keeps the spacing of its points. Omit it."
         )
-    done = -(-iterations // (lengths.chunk_iterations * lengths.point_chunks))
+    done = -(-iterations // lengths.point_iterations)
     if points < done:
         steps = lengths.warmup_steps + done * lengths.point_steps
         raise ConfigError(
