@@ -26,24 +26,50 @@ def compilation_cache(tmp_path_factory):
         root = root.parent
     jax.config.update("jax_compilation_cache_dir", str(root / "jax-cache"))
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(root / "jax-cache")
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
-_tests_done = 0
+def pytest_configure(config):
+    """Compile with little optimization, unless slow tests are selected.
+
+    Most of the time of the default tests is spent in LLVM. These options keep XLA's own
+    passes, and with them the structure of a program, but generate its machine code in a
+    half to a third of the time. The slow tests, which include representatives of every
+    bit-equality test, run the code that users run.
+    """
+    if config.option.markexpr == "not slow":
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} {FAST_COMPILATION}".strip()
+
+
+FAST_COMPILATION = (
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+)
+MAX_MAPPINGS = 20_000
 
 
 @pytest.fixture(autouse=True)
 def few_executables():
-    """Release compiled programs from time to time.
+    """Release compiled programs when they are many.
 
     Every program adds memory mappings, and a process with hundreds of programs reaches
-    the system's limit on mappings and aborts in the compiler.
+    the system's limit on mappings (65,530) and aborts in the compiler.
     """
-    global _tests_done
     yield
-    _tests_done += 1
-    if _tests_done % 25 == 0:
+    mappings = pathlib.Path("/proc/self/maps")
+    if mappings.exists() and mappings.read_bytes().count(b"\n") > MAX_MAPPINGS:
         jax.clear_caches()
+
+
+SLOW = (pytest.mark.slow,)
+CONFORMANCE = (pytest.mark.slow, pytest.mark.conformance)
+
+
+def mark_others(names, default, marks):
+    """Parameters of a test: those of `default` unmarked, the others with `marks`."""
+    return [
+        name if name in default else pytest.param(name, marks=marks) for name in names
+    ]
 
 
 @pytest.fixture

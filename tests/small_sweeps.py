@@ -8,6 +8,7 @@ import sys
 
 import jax
 from family import TINY
+from scripts import run_script
 
 from jaxq.runs import manifest, signals
 from jaxq.runs.progress import Progress
@@ -85,9 +86,6 @@ def finish(process, code=0):
 
 def script(name, *words, code=0):
     """Run a script of experiments/; return its stdout, or its stderr on failure."""
-    done = subprocess.run(
-        [sys.executable, ROOT / "experiments" / f"{name}.py", *words],
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    done = run_script(f"experiments/{name}.py", *words)
     assert done.returncode == code, done.stderr[-2000:]
     return done.stdout if code == 0 else done.stderr

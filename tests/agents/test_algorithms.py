@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import same
+from conftest import CONFORMANCE, mark_others, same
 from mdps import ConstantReward, Corridor, LengthBiased
 
 from jaxq.agents import algorithms
@@ -226,7 +226,12 @@ def test_evaluation_marks_episodes_that_were_cut_off():
 
 
 @pytest.mark.parametrize(
-    "environment", ["Breakout-MinAtar", "FrozenLake-misc", "FourRooms-misc"]
+    "environment",
+    mark_others(
+        ["Breakout-MinAtar", "FrozenLake-misc", "FourRooms-misc"],
+        ["FourRooms-misc"],
+        CONFORMANCE,
+    ),
 )
 def test_dqn_trains_on_every_kind_of_observation(environment):
     config = dataclasses.replace(

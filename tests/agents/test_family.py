@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import same
+from conftest import CONFORMANCE, SLOW, mark_others, same
 from family import BEHAVIOUR_TARGETS, NAMES, ROLLOUTS, Trained, lane
 from mdps import CORRIDOR, PROBES, seen
 
@@ -41,7 +41,14 @@ def history(name, observation):
     return [seen(2), observation] if second else [observation]
 
 
-@pytest.mark.parametrize("name", NAMES)
+# One for every kind of agent, head, loss and store.
+PROBED = (
+    "tabular_q", "double_q_learning", "dyna_q", "dqn", "prioritized_dqn", "c51",
+    "munchausen_iqn", "bootstrapped_dqn", "r2d2", "pqn",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", mark_others(NAMES, PROBED, CONFORMANCE))
 def test_the_values_of_the_probes_are_learned(name):
     """The value of a constant reward is 1 / (1 - 0.9) = 10 despite the time limit."""
     config = family.config(name, **CHANGES.get(name, {}))
@@ -72,14 +79,13 @@ ONE_STEP_ONLY += ROLLOUTS
 
 
 # The probes above cover n_step = 1 for the algorithms that have it by default.
-QUICK = ("tabular_q", "n_step_q", "dqn", "c51")
+QUICK = (("tabular_q", 3), ("c51", 3))
 N_STEPS = [
-    pytest.param(name, n, marks=[pytest.mark.slow] if slow else [])
+    pytest.param(name, n, marks=() if (name, n) in QUICK else SLOW)
     for name in NAMES
     for n in (1, 3, 5)
     if name not in ONE_STEP_ONLY
     if n > 1 or name in ("n_step_q", "n_step_dqn", "rainbow", "r2d2")
-    for slow in [name not in QUICK or (n != 3 and name not in ("tabular_q", "dqn"))]
 ]
 
 
@@ -108,11 +114,14 @@ def short(name):
 
 
 # One for every kind of store and agent; the others are slow tests.
-KINDS = (
-    "tabular_q", "dyna_q", "peng_q_lambda", "dqn", "prioritized_dqn", "r2d2", "pqn",
-)  # fmt: skip
+KINDS = ("tabular_q", "prioritized_dqn", "r2d2", "pqn")
+CI_KINDS = (*KINDS, "dyna_q", "peng_q_lambda", "dqn")
 EVERY_KIND = [
-    name if name in KINDS else pytest.param(name, marks=pytest.mark.slow)
+    pytest.param(
+        name,
+        marks=(pytest.mark.slow,) * (name not in KINDS)
+        + (pytest.mark.conformance,) * (name in CI_KINDS),
+    )
     for name in NAMES
 ]
 
@@ -173,13 +182,7 @@ def test_the_invariants_of_the_loop(name):
         assert same(lane(state, seed), lane(twice, seed))
 
 
-EAGERLY = [
-    name if name in ("tabular_q", "dqn") else pytest.param(name, marks=pytest.mark.slow)
-    for name in NAMES
-]
-
-
-@pytest.mark.parametrize("name", EAGERLY)
+@pytest.mark.parametrize("name", mark_others(NAMES, ("tabular_q",), SLOW))
 def test_the_functions_of_an_agent_run_eagerly_and_reuse_no_key(name):
     """Without jit, structures and dtypes are kept and values are finite."""
     env = family.gauntlet()

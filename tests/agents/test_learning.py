@@ -7,6 +7,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from conftest import CONFORMANCE, mark_others
 
 from jaxq.config.fields import ConfigError
 from jaxq.envs import gymnax_mdps, mdp
@@ -24,7 +25,9 @@ def learn(preset, num_seeds=4, **changes):
     return run.run(config, extras=tabular.exact_values(config))
 
 
-@pytest.mark.parametrize("preset", ["catch", "deepsea"])
+@pytest.mark.parametrize(
+    "preset", mark_others(["catch", "deepsea"], ["catch"], CONFORMANCE)
+)
 def test_the_table_converges_to_the_optimal_values(preset):
     result = learn(preset, total_steps=200_000, eval_points=4)
     error = result.extra["q_error"]
@@ -56,6 +59,8 @@ def test_the_error_is_that_of_the_values_which_the_agent_acts_on():
         tabular.exact_values(ensemble)
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 def test_the_greedy_policy_on_the_slippery_lake_is_optimal():
     # With this many steps 3 and 2 of 200 seeds, in two trials, are still at 0.652.
     result = learn("frozenlake", num_seeds=40, total_steps=300_000, eval_points=3)
@@ -78,6 +83,7 @@ def test_the_lakes_are_solved_at_full_length(preset, success, tolerance):
 
 
 @pytest.mark.slow
+@pytest.mark.conformance
 def test_the_first_experiment_of_the_readme_solves_cartpole():
     result = run.run(dqn.PRESETS["cartpole"])
     assert result.summary["final_eval_return"]["iqm"] >= 475

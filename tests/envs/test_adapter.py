@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import CONFORMANCE
 from mdps import MDP, Corridor, Discrete
 from rollouts import random_rollout
 
@@ -182,7 +183,7 @@ def test_keys_are_converted_to_the_format_that_the_environment_accepts(env):
 
 
 @pytest.mark.parametrize("env", [KeepsItsKey(), Arrivals()])
-def test_environments_may_keep_keys_and_draw_poisson_numbers(env, tmp_path):
+def test_environments_may_keep_keys_and_draw_poisson_numbers(env):
     adapted = adapter.adapt(env)
     key = prng.key(7)
     state = adapted.reset(key)
@@ -200,6 +201,13 @@ def test_environments_may_keep_keys_and_draw_poisson_numbers(env, tmp_path):
         if jax.random.uniform(now) < 0.25:
             jaxs_own = jax.random.fold_in(jax.random.key(7), i)
     np.testing.assert_allclose(rewards, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "env", [KeepsItsKey(), pytest.param(Arrivals(), marks=CONFORMANCE)]
+)
+def test_a_run_resumes_with_the_keys_that_its_environment_keeps(env, tmp_path):
+    adapted = adapter.adapt(env)
     small = config.Config(
         num_seeds=2, total_steps=400, buffer_size=200, batch_size=8, warmup_steps=50,
         hidden_sizes=(4,), eval_points=2, eval_episodes=2, eval_max_steps=5,
