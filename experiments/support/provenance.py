@@ -36,3 +36,24 @@ def interval(final: dict[str, Any]) -> str:
     """IQM with its confidence interval."""
     low, high = final["confidence_95"]
     return f"{final['iqm']:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def page_link(algorithm: str) -> str:
+    """Link to the page of an algorithm, from the root of the repository."""
+    return f"[`{algorithm}`](results/algorithms/{algorithm}.md)"
+
+
+def gallery(pictures: list[tuple[str, str]], columns: int = 2) -> str:
+    """Pictures in the cells of a table.
+
+    Args:
+        pictures: text and path, from the root of the repository.
+        columns: pictures in a row.
+    """
+    cells = [f"![{text}]({path})" for text, path in pictures]
+    columns = min(columns, len(cells))
+    rows = [
+        "| " + " | ".join(cells[i : i + columns]) + " |"
+        for i in range(0, len(cells), columns)
+    ]
+    return "\n".join([rows[0], "|" + " --- |" * columns, *rows[1:]])

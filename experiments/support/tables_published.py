@@ -1,25 +1,15 @@
-"""Generated README parts on returns and learned values."""
+"""Generated tables that compare returns with published and with exact ones.
 
+Links are written from the root of the repository; see `experiments.report`.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from jaxq.config.algorithm_table import ALGORITHMS
+from experiments.support.provenance import ROOT, gallery, hardware, load, page_link
 from jaxq.stats import comparisons
-from support.provenance import ROOT, hardware, interval, load, made_with
-
-
-def main_job() -> str:
-    """Curve and final return of the README's first experiment."""
-    summary = load("main", "summary.json")
-    final = interval(summary["final_eval_return"])
-    manifest = load("main", "manifest.json")
-    return (
-        "![DQN on CartPole-v1](results/main/curve.png)\n\n"
-        f"Final greedy return after {summary['steps_per_seed']:,} steps per seed: "
-        f"{final}, the IQM over {summary['num_seeds']} seeds with its 95 % confidence "
-        f"interval, in {summary['seconds']:.0f} s ({hardware(manifest)})."
-    )
 
 
 def welch_p(row: dict[str, Any], seeds: int = 3) -> float:
@@ -33,28 +23,39 @@ def welch_p(row: dict[str, Any], seeds: int = 3) -> float:
     )
 
 
-def cleanrl() -> str:
-    """Final returns, compared with those published by CleanRL."""
+def cleanrl_rows(algorithm: str = "*") -> dict[str, dict[str, Any]]:
+    """Comparisons with CleanRL, by target, of one algorithm or of all."""
+    paths = sorted((ROOT / "results" / "tables").glob(f"cleanrl_{algorithm}_*.json"))
+    return {path.stem: load("tables", path.name) for path in paths}
+
+
+def cleanrl(algorithm: str = "*") -> str:
+    """Final returns and curves, compared with those published by CleanRL."""
+    rows = cleanrl_rows(algorithm)
     lines = [
         "| algorithm | environment | final training return, 10 seeds | "
         "CleanRL, 3 seeds | within its band | Welch's p | made with |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    pictures = []
-    for path in sorted((ROOT / "results" / "tables").glob("cleanrl_*.json")):
-        target = path.stem
-        row = load("tables", path.name)
+    for target, row in rows.items():
         lines.append(
-            f"| {target.split('_')[1].upper()} | {row['environment']} | "
-            f"{row['final_train_return_mean']:.1f} ± "
-            f"{row['final_train_return_std_over_seeds']:.1f} | "
-            f"{row['published_mean']:.1f} ± {row['published_std']:.1f} | "
-            f"{'yes' if row['inside_published_band'] else 'no'} | {welch_p(row):.2f} | "
-            f"{hardware(row['manifest'])} |"
+            f"| {target.split('_')[1].upper()} | {row['environment']} "
+            f"| {_ours(row)} | {_theirs(row)} "
+            f"| {'yes' if row['inside_published_band'] else 'no'} | {welch_p(row):.2f} "
+            f"| {hardware(row['manifest'])} |"
         )
-        pictures.append(f"![{target}](results/figures/{target}.png)")
+    pictures = [
+        (f"{target.split('_')[1].upper()} on {row['environment']}",
+         f"results/figures/{target}.png")
+        for target, row in rows.items()
+    ]  # fmt: skip
+    return "\n".join([*lines, "", smoothing(), "", gallery(pictures)])
+
+
+def smoothing() -> str:
+    """Sentences on how the returns are averaged, and on the one known crossing."""
     cartpole = load("tables", "cleanrl_dqn_cartpole.json")
-    crossing = (
+    return (
         f"DQN on CartPole-v1 reaches {cartpole['level']} after "
         f"{cartpole['steps_at_level'] or float('nan'):,} steps (published: "
         f"{cartpole['published_steps_at_level']:,}). Returns are running means over "
@@ -62,7 +63,33 @@ def cleanrl() -> str:
         "is not documented. As in the publication, PQN's final return is the mean of "
         "the last hundred episodes."
     )
-    return "\n".join([*lines, "", crossing, "", *pictures])
+
+
+def published() -> str:
+    """Final returns compared with CleanRL's, in short."""
+    lines = [
+        "| algorithm | environment | jaxq, 10 seeds | CleanRL, 3 seeds | verdict |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for target, row in cleanrl_rows().items():
+        algorithm = target.split("_")[1]
+        band = "within" if row["inside_published_band"] else "outside"
+        lines.append(
+            f"| {page_link(algorithm)} | {row['environment']} | {_ours(row)} "
+            f"| {_theirs(row)} | {band} its band, Welch's p = {welch_p(row):.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def _ours(row: dict[str, Any]) -> str:
+    mean, std = (
+        row[f"final_train_return_{name}"] for name in ("mean", "std_over_seeds")
+    )
+    return f"{mean:.1f} ± {std:.1f}"
+
+
+def _theirs(row: dict[str, Any]) -> str:
+    return f"{row['published_mean']:.1f} ± {row['published_std']:.1f}"
 
 
 def tabular() -> str:
@@ -117,7 +144,11 @@ def bias_sentence(bias: dict[str, Any], made: str) -> str:
     )
 
 
-def cliff_table(walk: dict[str, Any], simulated: dict[str, Any]) -> list[str]:
+def cliff_table(
+    walk: dict[str, Any],
+    simulated: dict[str, Any],
+    methods: Sequence[str] = ("q", "sarsa", "expsarsa"),
+) -> list[str]:
     """Lines of the cliff-walking table."""
     lines = [
         "| cliff walking | first 100 episodes, step size 0.5 "
@@ -126,86 +157,15 @@ def cliff_table(walk: dict[str, Any], simulated: dict[str, Any]) -> list[str]:
         "| --- | --- | --- | --- | --- |",
     ]
     names = {"q": "Q-learning", "sarsa": "SARSA", "expsarsa": "Expected SARSA"}
-    for key, name in names.items():
+    for key in methods:
         interim, end = walk[key]["interim"], walk[key]["end"]
         mean, error = simulated[f"{key}/0.5"]
         lines.append(
-            f"| {name} | {interim['mean'][4]:.1f} ± {interim['se'][4]:.1f} | "
+            f"| {names[key]} | {interim['mean'][4]:.1f} ± {interim['se'][4]:.1f} | "
             f"{mean:.1f} ± {error:.1f} | {interim['largest_score']:.1f} | "
             f"{end['mean'][4]:.1f} ± {end['se'][4]:.1f} |"
         )
     return lines
-
-
-def hard() -> str:
-    """Deep exploration and memory: solved seeds with and without the component."""
-    lines = [
-        "| problem | algorithm | seeds that solve it | final greedy return, IQM [95 %] "
-        "| steps per seed | made with |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for path in sorted((ROOT / "results" / "hard").glob("*.json")):
-        row = load("hard", path.name)
-        problem = f"{row['environment']} {' '.join(row['environment_args'])}"
-        lines.append(
-            f"| {problem} | `{row['algorithm']}` | {row['solved_seeds']} of "
-            f"{row['num_seeds']} | {interval(row['final'])} | "
-            f"{row['steps_per_seed']:,} | {hardware(row['manifest'])} |"
-        )
-    return "\n".join(lines)
-
-
-def classic() -> str:
-    """Final returns and curves of every deep algorithm on three environments."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for path in sorted((ROOT / "results" / "classic").glob("*.json")):
-        row = load("classic", path.name)
-        rows[row["algorithm"], row["environment"]] = row
-    environments = list(dict.fromkeys(environment for _, environment in rows))
-    steps = {name: rows["dqn", name]["steps_per_seed"] for name in environments}
-    headings = [f"{name}, {steps[name]:,} steps" for name in environments]
-    lines = ["| " + " | ".join(["algorithm", *headings]) + " |"]
-    lines.append("| --- |" + " --- |" * len(headings))
-    for algorithm in ALGORITHMS:
-        cells = [
-            classic_cell(rows.get((algorithm, name)), steps[name])
-            for name in environments
-        ]
-        if any(cells):
-            lines.append(f"| `{algorithm}` | " + " | ".join(cells) + " |")
-    sources = made_with(row["manifest"] for row in rows.values())
-    lines += ["", f"{sources}.", ""]
-    for name in environments:
-        picture = f"results/figures/classic_{name}.png"
-        if (ROOT / picture).exists():
-            lines.append(f"![all algorithms on {name}]({picture})")
-    return "\n".join(lines)
-
-
-def classic_cell(row: dict[str, Any] | None, usual_steps: int) -> str:
-    """Final return, and the number of steps if it is larger than the usual one."""
-    if row is None:
-        return ""
-    steps = row["steps_per_seed"]
-    suffix = f" in {steps:,}" if steps > 1.05 * usual_steps else ""
-    return interval(row["final"]) + suffix
-
-
-def sweep() -> str:
-    """A sweep over learning rates, and its best setting rerun on held-out seeds."""
-    summary, manifest = load("sweep", "summary.json"), load("sweep", "manifest.json")
-    rows = summary["environments"][0]["ranked"]
-    confirmed = load("sweep", "confirmed.json")
-    best = rows[0]
-    return (
-        "![Sensitivity](results/sweep/sensitivity-learning_rate.png)\n\n"
-        f"{len(rows)} learning rates x {summary['num_seeds']} seeds, "
-        f"{summary['programs']} compiled program. The best, "
-        f"{best['fields']['learning_rate']:.3g}, has an IQM of {best['iqm']:.1f} "
-        f"[{best['low']:.1f}, {best['high']:.1f}] on the selection seeds and "
-        f"{interval(confirmed['final_eval_return'])} on "
-        f"{confirmed['num_seeds']} held-out seeds ({hardware(manifest)})."
-    )
 
 
 def arlbench() -> str:
