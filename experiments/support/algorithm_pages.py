@@ -42,17 +42,11 @@ def index() -> str:
     for heading, table in (("Tables", TABULAR), ("Networks", DEEP)):
         lines += [f"## {heading}", "", "| algorithm | summary |", "| --- | --- |"]
         lines += [
-            f"| {page_link(name)} | {TEXTS[name].title}. {table_cell(row.summary)} |"
-            for name, row in table.items()
+            f"| {page_link(name)} | {row.summary} |" for name, row in table.items()
         ]
         lines.append("")
     lines.append("[All tables and figures](results/README.md)")
     return "\n".join(lines) + "\n"
-
-
-def table_cell(text: str) -> str:
-    """Text with the character that separates cells escaped."""
-    return text.replace("|", "\\|")
 
 
 def page(name: str) -> str:
@@ -92,14 +86,14 @@ def equation(text: AlgorithmText) -> str:
 
 def commands(name: str) -> str:
     """The commands that run an algorithm, and the same from Python."""
-    if name in TABULAR:
-        script, environment = (
-            "experiments/tabular.py",
-            ', environment="FrozenLake-misc"',
-        )
-    else:
-        script, environment = "experiments/dqn.py", ""
-    run = f'result = run(Config(algorithm="{name}"{environment}))'
+    tabular = name in TABULAR
+    script = "experiments/tabular.py" if tabular else "experiments/dqn.py"
+    fields = f'algorithm="{name}"'
+    if tabular:
+        fields += ', environment="FrozenLake-misc"'
+    if name == "pqn_rnn":  # its four minibatches consist of whole environments
+        fields += ", num_envs=4"
+    run = f"result = run(Config({fields}))"
     return (
         f"```bash\npython {script} --algorithm {name}\n```\n\n"
         f"```python\nfrom jaxq import Config, run\n\n{run}\n```"

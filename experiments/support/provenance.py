@@ -1,5 +1,6 @@
 """Files of results/, and the provenance of their numbers."""
 
+import functools
 import json
 import pathlib
 from collections.abc import Iterable
@@ -9,8 +10,13 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def load(*parts: str) -> dict[str, Any]:
-    """Read a JSON file below results/."""
-    return json.loads((ROOT / "results").joinpath(*parts).read_text())
+    """Read a JSON file below results/; the same object for every caller."""
+    return _read((ROOT / "results").joinpath(*parts))
+
+
+@functools.cache
+def _read(path: pathlib.Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
 
 
 def hardware(manifest: dict[str, Any]) -> str:
@@ -34,8 +40,10 @@ def made_with(manifests: Iterable[dict[str, Any]]) -> str:
 
 def interval(final: dict[str, Any]) -> str:
     """IQM with its confidence interval."""
-    low, high = final["confidence_95"]
-    return f"{final['iqm']:.1f} [{low:.1f}, {high:.1f}]"
+    # Adding zero turns a rounded -0.0 into 0.0.
+    values = (final["iqm"], *final["confidence_95"])
+    iqm, low, high = (f"{round(value, 1) + 0.0:.1f}" for value in values)
+    return f"{iqm} [{low}, {high}]"
 
 
 def page_link(algorithm: str) -> str:

@@ -3,7 +3,7 @@
 Links are written from the root of the repository; see `experiments.report`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,20 +49,27 @@ def cleanrl(algorithm: str = "*") -> str:
          f"results/figures/{target}.png")
         for target, row in rows.items()
     ]  # fmt: skip
-    return "\n".join([*lines, "", smoothing(), "", gallery(pictures)])
+    return "\n".join([*lines, "", *notes(algorithm), "", gallery(pictures)])
 
 
-def smoothing() -> str:
-    """Sentences on how the returns are averaged, and on the one known crossing."""
+def notes(algorithm: str) -> Iterator[str]:
+    """Sentences on the one known crossing, and on how returns are averaged."""
     cartpole = load("tables", "cleanrl_dqn_cartpole.json")
-    return (
-        f"DQN on CartPole-v1 reaches {cartpole['level']} after "
-        f"{cartpole['steps_at_level'] or float('nan'):,} steps (published: "
-        f"{cartpole['published_steps_at_level']:,}). Returns are running means over "
-        f"{cartpole['smoothing_steps']:,} steps; the smoothing of the published curves "
-        "is not documented. As in the publication, PQN's final return is the mean of "
-        "the last hundred episodes."
+    if algorithm in ("*", "dqn"):
+        yield (
+            f"DQN on CartPole-v1 reaches {cartpole['level']} after "
+            f"{cartpole['steps_at_level'] or float('nan'):,} steps (published: "
+            f"{cartpole['published_steps_at_level']:,})."
+        )
+    yield (
+        f"Returns are running means over {cartpole['smoothing_steps']:,} steps; the "
+        "smoothing of the published curves is not documented."
     )
+    if algorithm in ("*", "pqn"):
+        yield (
+            "As in the publication, PQN's final return is the mean of the last hundred "
+            "episodes."
+        )
 
 
 def published() -> str:

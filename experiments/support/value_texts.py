@@ -29,7 +29,7 @@ TEXTS: dict[str, AlgorithmText] = {
         "Start here. It is the cheapest deep algorithm per step, the one with the most "
         "published results to compare with, and every component can be added to it. On "
         "the small problems above few others are clearly better. It cannot explore "
-        "deeply, and has no memory: see the hard problems below.",
+        "deeply, and has no memory: see the hard problems above.",
         ("double_dqn", "rainbow", "pqn", "tabular_q"),
     ),
     "double_dqn": AlgorithmText(
@@ -194,7 +194,7 @@ TEXTS: dict[str, AlgorithmText] = {
             r"a^* &= \arg\max_a Q(s_{t+k}, a; \theta)",
             r"y_t &= h\Big( \sum_{j=0}^{k-1} \gamma^j r_{t+j} + \gamma^k (1 - d)\,"
             r" h^{-1}\big(Q(s_{t+k}, a^*; \theta^-)\big) \Big)",
-            r"L(\theta) &= \mathbb{E}\; \frac{1}{T} \sum_{t=1}^{T} \ell(\delta_t),"
+            r"L(\theta) &= \mathbb{E}_D\; \frac{1}{T} \sum_{t=1}^{T} \ell(\delta_t),"
             r" \qquad \delta_t = y_t - Q(s_t, a_t; \theta)",
             r"p &= \eta \max_t |\delta_t| + (1 - \eta)\, \frac{1}{T} \sum_t"
             r" |\delta_t|",
