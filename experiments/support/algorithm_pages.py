@@ -93,10 +93,10 @@ def commands(name: str) -> str:
         fields += ', environment="FrozenLake-misc"'
     if name == "pqn_rnn":  # its four minibatches consist of whole environments
         fields += ", num_envs=4"
-    run = f"result = run(Config({fields}))"
     return (
         f"```bash\npython {script} --algorithm {name}\n```\n\n"
-        f"```python\nfrom jaxq import Config, run\n\n{run}\n```"
+        f"From Python, after `from jaxq import Config, run`: "
+        f"`result = run(Config({fields}))`."
     )
 
 

@@ -12,7 +12,7 @@ from jaxq.config.tabular_algorithms import TABLE
 
 def algorithms() -> str:
     """All algorithms: paper, and the flags that each one sets."""
-    lines = ["| algorithm | paper | sets |", "| --- | --- | --- |"]
+    lines = ["| algorithm | paper | flags it sets |", "| --- | --- | --- |"]
     for name, row in ALGORITHMS.items():
         lines.append(
             f"| {page_link(name)} | {row.paper} | {components(row.components)} |"

@@ -67,7 +67,7 @@ NAMES = {
 }
 SHOWN = (("w1_classic", 8), ("w1_harm", 8), ("w2", 16), ("w3_rejax", 4),
          ("w3_breakout", 4))  # fmt: skip
-SHOWN_ON_GPU = (("w1_classic", 1024), ("w2", 16), ("w2", 128))
+SHOWN_ON_GPU = (("w1_classic", 1024), ("w2", 128))
 
 
 def speed_small() -> str:
