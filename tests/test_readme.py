@@ -14,6 +14,7 @@ import family
 import jax
 import pytest
 
+import jaxq
 from jaxq import cli
 from jaxq.agents import algorithms
 from jaxq.config import loop_lengths, validate
@@ -21,7 +22,7 @@ from jaxq.runs import run as runs
 from jaxq.training import checks, compiled, loop
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "experiments"))
+sys.path[:0] = [str(ROOT), str(ROOT / "experiments")]
 
 README = ROOT / "README.md"
 PAGES = [
@@ -130,6 +131,18 @@ def test_the_checks_of_links_find_faults(tmp_path):
     )
     assert list(broken_links(page)) == ["#again-2", "nowhere.md", "p.png"]
     assert list(missing_names(page)) == ["code.py: g", "code.py: h"]
+
+
+def test_every_guarantee_names_a_test():
+    text = (ROOT / "tests" / "README.md").read_text()
+    _, _, table = text.partition("| guarantee |")
+    rows = [line for line in table.splitlines()[2:] if line.startswith("| ")]
+    assert len(rows) > 20 and all("[`test_" in row for row in rows)
+
+
+def test_the_citation_has_the_version_of_the_package():
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {jaxq.__version__}\n" in citation
 
 
 def test_the_readme_is_short():
