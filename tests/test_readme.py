@@ -10,17 +10,19 @@ import shlex
 import subprocess
 import sys
 
+import family
 import jax
 import pytest
 
-from jaxq import Config, cli
+import jaxq
+from jaxq import cli
 from jaxq.agents import algorithms
-from jaxq.config import loop_lengths
+from jaxq.config import loop_lengths, validate
 from jaxq.runs import run as runs
 from jaxq.training import checks, compiled, loop
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "experiments"))
+sys.path[:0] = [str(ROOT), str(ROOT / "experiments")]
 
 README = ROOT / "README.md"
 PAGES = [
@@ -131,6 +133,18 @@ def test_the_checks_of_links_find_faults(tmp_path):
     assert list(missing_names(page)) == ["code.py: g", "code.py: h"]
 
 
+def test_every_guarantee_names_a_test():
+    text = (ROOT / "tests" / "README.md").read_text()
+    _, _, table = text.partition("| guarantee |")
+    rows = [line for line in table.splitlines()[2:] if line.startswith("| ")]
+    assert len(rows) > 20 and all("[`test_" in row for row in rows)
+
+
+def test_the_citation_has_the_version_of_the_package():
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {jaxq.__version__}\n" in citation
+
+
 def test_the_readme_is_short():
     assert len(README.read_text().splitlines()) <= 200
 
@@ -211,11 +225,11 @@ CODE = [(page, code) for page in PAGES for code in blocks(page, "python")]
 
 @pytest.fixture(scope="module")
 def result():
-    return runs.run(Config(environment="Acrobot-v1", algorithm="c51", **SMALL))
+    return runs.run(family.TINY)
 
 
 def trace(config, env):
-    """Trace the loop, which finds all errors in shapes and types, and compile nothing."""
+    """Trace the loop, which finds errors in shapes and types, and compile nothing."""
     lengths, traced = loop_lengths.loop_lengths(config), compiled.traced(config)
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(lambda key: loop.start(traced, lengths, env, key), key)
@@ -225,17 +239,24 @@ def trace(config, env):
 
 @pytest.mark.parametrize(("page", "code"), CODE)
 def test_the_python_examples_run(page, code, monkeypatch, result):
-    """Runs are made small and traced; all examples print the result of one real run."""
+    """Runs are made small and traced; all examples print the result of one real run.
+
+    The examples of the algorithms' pages differ only in their configuration, which is
+    validated.
+    """
     configs = []
 
-    def traced_run(config, environment=None, **options):
+    def small_run(config, environment=None, **options):
         inspect.signature(run).bind(config, environment, **options)
-        configs.append(dataclasses.replace(config, **SMALL))
-        trace(configs[-1], checks.check(configs[-1], environment))
+        validate.validate(config)
+        configs.append(config)
+        if page.parent.name != "algorithms":
+            config = dataclasses.replace(config, **SMALL)
+            trace(config, checks.check(config, environment))
         return result
 
     run = runs.run
-    monkeypatch.setattr(runs, "run", traced_run)
+    monkeypatch.setattr(runs, "run", small_run)
     # An example registers an algorithm, which must not stay for other tests.
     monkeypatch.setattr(algorithms, "ALGORITHMS", dict(algorithms.ALGORITHMS))
     exec(compile(code, page_name(page), "exec"), {})
