@@ -209,6 +209,7 @@ def test_environments_may_keep_keys_and_draw_poisson_numbers(env):
 def test_a_run_resumes_with_the_keys_that_its_environment_keeps(env, tmp_path):
     adapted = adapter.adapt(env)
     small = config.Config(
+        defaults="plain",
         num_seeds=2, total_steps=400, buffer_size=200, batch_size=8, warmup_steps=50,
         hidden_sizes=(4,), eval_points=2, eval_episodes=2, eval_max_steps=5,
     )  # fmt: skip
