@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import SLOW, mark_others
 from rollouts import random_rollout
 
 from jaxq.config import config
@@ -54,7 +55,12 @@ def test_every_environment_returns_steps_that_match_its_spec(name):
         assert index.min() >= 0 and index.max() < spec.num_states
 
 
-@pytest.mark.parametrize("name", gymnax_facts.BINARY)
+@pytest.mark.parametrize(
+    "name",
+    mark_others(
+        gymnax_facts.BINARY, set(gymnax_facts.BINARY) - {"Seaquest-MinAtar"}, SLOW
+    ),
+)
 def test_binary_environments_have_only_zeros_and_ones(name):
     raw, params = gymnax.make(name)
     env = make.make(name)

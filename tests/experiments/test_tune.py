@@ -13,7 +13,7 @@ def test_a_search_resumes(tmp_path):
     pytest.importorskip("optuna")
     words = [
         *FLAGS, "--ranges", "learning_rate=log:1e-4:1e-1",
-        "hidden_sizes=8,8x8", "--output", str(tmp_path), "--no-plot", "--score", "area",
+        "target_period=5,50", "--output", str(tmp_path), "--no-plot", "--score", "area",
     ]  # fmt: skip
     out = script("tune", *words, "--trials", "2", "--confirm-seeds", "0")
     assert "trial 0: " in out and "trial 1: " in out and "as a single run" in out

@@ -10,6 +10,7 @@ import threading
 import jax
 import numpy as np
 import pytest
+from conftest import CONFORMANCE, mark_others
 from mdps import Corridor
 
 from jaxq.config import flags, loop_lengths
@@ -76,12 +77,8 @@ def stop_after(monkeypatch, calls):
     monkeypatch.setattr(population.Population, "train", stopping)
 
 
-SLOW = [
-    pytest.param(kind, marks=pytest.mark.slow) for kind in ("prioritized", "recurrent")
-]
-
-
-@pytest.mark.parametrize("kind", ["replay", "pqn", "tabular", *SLOW])
+@pytest.mark.conformance
+@pytest.mark.parametrize("kind", mark_others(KINDS, ["replay", "pqn"], CONFORMANCE))
 def test_an_interrupted_run_resumes_bit_for_bit(kind, tmp_path, monkeypatch):
     reference = run.run(config(kind), output=tmp_path, plot=False)
     lengths = loop_lengths.loop_lengths(config(kind))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import equations, same
+from conftest import CONFORMANCE, equations, mark_others, same
 from family import TINY, lane
 from mdps import Corridor
 
@@ -58,6 +58,7 @@ def test_a_seed_does_not_depend_on_its_neighbours(four, neighbours):
     assert same(lane(other, neighbours.index(2)), lane(four, 2))
 
 
+@pytest.mark.conformance
 def test_a_seed_alone_equals_itself_among_eight():
     alone = run.run(dataclasses.replace(TINY, num_seeds=1, first_seed=5))
     among = run.run(dataclasses.replace(TINY, num_seeds=8))
@@ -111,7 +112,7 @@ class Spy:
         return self._function(*args, **kwargs)
 
 
-@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("fails", mark_others([False, True], [False], CONFORMANCE))
 def test_training_is_compiled_in_parallel_with_the_start(monkeypatch, caplog, fails):
     hidden = (7 + fails,)  # so that nothing is cached
     config = dataclasses.replace(TINY, hidden_sizes=hidden, eval_points=2)
@@ -141,7 +142,8 @@ def test_a_cpu_has_one_worker_per_core(monkeypatch):
     assert blocks.workers(3) == jax.devices()  # several devices: one worker each
 
 
-@pytest.mark.parametrize("length", [25, 250])
+@pytest.mark.conformance
+@pytest.mark.parametrize("length", mark_others([25, 250], [25], CONFORMANCE))
 def test_the_chunk_length_does_not_change_results(four, length):
     assert loop_lengths.loop_lengths(TINY).chunk_iterations == 125
     config = dataclasses.replace(TINY, chunk_iterations=length, eval_points=1)
@@ -198,8 +200,10 @@ def resumed(request):
 def resumed_chunk(config):
     """The chunk, traced for a state that comes from the host."""
     env, keys = make.from_config(config), make_keys(config)
-    state = jax.device_get(compiled.start(compiled.traced(config), keys, env=env))
-    return state, compiled.chunk.trace(compiled.traced(config), keys, state, env=env)
+    config = compiled.traced(config)
+    shapes = jax.eval_shape(lambda keys: compiled.start(config, keys, env=env), keys)
+    state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+    return state, compiled.chunk.trace(config, keys, state, env=env)
 
 
 def test_a_resumed_chunk_neither_selects_nor_scatters_over_the_buffer(resumed):
@@ -296,7 +300,7 @@ def test_a_chunk_has_no_grouped_convolution_and_one_select_over_parameters():
     assert passes.count("select_n") == 2  # once per platform
 
 
-@pytest.mark.parametrize("num_envs", [1, 7, 16])
+@pytest.mark.parametrize("num_envs", mark_others([1, 7, 16], [7], CONFORMANCE))
 def test_update_and_refresh_counts_are_exact(num_envs):
     config = dataclasses.replace(
         TINY, num_envs=num_envs, update_steps=10, num_updates=3, total_steps=3000,
