@@ -23,7 +23,11 @@ def make() -> str:
     from jaxq.config.algorithm_table import ALGORITHMS
     from jaxq.config.tabular_algorithms import TABLE
 
-    passed = json.loads(TESTS.read_text())["passed"] if TESTS.exists() else {}
+    passed = (
+        json.loads(TESTS.read_text(encoding="utf-8"))["passed"]
+        if TESTS.exists()
+        else {}
+    )
     lines = [
         "| name | paper | components | tests passed |",
         "| --- | --- | --- | --- |",
@@ -69,7 +73,8 @@ def count_tests(report: pathlib.Path) -> None:
             passed[name] = passed.get(name, 0) + 1
         elif len(case):
             failed.append(case.attrib["name"])
-    TESTS.write_text(json.dumps({"passed": passed, "failed": failed}, indent=1) + "\n")
+    content = json.dumps({"passed": passed, "failed": failed}, indent=1) + "\n"
+    TESTS.write_text(content, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -41,14 +41,14 @@ def main() -> None:
     """Rewrite the generated parts of every page."""
     for page, parts in PAGES.items():
         path = provenance.ROOT / page
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         for name, make in parts.items():
             begin, end = f"<!-- generated: {name} -->\n", "<!-- /generated -->"
             before, marker, rest = text.partition(begin)
             if not marker:
                 sys.exit(f"error: {page} has no marker {begin.strip()!r}")
             text = f"{before}{begin}{make()}\n{end}{rest.partition(end)[2]}"
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -185,7 +185,8 @@ def train(
             )
         sweep = workers.share_packing(sweep, devices)
         total = sum(sweep.steps(job) for job in sweep.jobs[shard[0] :: shard[1]])
-        with progress.Progress(total, 1, arguments.progress and is_main) as bar:
+        show = arguments.progress and is_main
+        with progress.Progress(total, 1, show, verbose=is_main) as bar:
             bar.print(planning.describe(sweep))
             bar.print(f"sweep: {directory}")
             done = workers.train(sweep, directory, devices, shard, bar, stop)

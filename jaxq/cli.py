@@ -4,6 +4,7 @@ Nothing here imports jax before the flags are parsed and the configuration is va
 """
 
 import contextlib
+import io
 import os
 import pathlib
 import shlex
@@ -49,8 +50,7 @@ def set_up_jax(
     import jax
 
     if options.compilation_cache and not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
-        jax.config.update("jax_compilation_cache_dir", str(cache_directory()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        _use_cache()
     if options.platform != "auto":
         jax.config.update("jax_platforms", options.platform.replace("gpu", "cuda"))
     if join:
@@ -79,10 +79,38 @@ def _one_core(config: Config) -> bool:
     return config.num_seeds == 1 and not grid and products <= 2**22
 
 
+def _use_cache() -> None:
+    """Keep compiled programs, if there is a directory to keep them in."""
+    import jax
+
+    try:
+        jax.config.update("jax_compilation_cache_dir", str(cache_directory()))
+    except OSError as error:
+        print(
+            f"note: compiled programs are not cached ({error}). For faster starts, set "
+            "JAX_COMPILATION_CACHE_DIR to a writable directory.",
+            file=sys.stderr,
+        )
+    else:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
 def cache_directory() -> pathlib.Path:
-    """Directory of the persistent compilation cache."""
-    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(home) / "jaxq" / "compiled"
+    """Directory of the persistent compilation cache; created if it does not exist.
+
+    Raises:
+        OSError: if it cannot be written, as for a container's user without a home.
+    """
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(root):  # the XDG specification ignores relative paths
+        root = os.path.join(os.path.expanduser("~"), ".cache")
+    directory = pathlib.Path(root, "jaxq", "compiled")
+    if not directory.is_absolute():
+        raise OSError("the user has no home directory")
+    directory.mkdir(parents=True, exist_ok=True)
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise PermissionError(f"{directory} is not writable")
+    return directory
 
 
 def main(
@@ -141,6 +169,7 @@ def _run(
         force_resume=options.force_resume,
         checkpoint_seconds=options.checkpoint_seconds if options.checkpoint else None,
         show_progress=options.progress,
+        verbose=True,
         plot=options.plot,
         profile=options.profile,
         devices=blocks.workers(options.cpu_cores),
@@ -168,6 +197,7 @@ def exit_codes(
         at_once: on Ctrl-C or SIGTERM, end the process without waiting for threads that
             compile or compute.
     """
+    _escape_unprintable()
     try:
         yield
     except ConfigError as error:
@@ -182,6 +212,13 @@ def exit_codes(
     except KeyboardInterrupt as error:
         code = 128 + getattr(error, "number", INTERRUPTED - 128)
         _fail(f"interrupted{_resume_hint(error, resume_with)}", code, at_once)
+
+
+def _escape_unprintable() -> None:
+    """Print characters that the terminal's encoding lacks, as in paths, as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _fail(text: str, code: int, at_once: bool = False) -> NoReturn:

@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 def load(*parts: str) -> dict[str, Any]:
     """Read a JSON file below results/."""
-    return json.loads((ROOT / "results").joinpath(*parts).read_text())
+    return json.loads((ROOT / "results").joinpath(*parts).read_text(encoding="utf-8"))
 
 
 def hardware(manifest: dict[str, Any]) -> str:

@@ -86,7 +86,7 @@ def read_csv(path: pathlib.Path) -> list[Setting]:
         ConfigError: if the file cannot be read, or has malformed rows or columns.
     """
     try:
-        reader = csv.DictReader(path.read_text().splitlines())
+        reader = csv.DictReader(path.read_text(encoding="utf-8").splitlines())
         header, rows = list(reader.fieldnames or ()), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(
