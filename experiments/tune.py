@@ -44,6 +44,7 @@ def main(args: list[str] | None = None) -> None:
         validate(config)
         search.check_options(arguments)
         ranges = [search_space.parse(text) for text in arguments.ranges]
+        search.refuse_swept(words, config, [r.field for r in ranges])
         check_ranges(config, ranges, arguments)
         try:
             import optuna

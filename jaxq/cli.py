@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NoReturn
 
-from jaxq.config import flags
+from jaxq.config import flag_conflicts, flags
 from jaxq.config.config import Config
 from jaxq.config.fields import CheckpointError, ConfigError, Locked
 from jaxq.config.validate import validate
@@ -133,6 +133,7 @@ def main(
     repeated: list[str] = []
     with exit_codes(repeated, at_once=args is None):
         words = sys.argv[1:] if args is None else args
+        flag_conflicts.check_run(words)
         config, options = flags.parse(
             presets, description or "", words, flags.Options()
         )

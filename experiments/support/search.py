@@ -4,12 +4,13 @@ import dataclasses
 import json
 import pathlib
 import shlex
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 import dqn
 
 from jaxq import cli
-from jaxq.config import flags
+from jaxq.config import flag_conflicts, flags
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.config.validate import validate
@@ -53,6 +54,27 @@ def check_options(options: Options) -> None:
             raise ConfigError(f"{name} = {value} is less than {minimum}.")
     if options.plot:
         plotting.check_matplotlib()
+
+
+def refuse_swept(words: list[str], config: Config, fields: Iterable[str]) -> None:
+    """Refuse flags for what the settings determine, since they have no effect.
+
+    Args:
+        words: of the command line.
+        config: the configuration that they give.
+        fields: names of the fields that every setting has.
+
+    Raises:
+        ConfigError: if there is such a flag.
+    """
+    parameters = {word.partition("=")[0] for word in config.environment_args}
+    reasons = {}
+    for field in fields:
+        reason = f"since every setting has its own {field}"
+        reasons[f"--{field.replace('_', '-')}"] = reason
+        if field.removeprefix(search_space.PARAMETER) in parameters:
+            reasons["--environment-args"] = reason
+    flag_conflicts.refuse(words, reasons)
 
 
 def check_setting(config: Config, setting: search_space.Setting) -> None:

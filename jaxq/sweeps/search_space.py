@@ -166,7 +166,7 @@ def parse_value(field: str, text: str) -> Any:
         return None
     _require_text(field, text)
     if isinstance(default, tuple):
-        sizes = text.strip("()").split("x")  # () is the empty tuple
+        sizes = [] if text.lower() == "none" else text.split("x")
         return tuple(_parse_number(field, int, size) for size in sizes if size)
     if typing.get_origin(kind) is Literal or kind is str:
         return text

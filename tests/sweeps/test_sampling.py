@@ -118,12 +118,12 @@ def test_spreadsheets_write_csv_in_many_ways(content, tmp_path):
     ]
 
 
-def test_an_empty_value_is_none_and_empty_parentheses_an_empty_tuple(tmp_path):
+def test_an_empty_value_is_none_and_none_an_empty_tuple(tmp_path):
     path = tmp_path / "settings.csv"
     path.write_text('max_grad_norm\n""\n5\n')
     settings = sampling.read_csv(path)
     assert settings == [{"max_grad_norm": None}, {"max_grad_norm": 5.0}]
     path.write_text("max_grad_norm,time_limit\n,\n5,\n")
     assert sampling.read_csv(path)[0] == {"max_grad_norm": None, "time_limit": None}
-    path.write_text("hidden_sizes\n()\n8x8\n")
+    path.write_text("hidden_sizes\nnone\n8x8\n")
     assert [s["hidden_sizes"] for s in sampling.read_csv(path)] == [(), (8, 8)]
