@@ -140,7 +140,7 @@ def check_effects(
         ConfigError: if one is given.
     """
     search.refuse_swept(words, config, settings[0] if settings else ())
-    without_effect = {}
+    without_effect: dict[str, str] = {}
     if not arguments.random:
         without_effect |= dict.fromkeys(SAMPLING, "without --random")
     if arguments.merge:

@@ -1,6 +1,7 @@
 """The adapter between gymnax's environments and the training loop."""
 
 import math
+import numbers
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -65,13 +66,9 @@ def adapt(
     Raises:
         ConfigError: if the object does not follow the interface.
     """
-    if isinstance(env, type) or (params is None and not hasattr(env, "default_params")):
-        raise ConfigError(
-            f"environment = {env!r} must be an object with default_params. "
-            f"{contract.INTERFACE}"
-        )
-    params = env.default_params if params is None else params
+    params = _params(env, params)
     name = name or getattr(env, "name", type(env).__name__)
+    contract.check_methods(env, params, name)
     num_actions = _num_actions(env, params, name)
     types = contract.probe_contract(env, params, name)
     spec = _spec(env, params, name, num_actions, types.observation, table)
@@ -135,6 +132,23 @@ class GymnaxAdapter(NamedTuple):
         return jax.tree.map(cast, inner, self.types.state)
 
 
+def _params(env: Any, params: Any) -> Any:
+    """The given parameters, or those of the environment."""
+    if isinstance(env, type):
+        raise ConfigError(
+            f"environment = {env.__name__} is a class; pass an object, as in "
+            f"{env.__name__}()."
+        )
+    if isinstance(env, str):
+        raise ConfigError(f"environment = {env!r} is a name; use Config(environment).")
+    if params is None and not hasattr(env, "default_params"):
+        raise ConfigError(
+            f"environment = {type(env).__name__} must have default_params, unless "
+            f"adapt is called with params. {contract.INTERFACE}"
+        )
+    return env.default_params if params is None else params
+
+
 def _num_actions(env: Any, params: Any, name: str) -> int:
     space = env.action_space(params)
     if not hasattr(space, "n"):
@@ -143,7 +157,17 @@ def _num_actions(env: Any, params: Any, name: str) -> int:
             "finite set of actions; value-based agents take the maximum over actions. "
             "Choose one with discrete actions, such as CartPole-v1 or Breakout-MinAtar."
         )
-    return int(space.n)
+    count = space.n
+    if (
+        not isinstance(count, numbers.Integral)
+        and not getattr(count, "shape", None) == ()
+    ):
+        raise ConfigError(f"environment = {name!r} has {count!r} actions.")
+    if count < 1:
+        raise ConfigError(
+            f"environment = {name!r} has {count} actions; it must have at least one."
+        )
+    return int(count)
 
 
 def _spec(

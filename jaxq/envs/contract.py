@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxq.config.fields import ConfigError
+from jaxq.envs import violations
 from jaxq.types import Array, Key, PyTree, is_key
 from jaxq.xla import prng
 
@@ -17,10 +18,23 @@ REINSTALL = (
     "environment without them."
 )
 INTERFACE = (
-    "It must follow gymnax 1: reset returns (observation, state); step returns "
-    "(observation, state, reward, terminated, truncated, info), with the observation "
-    "before any reset as info['final_observation']."
+    "It must follow gymnax 1: reset(key, params) returns (observation, state); "
+    "step(key, state, action, params) returns (observation, state, reward, terminated, "
+    "truncated, info), with the observation before any reset as "
+    "info['final_observation']; action_space(params).n is the number of actions."
 )
+STEP = ("observation", "state", "reward", "terminated", "truncated", "info")
+
+
+def check_methods(env: Any, params: Any, name: str) -> None:
+    """Check that an environment has the methods of the interface.
+
+    Raises:
+        ConfigError: if one is missing, or takes other arguments.
+    """
+    problem = violations.missing_method(env, params)
+    if problem:
+        raise ConfigError(f"environment = {name!r} {problem}. {INTERFACE}")
 
 
 class Contract(NamedTuple):
@@ -80,35 +94,53 @@ def _trace(
     env: Any, params: Any, name: str, convert_key: Callable[[Key], Any]
 ) -> Contract:
     """Trace one reset and one step with a key format, and check what they return."""
+
+    def reset(key: Any) -> tuple[Any, PyTree]:
+        values = env.reset(key, params)
+        _require(env, name, violations.output_problem("reset", values, 2))
+        for part, value in zip(("observation", "state"), values, strict=True):
+            _require(env, name, violations.leaf_problem("reset", part, value))
+        return tuple(values)
+
+    def step(key: Any, state: PyTree, action: Array) -> tuple[Any, ...]:
+        values = env.step(key, state, action, params)
+        _require(env, name, violations.output_problem("step", values, 6))
+        _require(env, name, violations.info_problem(values[5]))
+        final = values[5]["final_observation"]  # jaxq reads nothing else
+        values = (*values[:5], {"final_observation": final})
+        for part, value in zip(STEP, values, strict=True):
+            _require(env, name, violations.leaf_problem("step", part, value))
+        return values
+
     key = jax.eval_shape(lambda: convert_key(prng.key(0)))
-    reset = jax.eval_shape(env.reset, key, params)
-    if len(reset) != 2:
-        problem = f"returns {len(reset)} values from reset instead of 2"
-        raise _violation(env, name, problem)
-    observation, state = reset
+    observation, state = jax.eval_shape(reset, key)
+    _require(env, name, violations.observation_problem(observation))
     action = jax.ShapeDtypeStruct((), jnp.int32)
-    step = jax.eval_shape(env.step, key, state, action, params)
-    if len(step) != 6:
-        problem = f"returns {len(step)} values from step instead of 6"
+    outputs = jax.eval_shape(step, key, state, action)
+    _require(env, name, violations.state_problem(state, outputs[1]))
+    _check_state_keys(state, outputs[1])
+    _require(env, name, _step_problem(observation, outputs))
+    return Contract(convert_key, observation, outputs[1])
+
+
+def _require(env: Any, name: str, problem: str | None) -> None:
+    if problem:
         raise _violation(env, name, problem)
-    _check_state_keys(state, step[1])
-    violation = _step_problem(observation, step)
-    if violation:
-        raise _violation(env, name, violation)
-    return Contract(convert_key, observation, step[1])
 
 
 def _violation(env: Any, name: str, problem: str) -> ConfigError:
     from_gymnax = type(env).__module__.startswith("gymnax")
     remedy = REINSTALL if from_gymnax else INTERFACE
+    if "returns 5 values from step" in problem:
+        remedy += violations.ONE_DONE
     return ConfigError(f"environment = {name!r} {problem}. {remedy}")
 
 
 def _check_state_keys(before: PyTree, after: PyTree) -> None:
     """Raise if a step would change the type of a key in the state."""
-    leaves = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=False)
+    leaves = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
     for old, new in leaves:
-        if is_key(new) and old.dtype != new.dtype:
+        if (is_key(old) or is_key(new)) and old.dtype != new.dtype:
             raise TypeError(
                 f"a key in the state is {old.dtype} after reset but {new.dtype} "
                 "after step"
@@ -118,19 +150,15 @@ def _check_state_keys(before: PyTree, after: PyTree) -> None:
 def _step_problem(first_observation: Any, step: tuple[Any, ...]) -> str | None:
     """The first violation in the types that step returns, if any."""
     observation, _, reward, terminated, truncated, info = step
-    if "final_observation" not in info:
-        return "returns no final_observation in the info of step"
-    is_array = hasattr(first_observation, "shape")
-    if not is_array or len(jax.tree.leaves(first_observation)) != 1:
-        return "has a pytree of arrays as its observation; jaxq needs a single array"
     scalars = {"reward": reward, "terminated": terminated, "truncated": truncated}
-    for name, leaf in scalars.items():
-        if leaf.shape != ():
-            return f"returns {name} of shape {leaf.shape} instead of a scalar"
+    problem = violations.scalar_problem(scalars)
+    if problem:
+        return problem
     for leaf in (observation, info["final_observation"]):
-        if leaf.shape != first_observation.shape:
+        shape = getattr(leaf, "shape", f"a {type(leaf).__name__}")
+        if shape != first_observation.shape:
             return (
                 f"returns observations of shape {first_observation.shape} from reset "
-                f"but {leaf.shape} from step"
+                f"but {shape} from step"
             )
     return None
