@@ -16,6 +16,7 @@ from jaxq.config import flag_conflicts, flags
 from jaxq.config.config import Config
 from jaxq.config.fields import CheckpointError, ConfigError, Locked
 from jaxq.config.validate import validate
+from jaxq.runs import compilation_cache
 
 if TYPE_CHECKING:
     from jaxq.runs import results
@@ -50,7 +51,7 @@ def set_up_jax(
     import jax
 
     if options.compilation_cache and not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
-        _use_cache()
+        compilation_cache.use()
     if options.platform != "auto":
         jax.config.update("jax_platforms", options.platform.replace("gpu", "cuda"))
     if join:
@@ -77,40 +78,6 @@ def _one_core(config: Config) -> bool:
     products = (rollout or config.batch_size) * max(config.hidden_sizes, default=1) ** 2
     grid = config.network == "minatar" or "MinAtar" in config.environment
     return config.num_seeds == 1 and not grid and products <= 2**22
-
-
-def _use_cache() -> None:
-    """Keep compiled programs, if there is a directory to keep them in."""
-    import jax
-
-    try:
-        jax.config.update("jax_compilation_cache_dir", str(cache_directory()))
-    except OSError as error:
-        print(
-            f"note: compiled programs are not cached ({error}). For faster starts, set "
-            "JAX_COMPILATION_CACHE_DIR to a writable directory.",
-            file=sys.stderr,
-        )
-    else:
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-
-
-def cache_directory() -> pathlib.Path:
-    """Directory of the persistent compilation cache; created if it does not exist.
-
-    Raises:
-        OSError: if it cannot be written, as for a container's user without a home.
-    """
-    root = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(root):  # the XDG specification ignores relative paths
-        root = os.path.join(os.path.expanduser("~"), ".cache")
-    directory = pathlib.Path(root, "jaxq", "compiled")
-    if not directory.is_absolute():
-        raise OSError("the user has no home directory")
-    directory.mkdir(parents=True, exist_ok=True)
-    if not os.access(directory, os.W_OK | os.X_OK):
-        raise PermissionError(f"{directory} is not writable")
-    return directory
 
 
 def main(

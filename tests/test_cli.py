@@ -7,11 +7,14 @@ import pwd
 import subprocess
 import sys
 
+import family
 import jax
 import pytest
 
 from jaxq import cli
-from jaxq.runs import progress
+from jaxq.config.fields import ConfigError
+from jaxq.runs import compilation_cache, plotting, progress, run
+from jaxq.training import population
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TINY = (
@@ -73,7 +76,7 @@ def test_a_relative_cache_home_is_ignored(relative, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     expected = tmp_path / "home" / ".cache" / "jaxq" / "compiled"
-    assert cli.cache_directory() == expected and expected.is_dir()
+    assert compilation_cache.directory() == expected and expected.is_dir()
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 
@@ -93,7 +96,7 @@ def test_without_a_home_programs_are_not_cached(home, message, monkeypatch, caps
     if home:
         monkeypatch.setenv("HOME", home)
     before = jax.config.jax_compilation_cache_dir
-    cli._use_cache()
+    compilation_cache.use()
     assert jax.config.jax_compilation_cache_dir == before
     note = capsys.readouterr().err
     assert note.startswith("note: compiled programs are not cached (")
@@ -104,7 +107,7 @@ def test_an_existing_cache_must_be_writable(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(OSError, match="compiled is not writable"):
-        cli.cache_directory()
+        compilation_cache.directory()
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
@@ -134,6 +137,38 @@ def test_without_matplotlib_a_run_that_plots_is_refused(tmp_path):
     assert "error: matplotlib, which draws the plots, cannot be" in done.stderr
     assert "no matplotlib here" in done.stderr and "--no-plot" in done.stderr
     assert "pip install" in done.stderr and not (tmp_path / "out").exists()
+
+
+def fail_to_import():
+    raise ImportError("no matplotlib here")
+
+
+def test_only_runs_that_plot_need_matplotlib(tmp_path, monkeypatch):
+    class Started(Exception):
+        pass
+
+    def start(*args):
+        raise Started
+
+    monkeypatch.setattr(plotting, "_import_matplotlib", fail_to_import)
+    monkeypatch.setattr(population, "Population", start)
+    with pytest.raises(ConfigError, match=r"\(no matplotlib here\).*plot=False"):
+        run.run(family.TINY, output=tmp_path)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(Started):
+        run.run(family.TINY, output=tmp_path, plot=False)
+    with pytest.raises(Started):
+        run.run(family.TINY)
+
+
+def test_a_run_prints_its_result_without_progress(capsys):
+    with progress.Progress(10, 1, enabled=False, verbose=True) as bar:
+        bar.print("run: directory")
+        bar.update(10, "return 5")
+    assert capsys.readouterr().out == "run: directory\n"
+    with progress.Progress(10, 1, enabled=False) as bar:
+        bar.print("run: directory")
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,12 @@
 """The adapter between gymnax's environments and the training loop."""
 
 import math
-import numbers
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxq.config.fields import ConfigError
 from jaxq.envs import contract, gymnax_facts
 from jaxq.types import Array, EnvSpec, Key, PyTree, Step, is_key
 from jaxq.xla import prng
@@ -66,12 +64,13 @@ def adapt(
     Raises:
         ConfigError: if the object does not follow the interface.
     """
-    params = _params(env, params)
+    params = contract.parameters(env, params)
     name = name or getattr(env, "name", type(env).__name__)
     contract.check_methods(env, params, name)
-    num_actions = _num_actions(env, params, name)
+    num_actions = contract.num_actions(env, params, name)
     types = contract.probe_contract(env, params, name)
     spec = _spec(env, params, name, num_actions, types.observation, table)
+    contract.check_mask(spec)
     adapter = GymnaxAdapter(
         env, params, types, spec.observation.dtype, timeout_is_terminal
     )
@@ -130,44 +129,6 @@ class GymnaxAdapter(NamedTuple):
             return leaf if is_key(like) else jnp.asarray(leaf, like.dtype)
 
         return jax.tree.map(cast, inner, self.types.state)
-
-
-def _params(env: Any, params: Any) -> Any:
-    """The given parameters, or those of the environment."""
-    if isinstance(env, type):
-        raise ConfigError(
-            f"environment = {env.__name__} is a class; pass an object, as in "
-            f"{env.__name__}()."
-        )
-    if isinstance(env, str):
-        raise ConfigError(f"environment = {env!r} is a name; use Config(environment).")
-    if params is None and not hasattr(env, "default_params"):
-        raise ConfigError(
-            f"environment = {type(env).__name__} must have default_params, unless "
-            f"adapt is called with params. {contract.INTERFACE}"
-        )
-    return env.default_params if params is None else params
-
-
-def _num_actions(env: Any, params: Any, name: str) -> int:
-    space = env.action_space(params)
-    if not hasattr(space, "n"):
-        raise ConfigError(
-            f"environment = {name!r} has the action space {space}, which is not a "
-            "finite set of actions; value-based agents take the maximum over actions. "
-            "Choose one with discrete actions, such as CartPole-v1 or Breakout-MinAtar."
-        )
-    count = space.n
-    if (
-        not isinstance(count, numbers.Integral)
-        and not getattr(count, "shape", None) == ()
-    ):
-        raise ConfigError(f"environment = {name!r} has {count!r} actions.")
-    if count < 1:
-        raise ConfigError(
-            f"environment = {name!r} has {count} actions; it must have at least one."
-        )
-    return int(count)
 
 
 def _spec(

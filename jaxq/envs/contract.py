@@ -1,5 +1,6 @@
 """The interface that an environment must have, checked by tracing it abstractly."""
 
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxq.config.fields import ConfigError
 from jaxq.envs import violations
-from jaxq.types import Array, Key, PyTree, is_key
+from jaxq.types import Array, EnvSpec, Key, PyTree, is_key
 from jaxq.xla import prng
 
 REINSTALL = (
@@ -24,6 +25,71 @@ INTERFACE = (
     "info['final_observation']; action_space(params).n is the number of actions."
 )
 STEP = ("observation", "state", "reward", "terminated", "truncated", "info")
+
+
+def parameters(env: Any, params: Any) -> Any:
+    """The given parameters, or those of the environment.
+
+    Raises:
+        ConfigError: if it has none, or is not an object.
+    """
+    if isinstance(env, type):
+        raise ConfigError(
+            f"environment = {env.__name__} is a class; pass an object, as in "
+            f"{env.__name__}()."
+        )
+    if isinstance(env, str):
+        raise ConfigError(
+            f"environment = {env!r} is a name: pass Config(environment={env!r})."
+        )
+    if params is None and not hasattr(env, "default_params"):
+        raise ConfigError(
+            f"environment = {type(env).__name__} must have default_params, unless "
+            f"adapt is called with params. {INTERFACE}"
+        )
+    return env.default_params if params is None else params
+
+
+def num_actions(env: Any, params: Any, name: str) -> int:
+    """The number of actions.
+
+    Raises:
+        ConfigError: if they are not a finite set.
+    """
+    space = env.action_space(params)
+    if not hasattr(space, "n"):
+        raise ConfigError(
+            f"environment = {name!r} has the action space {space}, which is not a "
+            "finite set of actions; value-based agents take the maximum over actions. "
+            "Choose one with discrete actions, such as CartPole-v1 or Breakout-MinAtar."
+        )
+    try:
+        count = operator.index(space.n)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise ConfigError(
+            f"environment = {name!r} has {space.n!r} actions; it must have a positive "
+            "integer number of them."
+        )
+    return count
+
+
+def check_mask(spec: EnvSpec) -> None:
+    """Check that the mask of valid actions has one value per action.
+
+    Raises:
+        ConfigError: if it has another shape.
+    """
+    if spec.valid_actions is None:
+        return
+    mask = jax.eval_shape(spec.valid_actions, spec.observation)
+    shape = getattr(mask, "shape", type(mask).__name__)
+    if shape != (spec.num_actions,):
+        raise ConfigError(
+            f"environment = {spec.name!r} has an action_mask(observation) of shape "
+            f"{shape} instead of ({spec.num_actions},)."
+        )
 
 
 def check_methods(env: Any, params: Any, name: str) -> None:

@@ -108,6 +108,11 @@ class WithoutParams(Corridor):
         raise NotImplementedError
 
 
+class Masked(Corridor):
+    def action_mask(self, observation):
+        return jnp.ones(1, bool)
+
+
 class Stepwise:
     """A state object in place of tuples, as in navix and pgx."""
 
@@ -149,6 +154,7 @@ def zeros(count, dtype=jnp.float32):
         # Methods.
         (Stepwise(), "is a Stepwise, which has no method reset.*follow gymnax 1"),
         (Forwarding(), "is a Forwarding, which has no method reset"),
+        (Masked(), r"action_mask\(observation\) of shape \(1,\) instead of \(2,\)"),
         (object(), "object must have default_params"),
         (Corridor, r"Corridor is a class; pass an object, as in Corridor\(\)"),
         ("CartPole-v1", "'CartPole-v1' is a name"),
@@ -192,9 +198,10 @@ def zeros(count, dtype=jnp.float32):
             r"state\[1\] of type float32\[\] from reset but int32\[\] from step",
         ),
         # Actions.
-        (Actions(-1), "has -1 actions; it must have at least one"),
-        (Actions(0), "has 0 actions; it must have at least one"),
+        (Actions(-1), "has -1 actions; it must have a positive"),
+        (Actions(0), "has 0 actions; it must have a positive"),
         (Actions(2.5), "has 2.5 actions"),
+        (Actions(jnp.float32(2.5)), "has Array.*2.5.* actions"),
         (Actions(None), "has None actions"),
         (Actions((2, 3)), r"has \(2, 3\) actions"),
         # Observations.

@@ -10,6 +10,7 @@ import pytest
 from small_sweeps import FLAGS, ROOT, script
 
 from jaxq.config.config import Config
+from jaxq.runs import plotting
 from jaxq.sweeps import search_space
 
 
@@ -87,6 +88,21 @@ def test_options_without_effect_are_refused(words, message, capsys):
         script_module("sweep").main(words.split())
     error = capsys.readouterr().err
     assert raised.value.code == 2 and error.startswith("error: ") and message in error
+
+
+def test_without_matplotlib_a_sweep_that_plots_is_refused(monkeypatch, capsys):
+    def fail():
+        raise ImportError("no matplotlib here")
+
+    monkeypatch.setattr(plotting, "_import_matplotlib", fail)
+    sweep, started = script_module("sweep"), []
+    monkeypatch.setattr(sweep, "run", lambda *args: started.append(args))
+    words = ["--grid", "discount=0.9,1"]
+    with pytest.raises(SystemExit):
+        sweep.main(words)
+    assert "cannot be imported (no matplotlib here)" in capsys.readouterr().err
+    sweep.main([*words, "--no-plot"])
+    assert len(started) == 1
 
 
 def test_a_search_refuses_flags_for_what_it_searches(capsys):
