@@ -13,10 +13,10 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Literal
 
-from support import search
+from support import search, unused_flags
 
 from jaxq import cli
-from jaxq.config import flag_conflicts, flags
+from jaxq.config import flags
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.config.validate import validate
@@ -27,13 +27,6 @@ if TYPE_CHECKING:
 
     from jaxq.runs.signals import Stopper
     from jaxq.sweeps.planning import Sweep
-
-
-SAMPLING = ("--method", "--sample-seed")
-UNUSED_BY_MERGE = (
-    *("--preset", "--output", "--shard", "--distributed", "--dry-run"),
-    *(f"--{f.name.replace('_', '-')}" for f in dataclasses.fields(Config)),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +63,7 @@ def main(args: list[str] | None = None) -> None:
         search.check_options(arguments)
         shard = parse_shard(arguments.shard)
         settings, ranges = read_settings(arguments)
-        check_effects(words, config, settings, arguments)
+        unused_flags.refuse(words, config, settings)
         for setting in settings:
             search.check_setting(config, setting)
         cli.set_up_jax(arguments, join=arguments.distributed)
@@ -126,27 +119,6 @@ def _check_source(arguments: Arguments) -> None:
         )
     if bool(arguments.random) != bool(arguments.ranges):
         raise ConfigError("--random N and --ranges must be given together.")
-
-
-def check_effects(
-    words: list[str],
-    config: Config,
-    settings: list[search_space.Setting],
-    arguments: Arguments,
-) -> None:
-    """Refuse options that have no effect.
-
-    Raises:
-        ConfigError: if one is given.
-    """
-    search.refuse_swept(words, config, settings[0] if settings else ())
-    without_effect: dict[str, str] = {}
-    if not arguments.random:
-        without_effect |= dict.fromkeys(SAMPLING, "without --random")
-    if arguments.merge:
-        reason = "with --merge, which reads the sweep from its directory"
-        without_effect |= dict.fromkeys(UNUSED_BY_MERGE, reason)
-    flag_conflicts.refuse(words, without_effect)
 
 
 def run(

@@ -4,13 +4,12 @@ import dataclasses
 import json
 import pathlib
 import shlex
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 import dqn
 
 from jaxq import cli
-from jaxq.config import flag_conflicts, flags
+from jaxq.config import flags
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.config.validate import validate
@@ -54,27 +53,6 @@ def check_options(options: Options) -> None:
             raise ConfigError(f"{name} = {value} is less than {minimum}.")
     if options.plot:
         plotting.check_matplotlib()
-
-
-def refuse_swept(words: list[str], config: Config, fields: Iterable[str]) -> None:
-    """Refuse flags for what the settings determine, since they have no effect.
-
-    Args:
-        words: of the command line.
-        config: the configuration that they give.
-        fields: names of the fields that every setting has.
-
-    Raises:
-        ConfigError: if there is such a flag.
-    """
-    parameters = {word.partition("=")[0] for word in config.environment_args}
-    reasons = {}
-    for field in fields:
-        reason = f"since every setting has its own {field}"
-        reasons[f"--{field.replace('_', '-')}"] = reason
-        if field.removeprefix(search_space.PARAMETER) in parameters:
-            reasons["--environment-args"] = reason
-    flag_conflicts.refuse(words, reasons)
 
 
 def check_setting(config: Config, setting: search_space.Setting) -> None:
@@ -139,7 +117,7 @@ def _command(sweep: "Sweep", setting: int) -> str:
     config = dataclasses.replace(
         sweep.configs[setting], seed_block=sweep.packings[program].width
     )
-    script = [cli.python(), "experiments/dqn.py", "--preset", "cleanrl"]
+    script = [cli.python(), "experiments/dqn.py"]
     return shlex.join(script + flags.flags(config))
 
 
@@ -147,23 +125,36 @@ def _train_or_load(
     config: Config, root: pathlib.Path, options: Options
 ) -> dict[str, Any]:
     """Summary of a run below `root`: a finished one, or one that is run or resumed."""
-    from jaxq.runs import checkpoint, run
+    from jaxq.runs import run
     from jaxq.training import blocks
 
-    directories = [path.parent for path in root.rglob("config.json")]
-    same = [path for path in directories if flags.read_config(path) == config]
-    finished = [path for path in same if (path / "summary.json").exists()]
-    if finished:
-        return json.loads((finished[0] / "summary.json").read_text(encoding="utf-8"))
-    started = [path for path in same if checkpoint.paths(path)]
+    for path in _runs_of(config, root):
+        if (path / "summary.json").exists():
+            return json.loads((path / "summary.json").read_text(encoding="utf-8"))
     return run.run(
         config,
         output=root,
-        resume=started[0] if started else None,
+        resume=unfinished(config, root),
         force_resume=options.force_resume,
         plot=options.plot,
         devices=blocks.workers(options.cpu_cores),
     ).summary
+
+
+def _runs_of(config: Config, root: pathlib.Path) -> list[pathlib.Path]:
+    """Directories below `root` of runs of a configuration."""
+    directories = [path.parent for path in root.rglob("config.json")]
+    return [path for path in directories if flags.read_config(path) == config]
+
+
+def unfinished(config: Config, root: pathlib.Path) -> pathlib.Path | None:
+    """Directory below `root` of an interrupted run of a configuration, if any."""
+    from jaxq.runs import checkpoint
+
+    for path in _runs_of(config, root):
+        if checkpoint.paths(path) and not (path / "summary.json").exists():
+            return path
+    return None
 
 
 def _score(summary: dict[str, Any], score: str) -> tuple[float, float, float]:

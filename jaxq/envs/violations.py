@@ -39,7 +39,7 @@ def missing_method(env: Any, params: Any) -> str | None:
 
 
 def output_problem(method: str, values: Any, count: int) -> str | None:
-    """Whether reset or step returns something other than `count` values."""
+    """The reason if reset or step does not return `count` values."""
     if not isinstance(values, tuple | list):
         name = type(values).__name__
         return f"returns a {name} from {method} instead of {count} values"
@@ -111,7 +111,7 @@ def _type(leaf: jax.ShapeDtypeStruct) -> str:
 
 
 def info_problem(info: Any) -> str | None:
-    """Whether the info of step has no final observation."""
+    """The reason if the info of step has no final observation."""
     if not isinstance(info, Mapping):
         return f"returns a {type(info).__name__} as the info of step, not a dictionary"
     if "final_observation" not in info:
@@ -120,7 +120,7 @@ def info_problem(info: Any) -> str | None:
 
 
 def observation_problem(observation: Any) -> str | None:
-    """Whether an observation is not an array of numbers."""
+    """The reason if an observation is not an array of real numbers."""
     if not hasattr(observation, "shape"):
         return "has a pytree of arrays as its observation; jaxq needs a single array"
     if 0 in observation.shape:

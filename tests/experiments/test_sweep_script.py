@@ -164,6 +164,7 @@ def test_every_algorithm_of_a_sweep_has_its_own_components(monkeypatch):
     monkeypatch.setattr(sweep, "run", run)
     names = ["rainbow", "dqn", "tabular_q"]
     sweep.main(["--preset", "cleanrl", "--grid", f"algorithm={','.join(names)}"])
-    base = Config(algorithm="rainbow")
+    base = Config(defaults="plain", algorithm="rainbow")
     configs += [search_space.apply(base, {"algorithm": name}) for name in names]
-    assert configs == 2 * [Config(algorithm=name) for name in names]
+    expected = [Config(defaults="plain", algorithm=name) for name in names]
+    assert configs == 2 * expected
