@@ -35,6 +35,7 @@ __all__ = [
     "Config",
     "annotation",
     "from_json",
+    "given",
     "preset",
     "static_fields",
     "traced_fields",
@@ -151,6 +152,11 @@ def preset(name: str, **changes: Any) -> Config:
     check_name("preset", name, algorithm_table.ALGORITHMS)
     settings = algorithm_table.ALGORITHMS[name].settings
     return Config(**{"algorithm": name, "defaults": "plain", **settings, **changes})
+
+
+def given(config: Config) -> frozenset[str]:
+    """Names of the fields that were given; see `Config`."""
+    return vars(config)["given"]
 
 
 @functools.cache

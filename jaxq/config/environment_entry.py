@@ -8,11 +8,11 @@ from jaxq.config.algorithm_entry import NOTHING, Fields
 
 
 class Rewards(NamedTuple):
-    """Range of the reward of a step, and how many such rewards a return can hold."""
+    """Range of the reward of a step, and the most such rewards of an episode."""
 
     low: float
     high: float
-    count: float = math.inf
+    most: float = math.inf
 
 
 class Environment(NamedTuple):

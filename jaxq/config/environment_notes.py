@@ -1,7 +1,7 @@
 """Lines at the start of a run that show the settings taken from the table."""
 
 from jaxq.config import environment_table, field_usage
-from jaxq.config.config import Config
+from jaxq.config.config import Config, given
 
 
 def notes(config: Config) -> list[str]:
@@ -29,7 +29,7 @@ def _filled_in(config: Config) -> list[str]:
     if config.defaults == "environment":
         names |= environment_table.settings(config.environment, config.algorithm, kind)
     names |= environment_table.return_bounds(config.environment, config.discount)
-    without_effect = {*config.given, *field_usage.unused(config)}
+    without_effect = {*given(config), *field_usage.unused(config)}
     return [name for name in names if name not in without_effect]
 
 

@@ -29,7 +29,8 @@ NETWORK: Fields = {
 }
 # A step costs PQN several times less and is used only while it is fresh, so PQN gets
 # more of them.
-ROLLOUTS: Fields = NETWORK | {
+ROLLOUTS: Fields = {
+    **NETWORK,
     "num_envs": 16,
     "rollout_length": 32,
     "num_minibatches": 8,
@@ -62,9 +63,9 @@ TABLE: Fields = {
 KINDS: dict[str, Fields] = {
     "replay": NETWORK,
     "rollouts": ROLLOUTS,
-    "recurrent_replay": NETWORK | SEQUENCES,
-    "recurrent_rollouts": ROLLOUTS
-    | {
+    "recurrent_replay": {**NETWORK, **SEQUENCES},
+    "recurrent_rollouts": {
+        **ROLLOUTS,
         "num_minibatches": 4,
         "hidden_sizes": (64,),
         "learning_rate": 1e-3,
@@ -159,9 +160,9 @@ _GAME_ROLLOUTS: Fields = {
 }
 _GAMES: dict[str, Fields] = {
     "replay": _GAME,
-    "recurrent_replay": _GAME | {"batch_size": 16},
+    "recurrent_replay": {**_GAME, "batch_size": 16},
     "rollouts": _GAME_ROLLOUTS,
-    "recurrent_rollouts": _GAME_ROLLOUTS | {"num_minibatches": 16},
+    "recurrent_rollouts": {**_GAME_ROLLOUTS, "num_minibatches": 16},
 }
 # Points per step that a good agent scores, at most, over the horizon of the discount.
 MINATAR: dict[str, Environment] = {

@@ -56,8 +56,8 @@ def return_bounds(environment: str, discount: float) -> Fields:
     row = ENVIRONMENTS.get(environment)
     if row is None or not 0 <= discount <= 1:
         return NOTHING
-    low, high, count = row.rewards
-    total = count if discount == 1 else (1 - discount**count) / (1 - discount)
+    low, high, most = row.rewards
+    total = most if discount == 1 else (1 - discount**most) / (1 - discount)
     if not math.isfinite(total):
         return NOTHING
     margin = MARGIN * (high - low)

@@ -83,7 +83,8 @@ def parse(
         base = read_config(pathlib.Path(directory))
     for name in ("algorithm", "environment", "defaults"):
         if (value := _value(args, f"--{name}")) is not None:
-            base = dataclasses.replace(base, **{name: value})
+            chosen: dict[str, Any] = {name: value}
+            base = dataclasses.replace(base, **chosen)
     text = (
         f"{description.strip()}\n\n--preset NAME sets the defaults shown below: "
         f"{', '.join(presets)}. Shown: {preset}."
@@ -112,8 +113,9 @@ def flags(config: Config) -> list[str]:
     The fields that the algorithm and the environment fill in are left out.
     """
     named = ("algorithm", "environment", "defaults")
-    base = Config(**{name: getattr(config, name) for name in named})
-    chosen = [name for name in named if getattr(base, name) != getattr(Config(), name)]
+    kept: dict[str, Any] = {name: getattr(config, name) for name in named}
+    base, plain = Config(**kept), Config()
+    chosen = [name for name in named if kept[name] != getattr(plain, name)]
     words: list[str] = []
     for name in [*chosen, *changed(config, base)]:
         value, flag = getattr(config, name), name.replace("_", "-")
