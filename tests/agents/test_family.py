@@ -79,9 +79,17 @@ ONE_STEP_ONLY += ROLLOUTS
 
 
 # The probes above cover n_step = 1 for the algorithms that have it by default.
-QUICK = (("tabular_q", 3), ("c51", 3))
+CI_N_STEPS = (("tabular_q", 5), ("dqn", 3), ("dqn", 5), ("c51", 3))
 N_STEPS = [
-    pytest.param(name, n, marks=() if (name, n) in QUICK else SLOW)
+    pytest.param(
+        name,
+        n,
+        marks=()
+        if (name, n) == ("tabular_q", 3)
+        else CONFORMANCE
+        if (name, n) in CI_N_STEPS
+        else SLOW,
+    )
     for name in NAMES
     for n in (1, 3, 5)
     if name not in ONE_STEP_ONLY
@@ -114,8 +122,8 @@ def short(name):
 
 
 # One for every kind of store and agent; the others are slow tests.
-KINDS = ("tabular_q", "prioritized_dqn", "r2d2", "pqn")
-CI_KINDS = (*KINDS, "dyna_q", "peng_q_lambda", "dqn")
+KINDS = ("tabular_q", "r2d2", "pqn")
+CI_KINDS = (*KINDS, "dyna_q", "peng_q_lambda", "dqn", "prioritized_dqn")
 EVERY_KIND = [
     pytest.param(
         name,

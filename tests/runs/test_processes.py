@@ -6,6 +6,7 @@ import pathlib
 import random
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import time
 
 import numpy as np
 import pytest
+from conftest import CONFORMANCE
 from test_resume import KINDS, digest
 
 from jaxq.config.fields import Locked
@@ -74,11 +76,26 @@ def uninterrupted(tmp_path, words, script="dqn.py"):
     return directory
 
 
-def test_a_run_stopped_by_signals_resumes_bit_for_bit(tmp_path):
-    words = [*WORDS, "--total-steps", 60_000]
-    expected = digest(uninterrupted(tmp_path, words))
-    process = start([*words, "--output", tmp_path / "runs"])
-    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+LONG = [*WORDS, "--total-steps", 60_000]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return uninterrupted(tmp_path_factory.mktemp("finished"), LONG)
+
+
+@pytest.mark.parametrize(
+    "signals",
+    [
+        pytest.param({signal.SIGINT: 130}, id="Ctrl-C"),
+        pytest.param(
+            {signal.SIGINT: 130, signal.SIGTERM: 143}, id="both", marks=CONFORMANCE
+        ),
+    ],
+)
+def test_a_run_stopped_by_signals_resumes_bit_for_bit(signals, finished, tmp_path):
+    process = start([*LONG, "--output", tmp_path / "runs"])
+    for number, code in signals.items():
         directory = wait_for(process, tmp_path / "runs")
         with pytest.raises(Locked, match=f"in use by process {process.pid}, st"):
             files.Lock(directory)
@@ -93,7 +110,7 @@ def test_a_run_stopped_by_signals_resumes_bit_for_bit(tmp_path):
         while "resuming at" not in process.stdout.readline():
             assert process.poll() is None
     assert "final return IQM" in end(process)
-    assert digest(directory) == expected
+    assert digest(directory) == digest(finished)
 
 
 LIMITED = """
@@ -153,8 +170,8 @@ def test_a_directory_that_vanishes_ends_the_run(tmp_path):
     checkpoint.newest(tmp_path / "elsewhere")
 
 
-def test_two_corrupt_checkpoints_have_their_own_exit_code(tmp_path):
-    directory = uninterrupted(tmp_path, [*WORDS, "--total-steps", 400])
+def test_two_corrupt_checkpoints_have_their_own_exit_code(finished, tmp_path):
+    directory = shutil.copytree(finished, tmp_path / "copy")
     newest, older = checkpoint.paths(directory)
     for path in (newest, older):
         path.write_bytes(path.read_bytes()[:-7])

@@ -170,19 +170,18 @@ def test_extra_metrics_are_restored(tmp_path, monkeypatch):
         return {"square": sum(leaves), "first": leaves[0]}
 
     extras = results.ExtraMetrics(norms, {"level": 0.5})
-    table = config("tabular")
-    reference = run.run(table, output=tmp_path / "a", extras=extras, plot=False)
+    reference = run.run(config(), output=tmp_path / "a", extras=extras, plot=False)
     with monkeypatch.context() as patched, pytest.raises(Stopped):
         stop_after(patched, 5)
-        run.run(table, output=tmp_path / "b", extras=extras, plot=False)
+        run.run(config(), output=tmp_path / "b", extras=extras, plot=False)
     (directory,) = (tmp_path / "b").glob("*/*/*")
-    result = run.run(table, resume=directory, extras=extras, plot=False)
+    result = run.run(config(), resume=directory, extras=extras, plot=False)
     assert digest(directory) == digest(reference.directory)
     np.testing.assert_array_equal(result.extra["first"], reference.extra["first"])
     with pytest.raises(
         ConfigError, match="recorded these extra metrics: first, square"
     ):
-        run.run(table, resume=directory)
+        run.run(config(), resume=directory)
 
 
 def copy_of(directory, tmp_path):
