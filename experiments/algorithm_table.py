@@ -2,10 +2,10 @@
 
 As a script, this counts the passed tests of each algorithm and writes the counts to
 results/tables/tests.json, from which `report.py` writes the table. The counts come from
-the JUnit report given as argument (`pytest --junitxml`); without one, the tests are run
-first, slow ones included.
+a JUnit report of the tests; without one, the tests are run first, slow ones included.
 """
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -14,8 +14,20 @@ import sys
 import tempfile
 from xml.etree import ElementTree
 
+import tyro
+
+from jaxq.config import command_line
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TESTS = ROOT / "results" / "tables" / "tests.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Command-line arguments."""
+
+    report: tyro.conf.Positional[pathlib.Path | None] = None
+    """JUnit report to count (`pytest --junitxml`); None runs the tests."""
 
 
 def make() -> str:
@@ -45,8 +57,9 @@ def make() -> str:
 
 def main() -> None:
     """Count the passed tests of each algorithm."""
-    if sys.argv[1:]:
-        count_tests(pathlib.Path(sys.argv[1]))
+    arguments = command_line.read(Arguments, __doc__)
+    if arguments.report:
+        count_tests(arguments.report)
         return
     with tempfile.TemporaryDirectory() as directory:
         report = pathlib.Path(directory) / "report.xml"

@@ -13,10 +13,15 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import tyro
-from support.arlbench_settings import ENVIRONMENTS, RESULTS, SHORT, published, settings
-
+from experiments.support.arlbench_settings import (
+    ENVIRONMENTS,
+    RESULTS,
+    SHORT,
+    published,
+    settings,
+)
 from jaxq import cli
+from jaxq.config import command_line
 from jaxq.config.fields import ConfigError
 from jaxq.runs import files
 
@@ -173,7 +178,7 @@ def draw(path: pathlib.Path, results: Sequence[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Write settings, or compare sweeps, from the command line."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = command_line.read(Arguments, __doc__)
     if arguments.write:
         write(arguments.output)
     for directory in arguments.compare:

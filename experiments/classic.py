@@ -12,10 +12,8 @@ import json
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-import tyro
-
 from jaxq import Config, cli
-from jaxq.config import flags
+from jaxq.config import command_line, flags
 from jaxq.config.deep_algorithms import DEEP
 from jaxq.config.fields import check_name
 
@@ -160,7 +158,7 @@ def row(result: "Result") -> dict[str, Any]:
 
 def main() -> None:
     """Run the missing pairs and draw a figure for every complete environment."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = command_line.read(Arguments, __doc__)
     for environment in arguments.environments:
         check_name("environment", environment, ENVIRONMENTS)
     cli.set_up_jax(flags.Options())

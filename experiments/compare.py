@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from jaxq import cli
+from jaxq.config import command_line
 from jaxq.config.config import ENVIRONMENT_OPTIONS, Config
 from jaxq.config.fields import ConfigError
 
 if TYPE_CHECKING:
-    from support.comparison import Run
+    from experiments.support.comparison import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +102,8 @@ def read(directory: str, label: str, metric: str) -> "Run":
         ConfigError: if the directory has no results.
     """
     import numpy as np
-    from support.comparison import Run
+
+    from experiments.support.comparison import Run
 
     path = pathlib.Path(directory)
     try:
@@ -188,13 +190,12 @@ def _print_tests(rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Compare runs from the command line, and print, write and plot the result."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = command_line.read(Arguments, __doc__)
     if not arguments.runs:
         raise ConfigError("nothing to compare: give directories of runs.")
     if arguments.resamples < 1:
         raise ConfigError(f"resamples = {arguments.resamples} is less than 1.")
-    from support import comparison, comparison_plots
-
+    from experiments.support import comparison, comparison_plots
     from jaxq.runs import files
 
     runs = load(arguments.runs, arguments.metric)

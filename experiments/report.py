@@ -4,15 +4,17 @@ No number in a page is typed by hand: this script fills the text between
 `<!-- generated: NAME -->` and `<!-- /generated -->`.
 """
 
+import dataclasses
 import sys
 
-import algorithm_table
-from support import (
+from experiments import algorithm_table
+from experiments.support import (
     provenance,
     readme_architecture,
     readme_learning,
     readme_speed,
 )
+from jaxq.config import command_line
 
 PAGES = {
     "README.md": {
@@ -37,6 +39,11 @@ PAGES = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """There are none, besides `--help`."""
+
+
 def main() -> None:
     """Rewrite the generated parts of every page."""
     for page, parts in PAGES.items():
@@ -52,4 +59,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    command_line.read(Arguments, __doc__)
     main()

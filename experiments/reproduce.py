@@ -12,10 +12,8 @@ import json
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-import tyro
-
 from jaxq import Config, cli
-from jaxq.config import flags
+from jaxq.config import command_line, flags
 from jaxq.config.fields import check_name
 
 if TYPE_CHECKING:
@@ -95,7 +93,7 @@ def published(name: str) -> tuple[dict[str, Any], list[list[float]]]:
 
 def main() -> None:
     """Run the protocol, compare, and write the table and the figure."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = command_line.read(Arguments, __doc__)
     check_name("target", arguments.target, TARGETS)
     config = TARGETS[arguments.target]
     cli.set_up_jax(flags.Options())

@@ -14,11 +14,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import tyro
-from support import first_episodes
-
+from experiments.support import first_episodes
 from jaxq import Config, cli
-from jaxq.config import flags
+from jaxq.config import command_line, flags
 
 if TYPE_CHECKING:
     import numpy as np
@@ -204,11 +202,11 @@ def compare_with_published(
 
 def main() -> None:
     """Run both experiments, compare, and write the table and the figure."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = command_line.read(Arguments, __doc__)
     cli.set_up_jax(flags.Options())
     import jax
-    from support import textbook_figure
 
+    from experiments.support import textbook_figure
     from jaxq.runs import files, manifest
 
     published = json.loads((ROOT / "published/sutton_barto_tabular.json").read_text())

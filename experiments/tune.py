@@ -8,10 +8,9 @@ repeats those that were interrupted. Ranges are written as for experiments/sweep
 import dataclasses
 import pathlib
 import sys
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from support import optuna_study, search
-
+from experiments.support import optuna_study, search
 from jaxq import cli
 from jaxq.config import flags
 from jaxq.config.config import Config
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 @dataclasses.dataclass(frozen=True)
 class Arguments(search.Options):
     """Search space and length of the search."""
+
+    title: ClassVar[str] = "tune"
 
     trials: int = 50
     """Total number of trials, including those of earlier commands."""

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NoReturn
 
-from jaxq.config import flags
+from jaxq.config import command_line, flags
 from jaxq.config.config import Config
 from jaxq.config.fields import CheckpointError, ConfigError, Locked
 from jaxq.config.validate import validate
@@ -203,15 +203,23 @@ def python() -> str:
     return str(path)
 
 
+def command(script: str = "") -> list[str]:
+    """Words that start the running script again, or another one beside it."""
+    *module, path = command_line.program()
+    if script and module:
+        path = ".".join([*path.split(".")[:-1], script])
+    elif script:
+        path = str(pathlib.Path(path).with_name(f"{script}.py"))
+    return [python(), *module, path]
+
+
 def _resume_hint(error: BaseException, resume_with: list[str] | str | None) -> str:
     """Command that resumes after an error, or nothing without a checkpoint."""
     if isinstance(resume_with, str):
         return f"; {resume_with}"
     for note in getattr(error, "__notes__", ()):
         if note.startswith("--resume "):
-            script = pathlib.Path(sys.argv[0])
-            if resume_with is None:
-                script = script.with_name("dqn.py")
-            words = [python(), str(script), *note.split(" ", 1), *(resume_with or ())]
+            start = command("dqn" if resume_with is None else "")
+            words = [*start, *note.split(" ", 1), *(resume_with or ())]
             return f"; resume with: {shlex.join(words)}"
     return ""

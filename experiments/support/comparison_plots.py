@@ -8,9 +8,9 @@ import matplotlib.axes
 import matplotlib.figure
 import numpy as np
 
+from experiments.support.comparison import Run, Scores
 from jaxq.runs import plots
 from jaxq.stats import comparisons, intervals
-from support.comparison import Run, Scores
 
 Colors = dict[str, Any]  # label -> colour
 

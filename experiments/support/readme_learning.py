@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from experiments.support.provenance import ROOT, hardware, interval, load, made_with
 from jaxq.config.algorithm_table import ALGORITHMS
 from jaxq.stats import comparisons
-from support.provenance import ROOT, hardware, interval, load, made_with
 
 
 def main_job() -> str:

@@ -3,11 +3,8 @@
 import json
 from typing import Any
 
-import scaling
-import side_by_side
-import throughput
-
-from support.provenance import ROOT, commit, load, made_with
+from experiments import scaling, side_by_side, throughput
+from experiments.support.provenance import ROOT, commit, load, made_with
 
 
 def measurements(name: str, *order: str) -> list[dict[str, Any]]:

@@ -4,17 +4,16 @@ import dataclasses
 import json
 import pathlib
 import shlex
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import dqn
-
+from experiments import dqn
+from experiments.support import arlbench_settings
 from jaxq import cli
 from jaxq.config import flags
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.config.validate import validate
 from jaxq.sweeps import search_space
-from support import arlbench_settings
 
 if TYPE_CHECKING:
     from jaxq.sweeps.planning import Sweep
@@ -26,6 +25,8 @@ PRESETS = dqn.PRESETS | arlbench_settings.PRESETS
 @dataclasses.dataclass(frozen=True)
 class Options(flags.Machine):
     """Search space, ranking, and confirmation of the best setting."""
+
+    title: ClassVar[str] = "search"
 
     ranges: tuple[str, ...] = ()
     """Ranges that settings are sampled from."""
@@ -114,8 +115,8 @@ def _command(sweep: "Sweep", setting: int) -> str:
     config = dataclasses.replace(
         sweep.configs[setting], seed_block=sweep.packings[program].width
     )
-    script = [cli.python(), "experiments/dqn.py", "--preset", "cleanrl"]
-    return shlex.join(script + flags.flags(config))
+    words = [*cli.command("dqn"), "--preset", "cleanrl", *flags.flags(config)]
+    return shlex.join(words)
 
 
 def _train_or_load(

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, TypeVar
 
-from jaxq.config import algorithm_table
+from jaxq.config import algorithm_table, aliases
 from jaxq.config.basics import (
     EnvironmentOptions,
     Evaluation,
@@ -63,6 +63,9 @@ def _resolved(cls: _Class) -> _Class:
         if "given" in fields:
             given = {*fields.pop("given"), *names[: names.index("given")]}
             fields = {name: fields[name] for name in given if name in fields}
+        for unknown in fields.keys() - defaults.keys():
+            hint = aliases.suggest(unknown, defaults)
+            raise TypeError(f"Config has no field {unknown!r}.{hint}")
         name = fields.get("algorithm", defaults["algorithm"])
         components = algorithm_table.components(name) if isinstance(name, str) else {}
         assign(self, **{**defaults, **components, **fields})

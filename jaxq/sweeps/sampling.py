@@ -87,7 +87,9 @@ def read_csv(path: pathlib.Path) -> list[Setting]:
     """
     try:
         reader = csv.DictReader(path.read_text().splitlines())
-        header, rows = list(reader.fieldnames or ()), list(reader)
+        header = [search_space.canonical(name) for name in reader.fieldnames or ()]
+        reader.fieldnames = header
+        rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(
             f"settings = {str(path)!r} cannot be read: {error}."

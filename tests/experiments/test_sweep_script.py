@@ -2,11 +2,10 @@
 
 import json
 import pathlib
-import sys
 
 import numpy as np
 import pytest
-from small_sweeps import FLAGS, ROOT, script
+from small_sweeps import FLAGS, script
 
 from jaxq.config.config import Config
 from jaxq.sweeps import search_space
@@ -83,8 +82,7 @@ def test_shards_merge_and_the_printed_command_reproduces_the_best(tmp_path):
 
 def test_every_algorithm_of_a_sweep_has_its_own_components(monkeypatch):
     """Components of the first must not leak into the others' configurations."""
-    sys.path.insert(0, str(ROOT / "experiments"))
-    import sweep
+    from experiments import sweep
 
     configs = []
 

@@ -1,7 +1,7 @@
 """The command line of tune.py."""
 
 import pytest
-from small_sweeps import FLAGS, ROOT, script
+from small_sweeps import FLAGS, script
 
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
@@ -47,8 +47,7 @@ def test_a_search_skips_settings_that_cannot_run(tmp_path):
 
 def test_a_search_gives_up_if_no_setting_can_run(tmp_path, monkeypatch, capsys):
     pytest.importorskip("optuna")
-    monkeypatch.syspath_prepend(str(ROOT / "experiments"))
-    import tune
+    from experiments import tune
 
     monkeypatch.setattr(signals.Stopper, "end_process", False)
 

@@ -2,8 +2,6 @@
 
 import csv
 import dataclasses
-import pathlib
-import sys
 
 import numpy as np
 import pytest
@@ -12,8 +10,6 @@ from jaxq.config import flags
 from jaxq.config.config import Config
 from jaxq.stats import intervals
 from jaxq.sweeps import planning, plots, ranking, report, sampling, search_space
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "experiments"))
 
 
 def test_settings_are_ranked_on_paired_seeds(rng):
@@ -162,7 +158,7 @@ def test_the_best_is_confirmed_on_held_out_seeds():
     ],
 )
 def test_the_command_of_a_setting_reproduces_its_configuration(config):
-    import dqn
+    from experiments import dqn
 
     words = ["--preset", "cleanrl", *flags.flags(config)]
     parsed, _ = flags.parse(dqn.PRESETS, "", words, flags.Options())
