@@ -118,14 +118,14 @@ def _read(base: Config, options: _Options, args: list[str]) -> tuple[Config, _Op
     )
     default = command("", Fields(**dataclasses.asdict(base)), options)
     parsed: Any = command_line.read(command, default=default, args=args)
-    flags = {name: getattr(parsed.config, name) for name in _fields_of(args)}
+    flags = {name: getattr(parsed.config, name) for name in fields_of(args)}
     return dataclasses.replace(base, **flags), parsed.options
 
 
 def _understood(
     base: Config, options: _Options, args: list[str]
 ) -> tuple[Config, _Options]:
-    """What the flags beside `--help` give, or the defaults if they are incomplete."""
+    """Read the flags besides `--help`; if they are malformed, keep the defaults."""
     words = [word for word in args if not help_page.is_requested([word])]
     try:
         with contextlib.redirect_stderr(io.StringIO()):
@@ -134,9 +134,10 @@ def _understood(
         return base, options
 
 
-def _fields_of(args: list[str]) -> list[str]:
+def fields_of(args: list[str]) -> list[str]:
     """Names of the configuration's fields that are set by flags."""
-    words = [word.partition("=")[0] for word in args if word.startswith("--")]
+    words = [word.partition("=")[0] for word in aliases.canonical_flags(args)]
+    words = [word for word in words if word.startswith("--")]
     names = {word[2:].replace("-", "_") for word in words}
     names |= {name.removeprefix("no_") for name in names}
     return [field.name for field in dataclasses.fields(Config) if field.name in names]

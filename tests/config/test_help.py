@@ -44,7 +44,9 @@ def test_help_is_short_and_starts_with_the_common_flags(shown):
     first = boxes(text)["options"]
     for flag in ("preset", "algorithm", "environment", "num-seeds", "learning-rate"):
         assert has(first, f"--{flag}")
-    assert "cartpole, cleanrl" in first and "(--lr) [0.001]" in first
+    name, config = next(iter(dqn.PRESETS.items()))
+    assert f"from: {name}, cleanrl, or" in first and f"[{name}]" in first
+    assert f"(--lr) [{config.learning_rate}]" in first
     assert "bootstrapped_dqn" in text
     assert [*boxes(text)] == [
         "options", "environment options", "target options", "replay options",
