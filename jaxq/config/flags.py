@@ -75,7 +75,7 @@ def parse(
 ) -> tuple[Config, _Options]:
     """Read flags; the defaults are those of `--preset NAME`, or of the first preset.
 
-    `--algorithm NAME` fills in the components of that algorithm; a flag always wins.
+    `--algorithm` and `--environment` fill in what belongs to them; a flag always wins.
     `--help` shows the flags of the configuration that the other flags give, and exits.
 
     Args:
@@ -88,20 +88,21 @@ def parse(
         ConfigError: for an unknown flag, preset or directory, with a suggestion.
     """
     args = aliases.canonical_flags(args)
-    name = _value(args, "--preset") or next(iter(presets))
-    check_name("preset", name, presets)
-    base, directory = presets[name], _value(args, "--resume")
+    preset = _value(args, "--preset") or next(iter(presets))
+    check_name("preset", preset, presets)
+    base, directory = presets[preset], _value(args, "--resume")
     if directory is not None:
         base = read_config(pathlib.Path(directory))
-    algorithm = _value(args, "--algorithm")
-    if algorithm is not None:
-        base = dataclasses.replace(base, algorithm=algorithm)
+    for name in ("algorithm", "environment", "defaults"):
+        if (value := _value(args, f"--{name}")) is not None:
+            chosen: dict[str, Any] = {name: value}
+            base = dataclasses.replace(base, **chosen)
     if help_page.is_requested(args):
         config, options = _understood(base, options, args)
         everything = help_page.HELP_ALL in args
-        help_page.show(description, presets, name, config, options, everything)
+        help_page.show(description, presets, preset, config, options, everything)
     values = {**dataclasses.asdict(base), **dataclasses.asdict(options)}
-    aliases.check_flags(args, {"preset": name, **values})
+    aliases.check_flags(args, {"preset": preset, **values})
     return _read(base, options, args)
 
 
@@ -146,11 +147,14 @@ def fields_of(args: list[str]) -> list[str]:
 def flags(config: Config) -> list[str]:
     """Command-line flags that change the defaults into a configuration.
 
-    The fields that the algorithm fills in are left out.
+    The fields that the algorithm and the environment fill in are left out.
     """
-    base = Config(algorithm=config.algorithm)
+    named = ("algorithm", "environment", "defaults")
+    kept: dict[str, Any] = {name: getattr(config, name) for name in named}
+    base, plain = Config(**kept), Config()
+    chosen = [name for name in named if kept[name] != getattr(plain, name)]
     words: list[str] = []
-    for name in changed(config, base):
+    for name in [*chosen, *changed(config, base)]:
         value, flag = getattr(config, name), name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
@@ -158,8 +162,7 @@ def flags(config: Config) -> list[str]:
             words += [f"--{flag}", *map(str, value)]
         else:
             words += [f"--{flag}", str(value)]
-    named = base.algorithm != Config().algorithm
-    return (["--algorithm", config.algorithm] if named else []) + words
+    return words
 
 
 def _value(args: list[str], flag: str) -> str | None:
