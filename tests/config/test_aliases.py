@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from jaxq.config import aliases, fields, flags
+from jaxq.config import aliases, fields, flag_conflicts, flags
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.sweeps import sampling, search_space
@@ -73,6 +73,12 @@ def test_an_unknown_flag_gets_a_hint(flag, hint):
     with pytest.raises(ConfigError) as error:
         parsed(flag, "1")
     assert hint in str(error.value).replace("lerning-rate", "lerning_rate")
+
+
+def test_an_alias_conflicts_as_its_field_does():
+    assert flag_conflicts.given(["--lr=1", "--no_plot"]) == {
+        "--learning-rate", "--no-plot", "--plot",
+    }  # fmt: skip
 
 
 def test_an_unknown_field_gets_a_hint_in_python():
