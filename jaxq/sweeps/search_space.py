@@ -82,8 +82,9 @@ def _type(field: str) -> Any:
 
 
 def canonical(field: str) -> str:
-    """The name of a field, from an alias; a parameter of the environment has none."""
-    return field if field.startswith(PARAMETER) else aliases.canonical(field)
+    """The name of a field, from an alias; an unknown name is returned as it is."""
+    name = aliases.canonical(field)
+    return name if name in [f.name for f in dataclasses.fields(Config)] else field
 
 
 def check_field(field: str) -> None:
