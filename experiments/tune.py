@@ -17,11 +17,14 @@ from jaxq.config import flags
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.config.validate import validate
-from jaxq.sweeps import search_space
+from jaxq.sweeps import sampling, search_space
 from jaxq.sweeps.search_space import ParameterRange
 
 if TYPE_CHECKING:
     import jax
+
+
+SAMPLES = 256  # settings of which at least one must read each field of --ranges
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +56,7 @@ def main(args: list[str] | None = None) -> None:
             ) from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         cli.set_up_jax(arguments)
+        search.check_effects(config, sampling.sample(ranges, SAMPLES), words)
         run(config, ranges, arguments)
 
 
@@ -103,7 +107,7 @@ def run(config: Config, ranges: list[ParameterRange], arguments: Arguments) -> N
                 optuna_study.propose(study, config, ranges, devices)
                 for _ in range(count)
             ]
-            new = optuna_study.reuse_results(study, trials)
+            new = optuna_study.reuse_results(study, config, trials)
             if new:
                 train(study, new, config, devices, arguments)
         report(done, config, directory, devices, arguments)
@@ -147,14 +151,14 @@ def report(
     """Rank the trials, and confirm the best setting on held-out seeds."""
     import numpy as np
 
-    from jaxq.sweeps import planning, ranking
+    from jaxq.sweeps import effects, planning, ranking
     from jaxq.sweeps.report import Ranking, draw, write_table
 
-    trials: dict[Config, optuna_study.Trial] = {}  # the first of each setting
+    trials: dict[effects.Effect, optuna_study.Trial] = {}  # the first of each effect
     for trial in done:
         setting = search_space.from_json(trial.user_attrs["setting"])
         trials.setdefault(
-            search_space.apply(config, setting), optuna_study.Trial(trial, setting)
+            effects.effect(config, setting), optuna_study.Trial(trial, setting)
         )
     settings = [setting for _, setting in trials.values()]
     attributes = [trial.user_attrs for trial, _ in trials.values()]

@@ -64,6 +64,32 @@ def check_setting(config: Config, setting: search_space.Setting) -> None:
         raise ConfigError(f"setting {setting}: {error}") from error
 
 
+def check_effects(
+    config: Config, settings: list[search_space.Setting], words: list[str]
+) -> tuple[list[search_space.Setting], str]:
+    """Check that every swept field has an effect, and note flags without one.
+
+    Args:
+        config: the configuration that settings change.
+        settings: of the search, or a sample of them.
+        words: of the command line.
+
+    Returns:
+        The settings of which no two have the same effect, and a note on the others.
+
+    Raises:
+        ConfigError: for a field that is swept, but that no setting reads.
+    """
+    from jaxq.config import field_usage
+    from jaxq.sweeps import effects
+
+    found = [effects.effect(config, setting) for setting in settings]
+    effects.check_swept(settings, found)
+    for name in effects.unread(flags.fields_of(words), found):
+        print(f"note: {name} has no effect: {field_usage.reason(name)}")
+    return effects.distinct(settings, found)
+
+
 def print_ranking(
     sweep: "Sweep", ranking: "Ranking", options: Options, source: str = ""
 ) -> None:

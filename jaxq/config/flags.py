@@ -94,11 +94,11 @@ def parse(
     )
     default = command(Fields(**dataclasses.asdict(base)), options)
     parsed: Any = tyro.cli(command, default=default, args=args, description=text)
-    flags = {name: getattr(parsed.config, name) for name in _fields_of(args)}
+    flags = {name: getattr(parsed.config, name) for name in fields_of(args)}
     return dataclasses.replace(base, **flags), parsed.options
 
 
-def _fields_of(args: list[str]) -> list[str]:
+def fields_of(args: list[str]) -> list[str]:
     """Names of the configuration's fields that are set by flags."""
     words = [word.partition("=")[0] for word in args if word.startswith("--")]
     names = {word[2:].replace("-", "_") for word in words}
