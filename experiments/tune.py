@@ -121,6 +121,8 @@ def train(
     arguments: Arguments,
 ) -> None:
     """Train the seeds of some trials side by side, and record their results."""
+    import numpy as np
+
     from jaxq.stats import intervals
     from jaxq.sweeps import planning, ranking
     from jaxq.sweeps.workers import Workers
@@ -131,12 +133,14 @@ def train(
     for trial, setting in trials:
         index = sweep.configs.index(search_space.apply(config, setting))
         diverged = int(curves[index].arrays["diverged"][:, -1].sum())
-        value = float(intervals.iqm(scores[index]))
+        missing = int(np.isnan(scores[index]).sum())
+        value = -np.inf if missing else float(intervals.iqm(scores[index]))
         trial.set_user_attr("setting", setting)
         trial.set_user_attr("scores", [float(score) for score in scores[index]])
         trial.set_user_attr("diverged", diverged)
         study.tell(trial, value)
         note = f", {diverged} seeds diverged" if diverged else ""
+        note += f", {missing} scores are nan" if missing else ""
         text = ranking.format_setting(setting)
         print(f"trial {trial.number}: {value:.4g}{note} | {text}", flush=True)
 
@@ -168,6 +172,7 @@ def report(
     texts = list(arguments.ranges)
     ranges = [search_space.parse(text) for text in texts]
     warnings = ranking.edge_warnings(settings, rows[0].setting, ranges)
+    warnings += ranking.nan_warnings(rows)
     ranked = Ranking(config.environment, rows, warnings)
     sweep = planning.plan(config, settings, texts, devices, computed=False)
     write_table(directory, sweep, [ranked])

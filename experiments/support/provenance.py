@@ -33,6 +33,6 @@ def made_with(manifests: Iterable[dict[str, Any]]) -> str:
 
 
 def interval(final: dict[str, Any]) -> str:
-    """IQM with its confidence interval."""
-    low, high = final["confidence_95"]
-    return f"{final['iqm']:.1f} [{low:.1f}, {high:.1f}]"
+    """IQM with its confidence interval, if it has one."""
+    ends = final["confidence_95"]
+    return f"{final['iqm']:.1f}" + (f" [{ends[0]:.1f}, {ends[1]:.1f}]" if ends else "")

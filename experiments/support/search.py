@@ -125,12 +125,12 @@ def confirm(
         return
     held_out = report.confirmation(config, seeds)
     summary = _train_or_load(held_out, directory / "confirmed", options)
-    iqm, low, high = _score(summary, options.score)
+    score = _describe(summary, options.score)
     if diverged := len(summary["diverged_seeds"]):
         print(f"warning: {diverged} held-out seeds diverged")
     print(
-        f"on {seeds} held-out seeds: {options.score} return IQM {iqm:.4g}, 95 % CI "
-        f"[{low:.4g}, {high:.4g}] ({ranking.rows[0].iqm:.4g} on the selection seeds)"
+        f"on {seeds} held-out seeds: {options.score} return {score} "
+        f"({ranking.rows[0].iqm:.4g} on the selection seeds)"
     )
 
 
@@ -167,8 +167,8 @@ def _train_or_load(
     ).summary
 
 
-def _score(summary: dict[str, Any], score: str) -> tuple[float, float, float]:
-    """IQM over the seeds of a run, and its 95 % interval."""
+def _describe(summary: dict[str, Any], score: str) -> str:
+    """IQM over the seeds of a run, and its 95 % interval, in words."""
     import numpy as np
 
     from jaxq.stats import intervals
@@ -177,6 +177,4 @@ def _score(summary: dict[str, Any], score: str) -> tuple[float, float, float]:
         "final": summary["final_eval_return"]["per_seed"],
         "area": summary["mean_eval_return_over_steps"],
     }
-    estimate = intervals.bootstrap_iqm(np.array(per_seed[score])[:, None])
-    iqm, low, high = (float(part[0]) for part in estimate)
-    return iqm, low, high
+    return intervals.describe(np.array(per_seed[score], float), label=", 95 % CI ")

@@ -7,7 +7,7 @@ fields are read.
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -105,10 +105,9 @@ def with_torso(config: Config, spec: EnvSpec) -> Config:
     """The configuration with the torso that network = "auto" selects."""
     if config.network != "auto":
         return config
-    torso: Literal["minatar", "mlp"] = (
-        "minatar" if from_flax.is_minatar(spec) else "mlp"
-    )
-    return dataclasses.replace(config, network=torso)
+    if from_flax.is_minatar(spec):
+        return dataclasses.replace(config, network="minatar")
+    return dataclasses.replace(config, network="mlp")
 
 
 def fields_read(config: Config, spec: EnvSpec) -> set[str]:

@@ -61,7 +61,5 @@ def _epsilon(config: Config, steps: np.ndarray, finished: Any) -> np.ndarray:
 def latest(point: population.Measurement) -> str:
     """One-line summary of a point of the curve."""
     scores = np.asarray(point.evaluation.episode_return).mean(axis=1)
-    interval = intervals.bootstrap_iqm(scores[:, None], resamples=200)
-    low, high = interval.low[0], interval.high[0]
     extra = "".join(f"  {k} {np.median(v):.3g}" for k, v in point.extra.items())
-    return f"return IQM {interval.value[0]:.4g} [{low:.4g}, {high:.4g}]{extra}"
+    return f"return {intervals.describe(scores, resamples=200)}{extra}"
