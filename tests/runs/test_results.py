@@ -87,7 +87,9 @@ def test_nan_returns_are_counted(tmp_path):
 def test_progress_shows_an_interval_only_of_several_seeds(returns, text):
     blank = population.Measurement(*[None] * len(population.Measurement._fields))
     evaluation = type("Evaluation", (), {"episode_return": np.array(returns)})
-    assert curves.latest(blank._replace(evaluation=evaluation, extra={})) == text
+    point = blank._replace(evaluation=evaluation, extra={})
+    assert curves.latest(point) == text
+    assert curves.latest(point, interval=False) == text.partition(" [")[0]
 
 
 @pytest.mark.parametrize(
