@@ -14,13 +14,14 @@ import jax.numpy as jnp
 
 from jaxq.agents import algorithms
 from jaxq.config import algorithm_table, field_usage, loop_lengths
-from jaxq.config.config import Config
+from jaxq.config.config import Config, given
 from jaxq.config.fields import ConfigError
 from jaxq.networks import from_flax
 from jaxq.types import EnvSpec, Key, PyTree
 from jaxq.xla import prng
 
-FIELDS = frozenset(field.name for field in dataclasses.fields(Config))
+DEFAULTS = {field.name: field.default for field in dataclasses.fields(Config)}
+FIELDS = frozenset(DEFAULTS)
 LOOP_FIELDS = {name for usage in field_usage.LOOP_USAGE for name in usage.fields}
 # Also read by code that all agents share: an algorithm honours a changed field on the
 # left only if it reads one of those on the right as well, while it is made.
@@ -71,8 +72,8 @@ def check_honoured(config: Config, spec: EnvSpec) -> None:
     needed = field_usage.read(with_torso(config, spec), field_usage.AGENT_USAGE)
     changed = {
         name: getattr(config, name)
-        for name in sorted(needed & config.given)  # type: ignore[attr-defined]
-        if getattr(config, name) != getattr(Config(), name)
+        for name in sorted(needed & given(config))
+        if getattr(config, name) != DEFAULTS[name]
     }
     ignored = changed.keys() - honoured(config, spec) if changed else set()
     if ignored:
@@ -90,8 +91,7 @@ def honoured(config: Config, spec: EnvSpec) -> set[str]:
     unproven = {
         name
         for name, proof in EVIDENCE.items()
-        if getattr(config, name) != getattr(Config(), name)
-        and not read.intersection(proof)
+        if getattr(config, name) != DEFAULTS[name] and not read.intersection(proof)
     }
     return (read - unproven) | set(algorithms.HONOURED.get(config.algorithm, ()))
 
@@ -168,5 +168,4 @@ def recorder(config: Config) -> tuple[Config, set[str]]:
                 read.add(name)
             return super().__getattribute__(name)
 
-    names = config.given  # type: ignore[attr-defined]
-    return Recorder(**{name: getattr(config, name) for name in names}), read
+    return Recorder(**{name: getattr(config, name) for name in given(config)}), read

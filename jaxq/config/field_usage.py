@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from jaxq.config import algorithm_table, compatibility
-from jaxq.config.config import Config
+from jaxq.config.components import HISTOGRAMS
+from jaxq.config.config import Config, given
 
-HISTOGRAMS = ("categorical", "hl_gauss", "two_hot")
 QUANTILES = ("quantile", "implicit_quantile", "fully_parameterized")
 
 
@@ -66,11 +66,11 @@ LOOP_USAGE = (
         "every run",
         _ALWAYS,
         (
-            "algorithm", "num_seeds", "first_seed", "seed_block", "total_steps",
-            "num_envs", "chunk_iterations", "environment", "environment_args",
-            "time_limit", "timeout_is_terminal", "sticky_actions", "full_action_set",
-            "rollout_length", "epsilon_schedule", "eval_points", "eval_episodes",
-            "eval_epsilon", "eval_max_steps",
+            "algorithm", "defaults", "num_seeds", "first_seed", "seed_block",
+            "total_steps", "num_envs", "chunk_iterations", "environment",
+            "environment_args", "time_limit", "timeout_is_terminal", "sticky_actions",
+            "full_action_set", "rollout_length", "epsilon_schedule", "eval_points",
+            "eval_episodes", "eval_epsilon", "eval_max_steps",
         ),
     ),
     Usage("the schedule of replay", _REPLAYS, (
@@ -198,15 +198,14 @@ def unused(config: Config) -> list[str]:
     return [name for name in names if name not in used]
 
 
-def given(config: Config) -> set[str]:
+def chosen(config: Config) -> set[str]:
     """Fields that were given, apart from the settings of the algorithm's paper."""
     settings: dict[str, object] = {}
     if config.algorithm in algorithm_table.ALGORITHMS:
         settings |= algorithm_table.ALGORITHMS[config.algorithm].settings
-    names: set[str] = set(config.given)  # type: ignore[attr-defined]
     return {
         name
-        for name in names
+        for name in given(config)
         if name not in settings or getattr(config, name) != settings[name]
     }
 

@@ -65,8 +65,8 @@ def run(
         fields.UnusedFieldWarning: for every given field that has no effect.
     """
     env = checks.check(config, environment)
-    given = sorted(field_usage.given(config))
-    for note in field_effects.notes(config, env.spec, given):
+    chosen = sorted(field_usage.chosen(config))
+    for note in field_effects.notes(config, env.spec, chosen):
         warnings.warn(note, UnusedFieldWarning, stacklevel=2)
     options = sessions.Options(
         None if output is None else pathlib.Path(output),

@@ -15,7 +15,7 @@ from jaxq.sweeps import search_space
 FIELDS = [field.name for field in dataclasses.fields(Config)]
 # Read by the parts of a run that know no agent: the edge, the environment, evaluation.
 OUTSIDE = {
-    "algorithm", "num_seeds", "first_seed", "seed_block", "environment",
+    "algorithm", "defaults", "num_seeds", "first_seed", "seed_block", "environment",
     "environment_args", "time_limit", "timeout_is_terminal", "sticky_actions",
     "full_action_set", "eval_points", "eval_episodes", "eval_epsilon",
     "eval_max_steps", "chunk_iterations", "total_steps",
@@ -78,10 +78,12 @@ def test_every_field_has_a_reader():
 
 
 def test_fields_of_parts_that_are_off_are_unused():
-    assert "priority_exponent" in field_usage.unused(Config())
-    assert "priority_exponent" not in field_usage.unused(Config(prioritized=True))
-    assert {"v_min", "v_max"} <= set(field_usage.unused(Config()))
-    assert "v_max" not in field_usage.unused(Config(algorithm="c51"))
+    assert "priority_exponent" in field_usage.unused(Config(defaults="plain"))
+    assert "priority_exponent" not in field_usage.unused(
+        Config(defaults="plain", prioritized=True)
+    )
+    assert {"v_min", "v_max"} <= set(field_usage.unused(Config(defaults="plain")))
+    assert "v_max" not in field_usage.unused(Config(defaults="plain", algorithm="c51"))
     weight = "sequence_max_weight"  # of the priority of a sequence
     assert weight not in field_usage.unused(Config(algorithm="r2d2"))
     assert weight in field_usage.unused(Config(algorithm="r2d2", prioritized=False))
@@ -113,7 +115,10 @@ def test_every_remedy_works():
     for usage in field_usage.USAGE:
         match = re.fullmatch(r"set (\w+)(?: to (.+))?", usage.used.remedy)
         for value in (match[2] or "true").split(" or ") if match else ():
-            config = Config(**{match[1]: search_space.parse_value(match[1], value)})
+            config = Config(
+                defaults="plain",
+                **{match[1]: search_space.parse_value(match[1], value)},
+            )
             assert usage.used.holds(config), usage
             tried += 1
     assert tried > 20
@@ -121,8 +126,8 @@ def test_every_remedy_works():
 
 def test_settings_of_a_preset_are_not_reported():
     for name, row in algorithm_table.ALGORITHMS.items():
-        given = field_usage.given(preset(name, num_seeds=3, v_max=7.0))
-        assert given == {"algorithm", "num_seeds", "v_max"}, row
-    assert "epsilon_steps" in field_usage.given(preset("dqn", epsilon_steps=3.0))
+        chosen = field_usage.chosen(preset(name, num_seeds=3, v_max=7.0))
+        assert chosen == {"algorithm", "defaults", "num_seeds", "v_max"}, row
+    assert "epsilon_steps" in field_usage.chosen(preset("dqn", epsilon_steps=3.0))
     ablation = preset("rainbow", prioritized=False)
-    assert field_usage.given(ablation) & set(field_usage.unused(ablation)) == set()
+    assert field_usage.chosen(ablation) & set(field_usage.unused(ablation)) == set()
