@@ -55,6 +55,7 @@ def compare(directory: pathlib.Path) -> dict[str, Any]:
     Raises:
         ConfigError: if it is not a finished sweep of ARLBench's settings.
     """
+    import numpy as np
     import scipy.stats
 
     from jaxq.stats import comparisons
@@ -70,6 +71,11 @@ def compare(directory: pathlib.Path) -> dict[str, Any]:
     theirs = _last_rows(name)
     known = settings(name)
     rows = []
+    if np.isnan(list(ours.values())).any() or content["config"]["num_seeds"] < 2:
+        raise ConfigError(
+            f"{directory} has scores that are nan, or a single seed, whose standard "
+            "deviation is unknown: its settings cannot be tested."
+        )
     for number, setting in enumerate(content["settings"]):
         if setting not in known:
             raise ConfigError(

@@ -128,8 +128,9 @@ def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
         axes.set_visible(False)
     figure.supxlabel("environment steps per seed", fontsize=9)
     figure.supylabel("return of the greedy policy", fontsize=9)
-    title = f"{rows[0]['environment']}, {rows[0]['num_seeds']} seeds"
-    figure.suptitle(f"{title}: IQM and 95 % interval")
+    num_seeds = rows[0]["num_seeds"]
+    title = f"{rows[0]['environment']}, {num_seeds} seeds"
+    figure.suptitle(f"{title}: {plots.statistic(num_seeds)}")
     plots.save(figure, path)
 
 

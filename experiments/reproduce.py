@@ -206,8 +206,7 @@ def draw(
         step[known], mean[known], color=plots.ORANGE, linestyle="--", linewidth=1.8,
         label="CleanRL, mean and std of 3 seeds",
     )  # fmt: skip
-    label = "jaxq, IQM and 95 % interval"
-    plots.draw_seeds(axes, result.curve.steps, ours, label=label)
+    plots.draw_seeds(axes, result.curve.steps, ours, label="jaxq, ")
     axes.set_title(
         f"{config.algorithm.upper()} on {config.environment}, CleanRL's protocol "
         f"(n = {config.num_seeds})"

@@ -68,6 +68,9 @@ def main(args: list[str] | None = None) -> None:
         for setting in settings:
             search.check_setting(config, setting)
         cli.set_up_jax(arguments, join=arguments.distributed)
+        if settings:
+            settings, note = search.check_effects(config, settings, words)
+            print(f"note: {note}\n" if note else "", end="")
         run(config, settings, ranges, shard, arguments)
 
 

@@ -9,12 +9,18 @@ import os
 import pathlib
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NoReturn
 
 from jaxq.config import command_line, flag_conflicts, flags
 from jaxq.config.config import Config
-from jaxq.config.fields import CheckpointError, ConfigError, Locked
+from jaxq.config.fields import (
+    CheckpointError,
+    ConfigError,
+    Locked,
+    UnusedFieldWarning,
+)
 from jaxq.config.validate import validate
 from jaxq.runs import compilation_cache
 
@@ -115,11 +121,21 @@ def main(
         from jaxq.runs import report, signals
 
         signals.Stopper.end_process = args is None
+        print_notes(config, flags.fields_of(words))
         result = _run(config, options, extras)
         if report.all_diverged(result):
             print("error: every seed diverged", file=sys.stderr)
             sys.exit(ALL_DIVERGED)
     return result
+
+
+def print_notes(config: Config, names: list[str]) -> None:
+    """Print a note for every field of `names` that has no effect."""
+    from jaxq.agents import field_effects
+    from jaxq.envs import make
+
+    for note in field_effects.notes(config, make.from_config(config).spec, names):
+        print(f"note: {note}")
 
 
 def _run(
@@ -158,6 +174,9 @@ def exit_codes(
 ) -> Iterator[None]:
     """Convert user-fixable errors into a message and an exit code.
 
+    Warnings about unused fields are silenced: scripts share settings between
+    algorithms, and report only the fields of flags; see `print_notes`.
+
     Args:
         resume_with: instructions for resuming; or, if the script takes --resume, the
             other options that a resuming command must repeat; None suggests resuming
@@ -167,7 +186,9 @@ def exit_codes(
     """
     _escape_unprintable()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnusedFieldWarning)
+            yield
     except ConfigError as error:
         _fail(f"error: {error}", BAD_INPUT)
     except Locked as error:

@@ -68,6 +68,32 @@ def check_setting(config: Config, setting: search_space.Setting) -> None:
         raise ConfigError(f"setting {setting}: {error}") from error
 
 
+def check_effects(
+    config: Config, settings: list[search_space.Setting], words: list[str]
+) -> tuple[list[search_space.Setting], str]:
+    """Check that every swept field has an effect, and note flags without one.
+
+    Args:
+        config: the configuration that settings change.
+        settings: of the search, or a sample of them.
+        words: of the command line.
+
+    Returns:
+        The settings of which no two have the same effect, and a note on the others.
+
+    Raises:
+        ConfigError: for a field that is swept, but that no setting reads.
+    """
+    from jaxq.config import field_usage
+    from jaxq.sweeps import effects
+
+    found = [effects.effect(config, setting) for setting in settings]
+    effects.check_swept(settings, found)
+    for name in effects.unread(flags.fields_of(words), found):
+        print(f"note: {name} has no effect: {field_usage.reason(name)}")
+    return effects.distinct(settings, found)
+
+
 def print_ranking(
     sweep: "Sweep", ranking: "Ranking", options: Options, source: str = ""
 ) -> None:
@@ -103,12 +129,12 @@ def confirm(
         return
     held_out = report.confirmation(config, seeds)
     summary = _train_or_load(held_out, directory / "confirmed", options)
-    iqm, low, high = _score(summary, options.score)
+    score = _describe(summary, options.score)
     if diverged := len(summary["diverged_seeds"]):
         print(f"warning: {diverged} held-out seeds diverged")
     print(
-        f"on {seeds} held-out seeds: {options.score} return IQM {iqm:.4g}, 95 % CI "
-        f"[{low:.4g}, {high:.4g}] ({ranking.rows[0].iqm:.4g} on the selection seeds)"
+        f"on {seeds} held-out seeds: {options.score} return {score} "
+        f"({ranking.rows[0].iqm:.4g} on the selection seeds)"
     )
 
 
@@ -158,8 +184,8 @@ def unfinished(config: Config, root: pathlib.Path) -> pathlib.Path | None:
     return None
 
 
-def _score(summary: dict[str, Any], score: str) -> tuple[float, float, float]:
-    """IQM over the seeds of a run, and its 95 % interval."""
+def _describe(summary: dict[str, Any], score: str) -> str:
+    """IQM over the seeds of a run, and its 95 % interval, in words."""
     import numpy as np
 
     from jaxq.stats import intervals
@@ -168,6 +194,4 @@ def _score(summary: dict[str, Any], score: str) -> tuple[float, float, float]:
         "final": summary["final_eval_return"]["per_seed"],
         "area": summary["mean_eval_return_over_steps"],
     }
-    estimate = intervals.bootstrap_iqm(np.array(per_seed[score])[:, None])
-    iqm, low, high = (float(part[0]) for part in estimate)
-    return iqm, low, high
+    return intervals.describe(np.array(per_seed[score], float), label=", 95 % CI ")

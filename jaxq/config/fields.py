@@ -18,6 +18,10 @@ class ConfigError(ValueError):
     """A configuration that cannot be run; the message says what to change."""
 
 
+class UnusedFieldWarning(UserWarning):
+    """A field was given that has no effect in its configuration."""
+
+
 class Locked(Exception):
     """A directory is in use by another process."""
 

@@ -25,6 +25,10 @@ from jaxq.sweeps import search_space
         ("--ranges discount=0.9,1", "no source of settings given: give exactly one"),
         ("--grid discount=0.9 discount=1", "a field is given twice"),
         ("--grid discount=0.9,1.5", r"discount = 1.5 is outside [0, 1]"),
+        (
+            "--grid priority_exponent=0.1,0.9",
+            "a sweep over priority_exponent has no effect",
+        ),
         ("--grid env.size=3", "CartPole-v1 rejects"),
         ("--grid algorithm=dqn,a2c", "setting 1: algorithm = 'a2c': choose one of"),
         ("--grid discount=0.9,1 --top 0", "top = 0 is less than 1"),

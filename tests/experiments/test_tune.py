@@ -75,5 +75,7 @@ def test_a_search_trains_no_setting_twice(tmp_path):
     scores = {line.split(" | ")[1]: line.split()[2] for line in trials}
     assert len(scores) == different <= 2
     assert all(scores[line.split(" | ")[1]] == line.split()[2] for line in trials)
+    out = script("tune", *words, "v_max=uniform:1:9", "discount=0.9,1", code=2)
+    assert "a sweep over v_max has no effect" in out
     out = script("tune", *words, "batch_size=8", code=2)
     assert "batch_size has one value, 8" in out
