@@ -21,6 +21,7 @@ from jaxq.config.fields import check_name
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
 
 DEEP_SEA = Config(
+    defaults="plain",
     environment="DeepSea-bsuite",
     num_seeds=10,
     total_steps=24_000,
@@ -38,6 +39,7 @@ DEEP_SEA = Config(
     prior_scale=3.0,
 )
 MEMORY = Config(
+    defaults="plain",
     environment="MemoryChain-bsuite",
     environment_args=("memory_length=10",),
     num_seeds=10,

@@ -28,8 +28,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
 
 # CleanRL's dqn.py: MLP 120-84 with PyTorch's initialisation, Adam 2.5e-4, one update of
 # 128 transitions every 10 steps, target network copied every 500 steps, epsilon 1 ->
-# 0.05 over 250,000 of 500,000 steps. These are the defaults of Config.
-CLEANRL = Config(num_seeds=10)
+# 0.05 over 250,000 of 500,000 steps. These are the plain defaults.
+CLEANRL = Config(defaults="plain", num_seeds=10)
 # CleanRL's c51.py: 101 atoms on [-100, 100], Adam's epsilon 0.01 / 128.
 C51: dict[str, Any] = {
     "algorithm": "c51",

@@ -28,6 +28,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
 # The book's settings: gamma = 1, epsilon = 0.1, one environment, an update after every
 # step.
 BOOK = Config(
+    defaults="plain",
     num_envs=1,
     rollout_length=1,
     discount=1.0,

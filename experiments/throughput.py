@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from jaxq.training.population import Population
 
 CARTPOLE = Config(
+    defaults="plain",
     environment="CartPole-v1",
     hidden_sizes=(64, 64),
     buffer_size=10_000,

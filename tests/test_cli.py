@@ -77,7 +77,7 @@ def test_deterministic_sets_the_xla_flag():
     [
         ("Options(), Config(num_seeds=1)", "1"),
         ("Options(), Config(num_seeds=2)", "None"),
-        ("Options(), Config(num_seeds=1, batch_size=512)", "None"),
+        ("Options(), Config(num_seeds=1, defaults='plain', batch_size=512)", "None"),
         ("Options(), Config(num_seeds=1, environment='Breakout-MinAtar')", "None"),
         ("Options(cpu_cores=3), Config(num_seeds=1)", "3"),
         ("Options()", "None"),

@@ -49,7 +49,7 @@ def classic(name: str) -> str:
             "",
             "Final return of the greedy policy: IQM over ten seeds with its 95 % "
             f"interval, by `python experiments/classic.py --algorithms {name}`. One "
-            "set of settings serves all algorithms of an environment. "
+            "set of settings serves all algorithms of an environment, except PQN's. "
             f"{made_with(row['manifest'] for row in mine.values())}.",
         ]
     )

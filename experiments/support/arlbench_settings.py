@@ -18,6 +18,7 @@ PUBLISHED = RESULTS / "published" / "arlbench.csv"
 # limits treated as terminations; epsilon annealed over the first tenth of the steps;
 # greedy returns of 128 episodes at ten points.
 BASE = Config(
+    defaults="plain",
     discount=0.99,
     hidden_sizes=(64, 64),
     activation="tanh",

@@ -27,7 +27,7 @@ TEXTS: dict[str, AlgorithmText] = {
             r"a^* &= \arg\max_{a'} \sum_j z_j\, p_j(s', a'; \theta^-)",
             r"m_i &= \sum_j p_j(s', a^*; \theta^-) \max\bigg(0,\; 1 -"
             r" \frac{1}{\Delta z}"
-            r" \Big| \operatorname{clip}\big(r + \gamma (1 - d) z_j, v_{\min},"
+            r" \Big| \mathrm{clip}\big(r + \gamma (1 - d) z_j, v_{\min},"
             r" v_{\max}\big) - z_i \Big| \bigg)",
             _ENTROPY,
         ),
@@ -54,7 +54,7 @@ TEXTS: dict[str, AlgorithmText] = {
             ("p_i", "the softmax of the network's outputs"),
             (r"\sigma", "`hl_gauss_sigma` bin widths"),
             (r"\Phi", "the normal distribution function; $`y`$ is clipped to the bins"),
-            *PARAMETERS,
+            *PARAMETERS[:2],
             *STEP,
         ),
         ("jaxq/rl/categorical.py:hl_gauss", "jaxq/rl/losses.py:td_loss"),
@@ -69,7 +69,7 @@ TEXTS: dict[str, AlgorithmText] = {
         aligned(
             _SCALAR,
             r"m_i &= \max\bigg(0,\; 1 - \frac{1}{\Delta z} \Big|"
-            r" \operatorname{clip}\big(y, v_{\min}, v_{\max}\big) - z_i \Big| \bigg)",
+            r" \mathrm{clip}\big(y, v_{\min}, v_{\max}\big) - z_i \Big| \bigg)",
             _ENTROPY,
         ),
         (*_ATOMS, *PARAMETERS, *STEP),
@@ -86,7 +86,7 @@ TEXTS: dict[str, AlgorithmText] = {
             r"R &= \sum_{j=0}^{k-1} \gamma^j r_{t+j}",
             r"a^* &= \arg\max_{a'} \sum_j z_j\, p_j(s_{t+k}, a'; \theta)",
             r"m_i &= \sum_j p_j(s_{t+k}, a^*; \theta^-) \max\bigg(0,\; 1 -"
-            r" \frac{1}{\Delta z} \Big| \operatorname{clip}\big(R + \gamma^k (1 - d)"
+            r" \frac{1}{\Delta z} \Big| \mathrm{clip}\big(R + \gamma^k (1 - d)"
             r" z_j, v_{\min}, v_{\max}\big) - z_i \Big| \bigg)",
             r"L(\theta) &= -\mathbb{E}_{t \sim P}\; w_t \sum_i m_i"
             r" \log p_i(s_t, a_t; \theta)",
@@ -97,7 +97,7 @@ TEXTS: dict[str, AlgorithmText] = {
             ("k", "`n_step`, or fewer where the episode ends earlier"),
             (r"w_t", "the importance weight of prioritised replay"),
             (r"\omega", "`priority_exponent`"),
-            *PARAMETERS,
+            *PARAMETERS[:2],
             *STEP,
         ),
         ("jaxq/rl/categorical.py:categorical", "jaxq/rl/losses.py:td_loss"),

@@ -11,7 +11,7 @@ from experiments.support.algorithm_text import (
 _TAU_LOSS = r"\rho_\tau(u) &= \big|\tau - [u < 0]\big|\, \frac{L_\kappa(u)}{\kappa}"
 _F_LOSS = r"\rho_f(u) &= \big|f - [u < 0]\big|\, \frac{L_\kappa(u)}{\kappa}"
 _MUNCHAUSEN = (
-    r"\pi(a \mid s) &= \operatorname{softmax}\big(Q(s, \cdot; \theta^-) / \tau\big)_a",
+    r"\pi(a \mid s) &= \mathrm{softmax}\big(Q(s, \cdot; \theta^-) / \tau\big)_a",
     r"b &= \alpha \max\big(\tau \log \pi(a \mid s),\, l_0\big)",
 )
 _MUNCHAUSEN_SYMBOLS = (
@@ -49,7 +49,7 @@ TEXTS: dict[str, AlgorithmText] = {
         "IQN",
         aligned(
             r"Z_\tau(s, a; \theta) &= f\big(\psi(s) \odot \phi(\tau)\big)_a, \qquad"
-            r" \phi(\tau) = \operatorname{relu}\Big( W \big(\cos \pi i \tau"
+            r" \phi(\tau) = \mathrm{relu}\Big( W \big(\cos \pi i \tau"
             r"\big)_{i=0}^{n-1} + b \Big)",
             r"a^* &= \arg\max_{a'} \frac{1}{K} \sum_{k=1}^{K}"
             r" Z_{\tilde\tau_k}(s', a'; \theta^-)",

@@ -114,7 +114,7 @@ def _command(sweep: "Sweep", setting: int) -> str:
     config = dataclasses.replace(
         sweep.configs[setting], seed_block=sweep.packings[program].width
     )
-    script = [cli.python(), "experiments/dqn.py", "--preset", "cleanrl"]
+    script = [cli.python(), "experiments/dqn.py"]
     return shlex.join(script + flags.flags(config))
 
 
@@ -122,23 +122,36 @@ def _train_or_load(
     config: Config, root: pathlib.Path, options: Options
 ) -> dict[str, Any]:
     """Summary of a run below `root`: a finished one, or one that is run or resumed."""
-    from jaxq.runs import checkpoint, run
+    from jaxq.runs import run
     from jaxq.training import blocks
 
-    directories = [path.parent for path in root.rglob("config.json")]
-    same = [path for path in directories if flags.read_config(path) == config]
-    finished = [path for path in same if (path / "summary.json").exists()]
-    if finished:
-        return json.loads((finished[0] / "summary.json").read_text())
-    started = [path for path in same if checkpoint.paths(path)]
+    for path in _runs_of(config, root):
+        if (path / "summary.json").exists():
+            return json.loads((path / "summary.json").read_text())
     return run.run(
         config,
         output=root,
-        resume=started[0] if started else None,
+        resume=unfinished(config, root),
         force_resume=options.force_resume,
         plot=options.plot,
         devices=blocks.workers(options.cpu_cores),
     ).summary
+
+
+def _runs_of(config: Config, root: pathlib.Path) -> list[pathlib.Path]:
+    """Directories below `root` of runs of a configuration."""
+    directories = [path.parent for path in root.rglob("config.json")]
+    return [path for path in directories if flags.read_config(path) == config]
+
+
+def unfinished(config: Config, root: pathlib.Path) -> pathlib.Path | None:
+    """Directory below `root` of an interrupted run of a configuration, if any."""
+    from jaxq.runs import checkpoint
+
+    for path in _runs_of(config, root):
+        if checkpoint.paths(path) and not (path / "summary.json").exists():
+            return path
+    return None
 
 
 def _score(summary: dict[str, Any], score: str) -> tuple[float, float, float]:

@@ -110,7 +110,7 @@ TEXTS: dict[str, AlgorithmText] = {
             r"\text{layer}(x) &= (W + \Sigma_W \odot \varepsilon_W)\, x"
             r" + b + \sigma_b \odot \varepsilon_b",
             r"\varepsilon_{W,ij} &= f(\varepsilon_i) f(\varepsilon_j), \qquad"
-            r" f(x) = \operatorname{sign}(x) \sqrt{|x|}",
+            r" f(x) = \mathrm{sign}(x) \sqrt{|x|}",
             r"y &= r + \gamma (1 - d) \max_{a'} Q(s', a', \varepsilon'; \theta^-)",
             r"L(\theta) &= \mathbb{E}_D\;"
             r" \ell\big(y - Q(s, a, \varepsilon; \theta)\big)",
@@ -144,7 +144,7 @@ TEXTS: dict[str, AlgorithmText] = {
     "munchausen_dqn": AlgorithmText(
         "Munchausen DQN",
         aligned(
-            r"\pi(a \mid s) &= \operatorname{softmax}\big(Q(s, \cdot; \theta^-)"
+            r"\pi(a \mid s) &= \mathrm{softmax}\big(Q(s, \cdot; \theta^-)"
             r" / \tau\big)_a",
             r"y &= r + \alpha \max\big(\tau \log \pi(a \mid s),\, l_0\big)"
             r" + \gamma (1 - d) \sum_{a'} \pi(a' \mid s')"
@@ -189,7 +189,7 @@ TEXTS: dict[str, AlgorithmText] = {
     "r2d2": AlgorithmText(
         "R2D2",
         aligned(
-            r"h(x) &= \operatorname{sign}(x) \big(\sqrt{|x| + 1} - 1\big)"
+            r"h(x) &= \mathrm{sign}(x) \big(\sqrt{|x| + 1} - 1\big)"
             r" + 10^{-3} x",
             r"a^* &= \arg\max_a Q(s_{t+k}, a; \theta)",
             r"y_t &= h\Big( \sum_{j=0}^{k-1} \gamma^j r_{t+j} + \gamma^k (1 - d)\,"

@@ -25,6 +25,9 @@ class Experiment:
 
     algorithm: str = "dqn"
     """Name of the algorithm, as in `jaxq.config.algorithm_table` or registered."""
+    defaults: Literal["environment", "plain"] = "environment"
+    """Values of the fields that are not given: the settings for the environment, from
+    `jaxq.config.environment_table`; or plain ones, CleanRL's for DQN on CartPole-v1."""
     num_seeds: Count = 10
     """Independent runs, in parallel."""
     first_seed: Annotated[int, Range(0, 2**32 - 1)] = 0

@@ -16,6 +16,7 @@ from jaxq.config.fields import (
     Range,
 )
 
+HISTOGRAMS = ("categorical", "hl_gauss", "two_hot")  # heads with v_min and v_max
 Value = Annotated[float, Range(-1e9, 1e9), TRACED]
 NotNegative = Annotated[float, Range(0), TRACED]
 
@@ -38,10 +39,11 @@ class ReturnRepresentation:
     proposed (FQF) fractions."""
     num_atoms: Annotated[int, Range(2, 10_000)] = 51
     """categorical, hl_gauss, two_hot: atoms, or bins."""
-    v_min: Value = -10.0
-    """categorical, hl_gauss, two_hot: smallest return."""
-    v_max: Value = 10.0
-    """categorical, hl_gauss, two_hot: largest return."""
+    v_min: Value | None = None
+    """categorical, hl_gauss, two_hot: smallest discounted return. It and v_max follow
+    from the rewards of an environment in the table, and must be given for others."""
+    v_max: Value | None = None
+    """categorical, hl_gauss, two_hot: largest discounted return."""
     hl_gauss_sigma: Positive = 0.75
     """hl_gauss: standard deviation of the target, in bin widths."""
     num_quantiles: Count = 200

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from jaxq.config import compatibility
+from jaxq.config.components import HISTOGRAMS
 from jaxq.config.config import Config
 
-HISTOGRAMS = ("categorical", "hl_gauss", "two_hot")
 QUANTILES = ("quantile", "implicit_quantile", "fully_parameterized")
 
 
@@ -65,13 +65,14 @@ USAGE = (
         "every run",
         lambda config: True,
         (
-            "algorithm", "num_seeds", "first_seed", "seed_block", "total_steps",
-            "num_envs", "chunk_iterations", "environment", "environment_args",
-            "time_limit", "timeout_is_terminal", "sticky_actions", "full_action_set",
-            "discount", "rollout_length", "learning_rate", "learning_rate_schedule",
-            "optimizer", "max_grad_norm", "loss_reduction", "head", "network",
-            "q_penalty", "recurrent", "epsilon_schedule", "exploration",
-            "eval_points", "eval_episodes", "eval_epsilon", "eval_max_steps",
+            "algorithm", "defaults", "num_seeds", "first_seed", "seed_block",
+            "total_steps", "num_envs", "chunk_iterations", "environment",
+            "environment_args", "time_limit", "timeout_is_terminal", "sticky_actions",
+            "full_action_set", "discount", "rollout_length", "learning_rate",
+            "learning_rate_schedule", "optimizer", "max_grad_norm", "loss_reduction",
+            "head", "network", "q_penalty", "recurrent", "epsilon_schedule",
+            "exploration", "eval_points", "eval_episodes", "eval_epsilon",
+            "eval_max_steps",
         ),
     ),
     Usage("replay", _replays, (

@@ -68,8 +68,8 @@ def parse(
 ) -> tuple[Config, _Options]:
     """Read flags; the defaults are those of `--preset NAME`, or of the first preset.
 
-    `--algorithm NAME` fills in the components of that algorithm, so that `--help` shows
-    them; a flag always wins.
+    `--algorithm` and `--environment` fill in what belongs to them, so that `--help`
+    shows it; a flag always wins.
 
     Args:
         presets: name -> configuration.
@@ -77,16 +77,17 @@ def parse(
         args: words of the command line.
         options: defaults of everything besides the configuration.
     """
-    args, name = _take_preset(list(args), presets)
-    base, directory = presets[name], _value(args, "--resume")
+    args, preset = _take_preset(list(args), presets)
+    base, directory = presets[preset], _value(args, "--resume")
     if directory is not None:
         base = read_config(pathlib.Path(directory))
-    algorithm = _value(args, "--algorithm")
-    if algorithm is not None:
-        base = dataclasses.replace(base, algorithm=algorithm)
+    for name in ("algorithm", "environment", "defaults"):
+        if (value := _value(args, f"--{name}")) is not None:
+            chosen: dict[str, Any] = {name: value}
+            base = dataclasses.replace(base, **chosen)
     text = (
         f"{description.strip()}\n\n--preset NAME sets the defaults shown below: "
-        f"{', '.join(presets)}. Shown: {name}."
+        f"{', '.join(presets)}. Shown: {preset}."
     )
     flat = tyro.conf.OmitArgPrefixes
     command = dataclasses.make_dataclass(
@@ -109,11 +110,14 @@ def _fields_of(args: list[str]) -> list[str]:
 def flags(config: Config) -> list[str]:
     """Command-line flags that change the defaults into a configuration.
 
-    The fields that the algorithm fills in are left out.
+    The fields that the algorithm and the environment fill in are left out.
     """
-    base = Config(algorithm=config.algorithm)
+    named = ("algorithm", "environment", "defaults")
+    kept: dict[str, Any] = {name: getattr(config, name) for name in named}
+    base, plain = Config(**kept), Config()
+    chosen = [name for name in named if kept[name] != getattr(plain, name)]
     words: list[str] = []
-    for name in changed(config, base):
+    for name in [*chosen, *changed(config, base)]:
         value, flag = getattr(config, name), name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
@@ -121,8 +125,7 @@ def flags(config: Config) -> list[str]:
             words += [f"--{flag}", *map(str, value)]
         else:
             words += [f"--{flag}", str(value)]
-    named = base.algorithm != Config().algorithm
-    return (["--algorithm", config.algorithm] if named else []) + words
+    return words
 
 
 def _take_preset(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxq.config import loop_lengths
+from jaxq.config import environment_notes, loop_lengths
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.envs.adapter import Environment
@@ -157,6 +157,7 @@ def _print_header(session: Session, estimate: str) -> None:
         f"{session.writer.title} | {config.num_seeds} seeds in blocks of "
         f"{session.blocks[0].seeds.size} | {session.lengths.total_steps:,} steps per "
         f"seed | {len(used)} x {used[0].device_kind}",
+        *environment_notes.notes(config),
         estimate,
         *loop_lengths.notes(config, session.lengths),
     ]

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 
 from jaxq.agents import algorithms
 from jaxq.config import validate
-from jaxq.config.config import ENVIRONMENT_OPTIONS, Config
+from jaxq.config.components import HISTOGRAMS
+from jaxq.config.config import ENVIRONMENT_OPTIONS, Config, given
 from jaxq.config.fields import ConfigError, check_name
 from jaxq.envs import make
 from jaxq.envs.adapter import Environment
@@ -58,6 +59,12 @@ def check_environment(config: Config, environment: Environment) -> None:
                 "that is passed as an object. Build the environment with it, and leave "
                 "the field at its default."
             )
+    if config.head in HISTOGRAMS and not {"v_min", "v_max"} <= given(config):
+        raise ConfigError(
+            f"head = {config.head!r} needs v_min and v_max, the smallest and largest "
+            "discounted return of the environment that is passed as an object. Give "
+            "both to Config."
+        )
 
 
 def check_agent(config: Config, spec: EnvSpec) -> None:

@@ -14,7 +14,7 @@ from jaxq.config import compatibility, field_usage, loop_lengths
 FIELDS = [field.name for field in dataclasses.fields(Config)]
 # Read by the parts of a run that know no agent: the edge, the environment, evaluation.
 OUTSIDE = {
-    "algorithm", "num_seeds", "first_seed", "seed_block", "environment",
+    "algorithm", "defaults", "num_seeds", "first_seed", "seed_block", "environment",
     "environment_args", "time_limit", "timeout_is_terminal", "sticky_actions",
     "full_action_set", "eval_points", "eval_episodes", "eval_epsilon",
     "eval_max_steps", "chunk_iterations", "total_steps",
@@ -105,7 +105,9 @@ def test_every_field_has_a_reader():
 
 
 def test_fields_of_parts_that_are_off_are_unused():
-    assert "priority_exponent" in field_usage.unused(Config())
-    assert "priority_exponent" not in field_usage.unused(Config(prioritized=True))
-    assert {"v_min", "v_max"} <= set(field_usage.unused(Config()))
-    assert "v_max" not in field_usage.unused(Config(algorithm="c51"))
+    assert "priority_exponent" in field_usage.unused(Config(defaults="plain"))
+    assert "priority_exponent" not in field_usage.unused(
+        Config(defaults="plain", prioritized=True)
+    )
+    assert {"v_min", "v_max"} <= set(field_usage.unused(Config(defaults="plain")))
+    assert "v_max" not in field_usage.unused(Config(defaults="plain", algorithm="c51"))

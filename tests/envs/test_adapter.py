@@ -201,6 +201,7 @@ def test_environments_may_keep_keys_and_draw_poisson_numbers(env, tmp_path):
             jaxs_own = jax.random.fold_in(jax.random.key(7), i)
     np.testing.assert_allclose(rewards, expected, rtol=1e-6)
     small = config.Config(
+        defaults="plain",
         num_seeds=2, total_steps=400, buffer_size=200, batch_size=8, warmup_steps=50,
         hidden_sizes=(4,), eval_points=2, eval_episodes=2, eval_max_steps=5,
     )  # fmt: skip

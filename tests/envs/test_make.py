@@ -163,7 +163,9 @@ def test_a_changed_task_has_no_known_optimal_return():
     for size in (6, 8, 20):
         args = (f"size={size}",)
         model = gymnax_mdps.from_config(
-            config.Config(environment="DeepSea-bsuite", environment_args=args)
+            config.Config(
+                defaults="plain", environment="DeepSea-bsuite", environment_args=args
+            )
         )
         policy = mdp.greedy_policy(mdp.value_iteration(model, 1.0).round(9))
         best = make.make("DeepSea-bsuite", args).optimal_return
@@ -213,7 +215,7 @@ def test_plotting_libraries_are_imported_only_for_rendering(tmp_path):
 import sys
 from jaxq.envs import make
 from jaxq import Config
-env = make.from_config(Config(environment="Catch-bsuite"))
+env = make.from_config(Config(defaults="plain", environment="Catch-bsuite"))
 assert "gymnax" in sys.modules
 for name in ("matplotlib.pyplot", "seaborn", "pandas", "scipy.stats"):
     assert name not in sys.modules, name
@@ -236,7 +238,7 @@ def test_an_overwritten_gymnax_is_diagnosed(monkeypatch):
 
 
 def test_equal_environment_fields_return_the_same_object():
-    base = config.Config()
+    base = config.Config(defaults="plain")
     other = dataclasses.replace(base, learning_rate=1.0, num_seeds=3)
     assert make.from_config(base) is make.from_config(other)
     limited = dataclasses.replace(base, time_limit=10)

@@ -95,4 +95,4 @@ def test_every_algorithm_of_a_sweep_has_its_own_components(monkeypatch):
     names = ["rainbow", "dqn", "tabular_q"]
     words = ["--preset", "cleanrl", "--algorithm", "rainbow", "--grid"]
     sweep.main([*words, f"algorithm={','.join(names)}"])
-    assert configs == [Config(algorithm=name) for name in names]
+    assert configs == [Config(defaults="plain", algorithm=name) for name in names]

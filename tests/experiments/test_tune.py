@@ -59,7 +59,7 @@ def test_a_search_gives_up_if_no_setting_can_run(tmp_path, monkeypatch, capsys):
     ranges = [search_space.parse("discount=uniform:0.9:0.99")]
     arguments = tune.Arguments(output=tmp_path, ranges=("discount=uniform:0.9:0.99",))
     with pytest.raises(ConfigError, match="100 settings in a row cannot run"):
-        tune.run(Config(), ranges, arguments)
+        tune.run(Config(defaults="plain"), ranges, arguments)
     assert capsys.readouterr().out.count("cannot run: no\n") == 100
 
 

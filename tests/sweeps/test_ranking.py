@@ -82,7 +82,7 @@ def make_sweep(texts):
     """A sweep with everything that its report needs."""
     ranges = [search_space.parse(text) for text in texts]
     settings = sampling.grid(ranges)
-    base = Config(num_seeds=6, environment="CartPole-v1")
+    base = Config(defaults="plain", num_seeds=6, environment="CartPole-v1")
     configs = [search_space.apply(base, setting) for setting in settings]
     return planning.Sweep(base, settings, list(texts), configs, [], [])
 
@@ -144,7 +144,7 @@ def test_an_axis_is_logarithmic_if_the_range_is():
 
 
 def test_the_best_is_confirmed_on_held_out_seeds():
-    config = Config(num_seeds=10, first_seed=5)
+    config = Config(defaults="plain", num_seeds=10, first_seed=5)
     held_out = report.confirmation(config, 7)
     assert (held_out.first_seed, held_out.num_seeds) == (15, 7)
     last = dataclasses.replace(config, first_seed=2**32 - 12)
@@ -155,15 +155,27 @@ def test_the_best_is_confirmed_on_held_out_seeds():
 @pytest.mark.parametrize(
     "config",
     [
-        Config(),
-        Config(hidden_sizes=(64, 64), stream_sizes=(8,), double_q=True),
-        Config(environment_args=("length=0.3", "tau=0.01"), max_grad_norm=5.0),
-        Config(learning_rate=1 / 3, v_min=-100.0, total_steps=123, optimizer="sgd"),
+        Config(defaults="plain"),
+        Config(
+            defaults="plain", hidden_sizes=(64, 64), stream_sizes=(8,), double_q=True
+        ),
+        Config(
+            defaults="plain",
+            environment_args=("length=0.3", "tau=0.01"),
+            max_grad_norm=5.0,
+        ),
+        Config(
+            defaults="plain",
+            learning_rate=1 / 3,
+            v_min=-100.0,
+            total_steps=123,
+            optimizer="sgd",
+        ),
     ],
 )
 def test_the_command_of_a_setting_reproduces_its_configuration(config):
     import dqn
 
-    words = ["--preset", "cleanrl", *flags.flags(config)]
+    words = ["--preset", "default", *flags.flags(config)]
     parsed, _ = flags.parse(dqn.PRESETS, "", words, flags.Options())
     assert parsed == config
