@@ -193,7 +193,8 @@ class Accepted(BaseException):
 
 # These check their configuration after the flags are read, and then set up jax.
 CHECK_FIRST = {
-    "dqn", "tabular", "sweep", "tune", "classic", "hard", "textbook", "reproduce",
+    "dqn", "tabular", "sweep", "tune", "classic", "environments", "hard", "textbook",
+    "reproduce",
 }  # fmt: skip
 COMMANDS = sorted({line for page in PAGES for line in commands(page)})
 INSTALLING = "python3 -m venv"  # the two commands of the README; see .ci/run
