@@ -18,7 +18,7 @@ from support.arlbench_settings import ENVIRONMENTS, RESULTS, SHORT, published, s
 
 from jaxq import cli
 from jaxq.config.fields import ConfigError
-from jaxq.runs import files
+from jaxq.runs import files, plotting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,7 +83,9 @@ def compare(directory: pathlib.Path) -> dict[str, Any]:
         "settings": [
             row | {"holm_p": p} for row, p in zip(rows, adjusted, strict=True)
         ],
-        "manifest": json.loads((directory / "manifest.json").read_text()),
+        "manifest": json.loads(
+            (directory / "manifest.json").read_text(encoding="utf-8")
+        ),
     }
 
 
@@ -176,6 +178,8 @@ def main() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
     if arguments.write:
         write(arguments.output)
+    if arguments.compare:
+        plotting.check_matplotlib()
     for directory in arguments.compare:
         result = compare(directory)
         path = arguments.output / "arlbench" / f"{result['environment']}.json"
@@ -186,7 +190,7 @@ def main() -> None:
         paths = sorted((arguments.output / "arlbench").glob("*.json"))
         figure = arguments.output / "figures" / "arlbench.png"
         figure.parent.mkdir(parents=True, exist_ok=True)
-        draw(figure, [json.loads(path.read_text()) for path in paths])
+        draw(figure, [json.loads(path.read_text(encoding="utf-8")) for path in paths])
 
 
 if __name__ == "__main__":

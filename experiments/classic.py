@@ -18,6 +18,7 @@ from jaxq import Config, cli
 from jaxq.config import flags
 from jaxq.config.deep_algorithms import DEEP
 from jaxq.config.fields import check_name
+from jaxq.runs import plotting
 
 if TYPE_CHECKING:
     from jaxq import Result
@@ -51,7 +52,9 @@ class Arguments:
 def row(result: "Result") -> dict[str, Any]:
     """Record of a finished run, as written to results/."""
     assert result.directory is not None
-    manifest = json.loads((result.directory / "manifest.json").read_text())
+    manifest = json.loads(
+        (result.directory / "manifest.json").read_text(encoding="utf-8")
+    )
     return {
         "algorithm": result.config.algorithm,
         "environment": result.config.environment,
@@ -72,6 +75,7 @@ def main() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
     for environment in arguments.environments:
         check_name("environment", environment, ENVIRONMENTS)
+    plotting.check_matplotlib()
     cli.set_up_jax(flags.Options())
 
     for algorithm in arguments.algorithms:
@@ -87,7 +91,9 @@ def main() -> None:
                 config = settings(algorithm, environment)
                 train(config, paths[algorithm], arguments.runs)
         if all(path.exists() for path in paths.values()):
-            rows = [json.loads(path.read_text()) for path in paths.values()]
+            rows = [
+                json.loads(path.read_text(encoding="utf-8")) for path in paths.values()
+            ]
             draw(figures / f"classic_{environment}.png", rows)
 
 

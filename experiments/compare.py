@@ -19,6 +19,7 @@ import tyro
 from jaxq import cli
 from jaxq.config.config import ENVIRONMENT_OPTIONS, Config
 from jaxq.config.fields import ConfigError
+from jaxq.runs import plotting
 
 if TYPE_CHECKING:
     from support.comparison import Run
@@ -105,9 +106,9 @@ def read(directory: str, label: str, metric: str) -> "Run":
 
     path = pathlib.Path(directory)
     try:
-        config = json.loads((path / "config.json").read_text())
-        summary = json.loads((path / "summary.json").read_text())
-        manifest = json.loads((path / "manifest.json").read_text())
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
+        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
         with np.load(path / "metrics.npz") as arrays:
             steps, curves = arrays["steps"], arrays[metric]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
@@ -193,6 +194,7 @@ def main() -> None:
         raise ConfigError("nothing to compare: give directories of runs.")
     if arguments.resamples < 1:
         raise ConfigError(f"resamples = {arguments.resamples} is less than 1.")
+    plotting.check_matplotlib()
     from support import comparison, comparison_plots
 
     from jaxq.runs import files

@@ -85,7 +85,7 @@ PAGES = {
 
 def filled(page: str) -> str:
     """The text of a page with its generated parts renewed."""
-    text = (provenance.ROOT / page).read_text()
+    text = (provenance.ROOT / page).read_text(encoding="utf-8")
     for name, make in PAGES[page].items():
         begin, end = f"<!-- generated: {name} -->\n", "<!-- /generated -->"
         before, marker, rest = text.partition(begin)
@@ -111,7 +111,8 @@ def stale(pages: dict[str, str]) -> list[str]:
     changed = [
         page
         for page, text in pages.items()
-        if not (root / page).exists() or (root / page).read_text() != text
+        if not (root / page).exists()
+        or (root / page).read_text(encoding="utf-8") != text
     ]
     present = (root / ALGORITHM_PAGES).glob("*.md")
     unknown = {path.relative_to(root).as_posix() for path in present} - set(pages)
@@ -135,7 +136,7 @@ def main() -> None:
         path = provenance.ROOT / page
         if page in pages:
             path.parent.mkdir(exist_ok=True)
-            path.write_text(pages[page])
+            path.write_text(pages[page], encoding="utf-8")
         else:
             path.unlink()
 

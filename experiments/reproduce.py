@@ -17,6 +17,7 @@ import tyro
 from jaxq import Config, cli
 from jaxq.config import flags
 from jaxq.config.fields import check_name
+from jaxq.runs import plotting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,8 +87,8 @@ class Arguments:
 def published(name: str) -> tuple[dict[str, Any], list[list[float]]]:
     """Metadata of a published curve, and its rows of step, mean, low, high."""
     directory = ROOT / "published"
-    facts = json.loads((directory / "published.json").read_text())[name]
-    with (directory / f"{name}.csv").open() as file:
+    facts = json.loads((directory / "published.json").read_text(encoding="utf-8"))[name]
+    with (directory / f"{name}.csv").open(encoding="utf-8") as file:
         cells = list(csv.reader(file))[1:]
     rows = [[float(cell or "nan") for cell in row] for row in cells]
     return facts, rows
@@ -98,6 +99,7 @@ def main() -> None:
     arguments = tyro.cli(Arguments, description=__doc__)
     check_name("target", arguments.target, TARGETS)
     config = TARGETS[arguments.target]
+    plotting.check_matplotlib()
     cli.set_up_jax(flags.Options())
     import numpy as np
 
@@ -110,7 +112,9 @@ def main() -> None:
     ours = running_mean(result.curve.train_return, window)
     comparison = compare(arguments.target, facts, result.curve, ours)
     assert result.directory is not None
-    manifest = json.loads((result.directory / "manifest.json").read_text())
+    manifest = json.loads(
+        (result.directory / "manifest.json").read_text(encoding="utf-8")
+    )
     for name in ("figures", "tables"):
         (arguments.output / name).mkdir(parents=True, exist_ok=True)
     path = arguments.output / "tables" / f"{arguments.target}.json"

@@ -180,7 +180,7 @@ def main() -> None:
             print(row(line), flush=True)
             if arguments.output:
                 arguments.output.parent.mkdir(parents=True, exist_ok=True)
-                with arguments.output.open("a") as file:
+                with arguments.output.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(line) + "\n")
 
 

@@ -13,7 +13,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Literal
 
-from support import search
+from support import search, unused_flags
 
 from jaxq import cli
 from jaxq.config import flags
@@ -63,6 +63,7 @@ def main(args: list[str] | None = None) -> None:
         search.check_options(arguments)
         shard = parse_shard(arguments.shard)
         settings, ranges = read_settings(arguments)
+        unused_flags.refuse(words, config, settings)
         for setting in settings:
             search.check_setting(config, setting)
         cli.set_up_jax(arguments, join=arguments.distributed)
@@ -185,7 +186,8 @@ def train(
             )
         sweep = workers.share_packing(sweep, devices)
         total = sum(sweep.steps(job) for job in sweep.jobs[shard[0] :: shard[1]])
-        with progress.Progress(total, 1, arguments.progress and is_main) as bar:
+        show = arguments.progress and is_main
+        with progress.Progress(total, 1, show, verbose=is_main) as bar:
             bar.print(planning.describe(sweep))
             bar.print(f"sweep: {directory}")
             done = workers.train(sweep, directory, devices, shard, bar, stop)

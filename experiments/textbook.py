@@ -19,6 +19,7 @@ from support import first_episodes
 
 from jaxq import Config, cli
 from jaxq.config import flags
+from jaxq.runs import plotting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -206,13 +207,16 @@ def compare_with_published(
 def main() -> None:
     """Run both experiments, compare, and write the table and the figure."""
     arguments = tyro.cli(Arguments, description=__doc__)
+    plotting.check_matplotlib()
     cli.set_up_jax(flags.Options())
     import jax
     from support import textbook_figure
 
     from jaxq.runs import files, manifest
 
-    published = json.loads((ROOT / "published/sutton_barto_tabular.json").read_text())
+    published = json.loads(
+        (ROOT / "published/sutton_barto_tabular.json").read_text(encoding="utf-8")
+    )
     bias = maximization_bias(arguments, published)
     walk = cliff(arguments, published)
     for name in ("figures", "tables"):

@@ -218,7 +218,7 @@ def measure_in_subprocess(
     line = process.stdout.strip().splitlines()[-1]
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        with arguments.output.open("a") as file:
+        with arguments.output.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
     return json.loads(line)
 

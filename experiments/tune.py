@@ -10,7 +10,7 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING, Any, Literal
 
-from support import optuna_study, search
+from support import optuna_study, search, unused_flags
 
 from jaxq import cli
 from jaxq.config import flags
@@ -44,6 +44,7 @@ def main(args: list[str] | None = None) -> None:
         validate(config)
         search.check_options(arguments)
         ranges = [search_space.parse(text) for text in arguments.ranges]
+        unused_flags.refuse_swept(words, config, [r.field for r in ranges])
         check_ranges(config, ranges, arguments)
         try:
             import optuna

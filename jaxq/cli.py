@@ -4,6 +4,7 @@ Nothing here imports jax before the flags are parsed and the configuration is va
 """
 
 import contextlib
+import io
 import os
 import pathlib
 import shlex
@@ -11,10 +12,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NoReturn
 
-from jaxq.config import flags
+from jaxq.config import flag_conflicts, flags
 from jaxq.config.config import Config
 from jaxq.config.fields import CheckpointError, ConfigError, Locked
 from jaxq.config.validate import validate
+from jaxq.runs import compilation_cache
 
 if TYPE_CHECKING:
     from jaxq.runs import results
@@ -49,8 +51,7 @@ def set_up_jax(
     import jax
 
     if options.compilation_cache and not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
-        jax.config.update("jax_compilation_cache_dir", str(cache_directory()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        compilation_cache.use()
     if options.platform != "auto":
         jax.config.update("jax_platforms", options.platform.replace("gpu", "cuda"))
     if join:
@@ -79,12 +80,6 @@ def _one_core(config: Config) -> bool:
     return config.num_seeds == 1 and not grid and products <= 2**22
 
 
-def cache_directory() -> pathlib.Path:
-    """Directory of the persistent compilation cache."""
-    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(home) / "jaxq" / "compiled"
-
-
 def main(
     presets: Mapping[str, Config],
     description: str | None,
@@ -105,6 +100,7 @@ def main(
     repeated: list[str] = []
     with exit_codes(repeated, at_once=args is None):
         words = sys.argv[1:] if args is None else args
+        flag_conflicts.check_run(words)
         config, options = flags.parse(
             presets, description or "", words, flags.Options()
         )
@@ -141,6 +137,7 @@ def _run(
         force_resume=options.force_resume,
         checkpoint_seconds=options.checkpoint_seconds if options.checkpoint else None,
         show_progress=options.progress,
+        verbose=True,
         plot=options.plot,
         profile=options.profile,
         devices=blocks.workers(options.cpu_cores),
@@ -168,6 +165,7 @@ def exit_codes(
         at_once: on Ctrl-C or SIGTERM, end the process without waiting for threads that
             compile or compute.
     """
+    _escape_unprintable()
     try:
         yield
     except ConfigError as error:
@@ -182,6 +180,13 @@ def exit_codes(
     except KeyboardInterrupt as error:
         code = 128 + getattr(error, "number", INTERRUPTED - 128)
         _fail(f"interrupted{_resume_hint(error, resume_with)}", code, at_once)
+
+
+def _escape_unprintable() -> None:
+    """Print characters that the terminal's encoding lacks, as in paths, as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _fail(text: str, code: int, at_once: bool = False) -> NoReturn:

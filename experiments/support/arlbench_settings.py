@@ -55,7 +55,7 @@ PRESETS = {
 
 def published() -> list[dict[str, str]]:
     """The published returns: one row per setting and point."""
-    with PUBLISHED.open() as file:
+    with PUBLISHED.open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

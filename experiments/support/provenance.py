@@ -16,7 +16,7 @@ def load(*parts: str) -> dict[str, Any]:
 
 @functools.cache
 def _read(path: pathlib.Path) -> dict[str, Any]:
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def hardware(manifest: dict[str, Any]) -> str:

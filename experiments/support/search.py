@@ -13,6 +13,7 @@ from jaxq.config import flags
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.config.validate import validate
+from jaxq.runs import plotting
 from jaxq.sweeps import search_space
 from support import arlbench_settings
 
@@ -41,15 +42,17 @@ class Options(flags.Machine):
 
 
 def check_options(options: Options) -> None:
-    """Check the numbers.
+    """Check the numbers, and that plots can be drawn.
 
     Raises:
-        ConfigError: for one out of range.
+        ConfigError: for a number out of range, or if matplotlib cannot be imported.
     """
     for name, minimum in (("top", 1), ("confirm_seeds", 0), ("sample_seed", 0)):
         value = getattr(options, name)
         if value is not None and value < minimum:
             raise ConfigError(f"{name} = {value} is less than {minimum}.")
+    if options.plot:
+        plotting.check_matplotlib()
 
 
 def check_setting(config: Config, setting: search_space.Setting) -> None:
@@ -127,7 +130,7 @@ def _train_or_load(
 
     for path in _runs_of(config, root):
         if (path / "summary.json").exists():
-            return json.loads((path / "summary.json").read_text())
+            return json.loads((path / "summary.json").read_text(encoding="utf-8"))
     return run.run(
         config,
         output=root,

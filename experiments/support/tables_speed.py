@@ -10,7 +10,9 @@ from experiments.support.provenance import ROOT, commit, load, made_with
 
 def measurements(name: str, *order: str) -> list[dict[str, Any]]:
     """Read the measurements in a file, sorted by the given fields."""
-    text = (ROOT / "results" / "throughput" / f"{name}.jsonl").read_text()
+    text = (ROOT / "results" / "throughput" / f"{name}.jsonl").read_text(
+        encoding="utf-8"
+    )
     lines = map(json.loads, text.splitlines())
     return sorted(lines, key=lambda line: [line[field] for field in order])
 

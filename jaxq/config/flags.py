@@ -30,7 +30,7 @@ class Machine:
     """Keep compiled programs in the user's cache directory, so that the next start is
     faster; JAX_COMPILATION_CACHE_DIR sets another directory."""
     progress: bool = True
-    """Print progress."""
+    """Print progress; the directory and the result are always printed."""
     plot: bool = True
     """Draw the learning curve."""
     output: pathlib.Path = pathlib.Path("results/runs")
@@ -159,7 +159,7 @@ def read_config(directory: pathlib.Path) -> Config:
     """The configuration of a run's directory."""
     path = directory / "config.json"
     try:
-        fields = json.loads(path.read_text())
+        fields = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"resume = {str(directory)!r} is not the directory of a run: config.json "

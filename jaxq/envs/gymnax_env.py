@@ -15,6 +15,15 @@ TEXTBOOK = {
     for environment in (sutton_barto.CliffWalking, sutton_barto.MaximizationBias)
 }
 
+# Modules that gymnax imports only to render.
+RENDERING = (
+    "matplotlib",
+    "matplotlib.animation",
+    "matplotlib.colors",
+    "matplotlib.pyplot",
+    "seaborn",
+)
+
 
 class GymnaxEnv(NamedTuple):
     """An environment with gymnax's interface and its parameters."""
@@ -119,11 +128,12 @@ def _import_gymnax() -> Any:
     """Import gymnax without the plotting libraries that it renders with.
 
     `import gymnax` imports every environment, and some import these libraries, which
-    take 1.5 s, more than all the rest. Importing only gymnax's submodules would not
-    avoid it, since that runs `gymnax/__init__.py` first.
+    take 1.5 s, more than all the rest, and which a run without plots does not need.
+    Importing only gymnax's submodules would not avoid it, since that runs
+    `gymnax/__init__.py` first.
     """
     try:
-        with lazy_import.lazy_imports(("matplotlib.pyplot", "seaborn")):
+        with lazy_import.lazy_imports(RENDERING):
             import gymnax
             import gymnax.wrappers
     except ImportError as error:

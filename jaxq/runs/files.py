@@ -100,7 +100,7 @@ class Lock:
     """
 
     def __init__(self, directory: pathlib.Path, name: str = ".lock"):
-        self._file = (directory / name).open("a+")
+        self._file = (directory / name).open("a+", encoding="utf-8")
         if fcntl is None:
             return
         try:

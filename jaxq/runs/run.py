@@ -23,6 +23,7 @@ def run(
     force_resume: bool = False,
     checkpoint_seconds: float | None = 60.0,
     show_progress: bool = False,
+    verbose: bool = False,
     plot: bool = True,
     profile: pathlib.Path | None = None,
     devices: list[jax.Device] | None = None,
@@ -44,7 +45,9 @@ def run(
         checkpoint_seconds: minimum time between checkpoints; longer if they would take
             more than 5 % of the time. One is always written at the end. 0 writes one
             after every call, None writes none.
-        show_progress: print a progress bar, or lines if there is no terminal.
+        show_progress: print a progress bar, or lines if there is no terminal; implies
+            `verbose`.
+        verbose: print the directory, warnings and the final result.
         plot: plot the learning curve.
         profile: directory for a profile of the second training call, or of the only
             one.
@@ -64,6 +67,7 @@ def run(
         force_resume,
         checkpoint_seconds,
         show_progress,
+        verbose,
         plot,
         profile,
         devices,

@@ -16,6 +16,7 @@ from jaxq.runs import (
     checkpoint,
     files,
     manifest,
+    plotting,
     progress,
     results,
     resume,
@@ -34,6 +35,7 @@ class Options(NamedTuple):
     force_resume: bool
     checkpoint_seconds: float | None
     show_progress: bool
+    verbose: bool
     plot: bool
     profile: pathlib.Path | None
     devices: list[jax.Device] | None
@@ -76,6 +78,8 @@ def prepare(config: Config, env: Environment, options: Options) -> Iterator[Sess
         env: its environment.
         options: see `Options`.
     """
+    if options.plot and (options.output or options.resume):
+        plotting.check_matplotlib()
     lengths = loop_lengths.loop_lengths(config)
     need = memory.estimate(config, env, lengths)
     devices = options.devices or blocks.workers()
@@ -105,7 +109,10 @@ def prepare(config: Config, env: Environment, options: Options) -> Iterator[Sess
         )
         bar = stack.enter_context(
             progress.Progress(
-                lengths.total_steps, config.num_seeds, options.show_progress
+                lengths.total_steps,
+                config.num_seeds,
+                options.show_progress,
+                options.verbose,
             )
         )
         session = Session(

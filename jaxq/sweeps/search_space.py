@@ -155,6 +155,7 @@ def parse_value(field: str, text: str) -> Any:
         ConfigError: if it does not have the field's type.
     """
     if field.startswith(PARAMETER):
+        _require_text(field, text)
         try:
             return json.loads(text.lower())
         except json.JSONDecodeError:
@@ -163,8 +164,10 @@ def parse_value(field: str, text: str) -> Any:
     default = getattr(Config(), field)
     if optional and text.lower() in ("none", ""):
         return None
+    _require_text(field, text)
     if isinstance(default, tuple):
-        return tuple(_parse_number(field, int, n) for n in text.split("x") if n)
+        sizes = [] if text.lower() == "none" else text.split("x")
+        return tuple(_parse_number(field, int, size) for size in sizes if size)
     if typing.get_origin(kind) is Literal or kind is str:
         return text
     if kind is bool:
@@ -172,6 +175,11 @@ def parse_value(field: str, text: str) -> Any:
             raise ConfigError(f"{field} = {text!r}: choose true or false.")
         return text.lower() == "true"
     return _parse_number(field, kind, text)
+
+
+def _require_text(field: str, text: str) -> None:
+    if not text:
+        raise ConfigError(f"{field} has no value.")
 
 
 def _parse_number(field: str, kind: type, text: str) -> int | float:

@@ -236,7 +236,7 @@ def test_help_explains_every_field_quickly(script):
         (("--num-seeds", "10000000"), "seeds fit. Use --num-seeds"),
         (("--cpu-cores", "-1"), "cpu_cores must be >= 0, got -1"),
         (("--checkpoint-seconds", "nan"), "checkpoint_seconds must be >= 0, got nan"),
-        (("--resume", "/nowhere"), "resume = '/nowhere' is not the directory of a run"),
+        (("--resume", "/nowhere"), "--output has no effect with --resume"),
         (("--environment", "CartPole-v7"), "Did you mean CartPole-v1"),
         (("--algorithm", "sarsa9"), "Did you mean sarsa"),
         (("--algorithm", "pqn", "--double-q"), "incompatible with Q(lambda) and PQN"),
