@@ -23,7 +23,6 @@ EVERYWHERE = ("dqn", "c51", "pqn")
 RECURRENT = ("r2d2", "pqn_rnn")
 MEMORY = ("BernoulliBandit-misc", "GaussianBandit-misc", "MemoryChain-bsuite",
           "MetaMaze-misc")  # fmt: skip
-NUMBERED = ("Catch-bsuite", "DeepSea-bsuite", "FourRooms-misc", "FrozenLake-misc")
 ALGORITHMS = (*EVERYWHERE, *RECURRENT, "tabular_q")
 
 
@@ -44,7 +43,7 @@ class Arguments:
 def algorithms(environment: str) -> tuple[str, ...]:
     """The algorithms that are run on an environment."""
     recurrent = RECURRENT if environment in MEMORY else ()
-    tabular = ("tabular_q",) if environment in NUMBERED else ()
+    tabular = ("tabular_q",) if ENVIRONMENTS[environment].numbered else ()
     return (*EVERYWHERE, *recurrent, *tabular)
 
 
