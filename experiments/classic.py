@@ -12,10 +12,8 @@ import json
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-import tyro
-
 from jaxq import Config, cli
-from jaxq.config import flags
+from jaxq.config import command_line, flags
 from jaxq.config.deep_algorithms import DEEP
 from jaxq.config.fields import check_name
 from jaxq.runs import plotting
@@ -72,7 +70,7 @@ def row(result: "Result") -> dict[str, Any]:
 
 def main() -> None:
     """Run the missing pairs and draw a figure for every complete environment."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = command_line.read(Arguments, __doc__)
     for environment in arguments.environments:
         check_name("environment", environment, ENVIRONMENTS)
     plotting.check_matplotlib()
@@ -130,8 +128,9 @@ def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
         axes.set_visible(False)
     figure.supxlabel("environment steps per seed", fontsize=9)
     figure.supylabel("return of the greedy policy", fontsize=9)
-    title = f"{rows[0]['environment']}, {rows[0]['num_seeds']} seeds"
-    figure.suptitle(f"{title}: IQM and 95 % interval")
+    num_seeds = rows[0]["num_seeds"]
+    title = f"{rows[0]['environment']}, {num_seeds} seeds"
+    figure.suptitle(f"{title}: {plots.statistic(num_seeds)}")
     plots.save(figure, path)
 
 

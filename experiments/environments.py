@@ -10,12 +10,10 @@ import dataclasses
 import math
 import pathlib
 
-import classic
-import tyro
-from support import search
-
+from experiments import classic
+from experiments.support import search
 from jaxq import Config, cli
-from jaxq.config import flags
+from jaxq.config import command_line, flags
 from jaxq.config.environment_table import ENVIRONMENTS
 from jaxq.config.fields import check_name
 
@@ -25,7 +23,6 @@ EVERYWHERE = ("dqn", "c51", "pqn")
 RECURRENT = ("r2d2", "pqn_rnn")
 MEMORY = ("BernoulliBandit-misc", "GaussianBandit-misc", "MemoryChain-bsuite",
           "MetaMaze-misc")  # fmt: skip
-NUMBERED = ("Catch-bsuite", "DeepSea-bsuite", "FourRooms-misc", "FrozenLake-misc")
 ALGORITHMS = (*EVERYWHERE, *RECURRENT, "tabular_q")
 
 
@@ -46,13 +43,13 @@ class Arguments:
 def algorithms(environment: str) -> tuple[str, ...]:
     """The algorithms that are run on an environment."""
     recurrent = RECURRENT if environment in MEMORY else ()
-    tabular = ("tabular_q",) if environment in NUMBERED else ()
+    tabular = ("tabular_q",) if ENVIRONMENTS[environment].numbered else ()
     return (*EVERYWHERE, *recurrent, *tabular)
 
 
 def main() -> None:
     """Run the missing pairs, and write the record of each."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = command_line.read(Arguments, __doc__)
     for environment in arguments.environments:
         check_name("environment", environment, ENVIRONMENTS)
     for algorithm in arguments.algorithms:

@@ -11,11 +11,9 @@ import dataclasses
 import pathlib
 from typing import Any
 
-import classic
-import tyro
-
+from experiments import classic
 from jaxq import Config, cli
-from jaxq.config import flags
+from jaxq.config import command_line, flags
 from jaxq.config.fields import check_name
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
@@ -97,7 +95,7 @@ class Arguments:
 
 def main() -> None:
     """Run the missing cases and write the record of each."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = command_line.read(Arguments, __doc__)
     for case in arguments.cases:
         check_name("case", case, CASES)
     cli.set_up_jax(flags.Options())

@@ -11,8 +11,6 @@ import re
 import sys
 from collections.abc import Callable
 
-import tyro
-
 from experiments.support import (
     algorithm_pages,
     provenance,
@@ -21,6 +19,7 @@ from experiments.support import (
     tables_returns,
     tables_speed,
 )
+from jaxq.config import command_line
 
 ALGORITHM_PAGES = "results/algorithms"
 _PARTS: dict[str, dict[str, Callable[[], str]]] = {
@@ -121,7 +120,7 @@ def stale(pages: dict[str, str]) -> list[str]:
 
 def main() -> None:
     """Rewrite every page that is out of date, or list them."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = command_line.read(Arguments, __doc__)
     pages = texts()
     out_of_date = stale(pages)
     if arguments.check:

@@ -12,10 +12,8 @@ import json
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-import tyro
-
 from jaxq import Config, cli
-from jaxq.config import flags
+from jaxq.config import command_line, flags
 from jaxq.config.fields import check_name
 from jaxq.runs import plotting
 
@@ -96,7 +94,7 @@ def published(name: str) -> tuple[dict[str, Any], list[list[float]]]:
 
 def main() -> None:
     """Run the protocol, compare, and write the table and the figure."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = command_line.read(Arguments, __doc__)
     check_name("target", arguments.target, TARGETS)
     config = TARGETS[arguments.target]
     plotting.check_matplotlib()
@@ -208,8 +206,7 @@ def draw(
         step[known], mean[known], color=plots.ORANGE, linestyle="--", linewidth=1.8,
         label="CleanRL, mean and std of 3 seeds",
     )  # fmt: skip
-    label = "jaxq, IQM and 95 % interval"
-    plots.draw_seeds(axes, result.curve.steps, ours, label=label)
+    plots.draw_seeds(axes, result.curve.steps, ours, label="jaxq, ")
     axes.set_title(
         f"{config.algorithm.upper()} on {config.environment}, CleanRL's protocol "
         f"(n = {config.num_seeds})"

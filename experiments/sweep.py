@@ -11,10 +11,9 @@ import dataclasses
 import pathlib
 import shlex
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from support import search, unused_flags
-
+from experiments.support import search, unused_flags
 from jaxq import cli
 from jaxq.config import flags
 from jaxq.config.config import Config
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
 @dataclasses.dataclass(frozen=True)
 class Arguments(search.Options):
     """Settings to train, and the shard of them to train here."""
+
+    title: ClassVar[str] = "sweep"
 
     grid: tuple[str, ...] = ()
     """Ranges of which every combination is trained."""
@@ -67,6 +68,9 @@ def main(args: list[str] | None = None) -> None:
         for setting in settings:
             search.check_setting(config, setting)
         cli.set_up_jax(arguments, join=arguments.distributed)
+        if settings:
+            settings, note = search.check_effects(config, settings, words)
+            print(f"note: {note}\n" if note else "", end="")
         run(config, settings, ranges, shard, arguments)
 
 
@@ -199,7 +203,7 @@ def train(
             storage.clean_up(directory, sweep)
             write_report(sweep, directory, arguments)
         else:
-            command = [cli.python(), sys.argv[0], "--merge", str(directory)]
+            command = [*cli.command(), "--merge", str(directory)]
             print(
                 f"shard {arguments.shard} is finished; once all are, run: "
                 f"{shlex.join(command)} [directories of the others]"

@@ -14,11 +14,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import tyro
-from support import first_episodes
-
+from experiments.support import first_episodes
 from jaxq import Config, cli
-from jaxq.config import flags
+from jaxq.config import command_line, flags
 from jaxq.runs import plotting
 
 if TYPE_CHECKING:
@@ -206,12 +204,12 @@ def compare_with_published(
 
 def main() -> None:
     """Run both experiments, compare, and write the table and the figure."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = command_line.read(Arguments, __doc__)
     plotting.check_matplotlib()
     cli.set_up_jax(flags.Options())
     import jax
-    from support import textbook_figure
 
+    from experiments.support import textbook_figure
     from jaxq.runs import files, manifest
 
     published = json.loads(

@@ -20,10 +20,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-import tyro
-
 from jaxq import Config, cli, preset
-from jaxq.config import flags
+from jaxq.config import command_line, flags
 from jaxq.config.fields import check_name
 
 if TYPE_CHECKING:
@@ -142,7 +140,7 @@ def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
     config = workload(name, seeds)
     options = flags.Options(compilation_cache=False, cpu_cores=arguments.cpu_cores)
     cli.set_up_jax(options, config)
-    from support import measurements
+    from experiments.support import measurements
 
     config = override(config, arguments)
     members = population_of(config, arguments.cpu_cores)
@@ -186,7 +184,7 @@ def chunk_seconds(members: "Population", repeats: int) -> list[float]:
 
 def main() -> None:
     """Measure every pair in a separate process and print the table."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = command_line.read(Arguments, __doc__)
     for name in arguments.workloads:
         check_name("workload", name, WORKLOADS)
     if arguments.here:

@@ -9,12 +9,18 @@ import os
 import pathlib
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NoReturn
 
-from jaxq.config import flag_conflicts, flags
+from jaxq.config import command_line, flag_conflicts, flags
 from jaxq.config.config import Config
-from jaxq.config.fields import CheckpointError, ConfigError, Locked
+from jaxq.config.fields import (
+    CheckpointError,
+    ConfigError,
+    Locked,
+    UnusedFieldWarning,
+)
 from jaxq.config.validate import validate
 from jaxq.runs import compilation_cache
 
@@ -115,11 +121,21 @@ def main(
         from jaxq.runs import report, signals
 
         signals.Stopper.end_process = args is None
+        print_notes(config, flags.fields_of(words))
         result = _run(config, options, extras)
         if report.all_diverged(result):
             print("error: every seed diverged", file=sys.stderr)
             sys.exit(ALL_DIVERGED)
     return result
+
+
+def print_notes(config: Config, names: list[str]) -> None:
+    """Print a note for every field of `names` that has no effect."""
+    from jaxq.agents import field_effects
+    from jaxq.envs import make
+
+    for note in field_effects.notes(config, make.from_config(config).spec, names):
+        print(f"note: {note}")
 
 
 def _run(
@@ -158,6 +174,9 @@ def exit_codes(
 ) -> Iterator[None]:
     """Convert user-fixable errors into a message and an exit code.
 
+    Warnings about unused fields are silenced: scripts share settings between
+    algorithms, and report only the fields of flags; see `print_notes`.
+
     Args:
         resume_with: instructions for resuming; or, if the script takes --resume, the
             other options that a resuming command must repeat; None suggests resuming
@@ -167,7 +186,9 @@ def exit_codes(
     """
     _escape_unprintable()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnusedFieldWarning)
+            yield
     except ConfigError as error:
         _fail(f"error: {error}", BAD_INPUT)
     except Locked as error:
@@ -208,15 +229,23 @@ def python() -> str:
     return str(path)
 
 
+def command(script: str = "") -> list[str]:
+    """Words that start the running script again, or another one beside it."""
+    *module, path = command_line.program()
+    if script and module:
+        path = ".".join([*path.split(".")[:-1], script])
+    elif script:
+        path = str(pathlib.Path(path).with_name(f"{script}.py"))
+    return [python(), *module, path]
+
+
 def _resume_hint(error: BaseException, resume_with: list[str] | str | None) -> str:
     """Command that resumes after an error, or nothing without a checkpoint."""
     if isinstance(resume_with, str):
         return f"; {resume_with}"
     for note in getattr(error, "__notes__", ()):
         if note.startswith("--resume "):
-            script = pathlib.Path(sys.argv[0])
-            if resume_with is None:
-                script = script.with_name("dqn.py")
-            words = [python(), str(script), *note.split(" ", 1), *(resume_with or ())]
+            start = command("dqn" if resume_with is None else "")
+            words = [*start, *note.split(" ", 1), *(resume_with or ())]
             return f"; resume with: {shlex.join(words)}"
     return ""

@@ -39,11 +39,11 @@ def made_with(manifests: Iterable[dict[str, Any]]) -> str:
 
 
 def interval(final: dict[str, Any]) -> str:
-    """IQM with its confidence interval."""
+    """IQM with its confidence interval, if it has one."""
     # Adding zero turns a rounded -0.0 into 0.0.
-    values = (final["iqm"], *final["confidence_95"])
-    iqm, low, high = (f"{round(value, 1) + 0.0:.1f}" for value in values)
-    return f"{iqm} [{low}, {high}]"
+    values = (final["iqm"], *(final["confidence_95"] or ()))
+    iqm, *ends = (f"{round(value, 1) + 0.0:.1f}" for value in values)
+    return f"{iqm} [{', '.join(ends)}]" if ends else iqm
 
 
 def page_link(algorithm: str) -> str:

@@ -4,10 +4,10 @@ import dataclasses
 import json
 import pathlib
 import shlex
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import dqn
-
+from experiments import dqn
+from experiments.support import arlbench_settings
 from jaxq import cli
 from jaxq.config import flags
 from jaxq.config.config import Config
@@ -15,7 +15,6 @@ from jaxq.config.fields import ConfigError
 from jaxq.config.validate import validate
 from jaxq.runs import plotting
 from jaxq.sweeps import search_space
-from support import arlbench_settings
 
 if TYPE_CHECKING:
     from jaxq.sweeps.planning import Sweep
@@ -27,6 +26,8 @@ PRESETS = dqn.PRESETS | arlbench_settings.PRESETS
 @dataclasses.dataclass(frozen=True)
 class Options(flags.Machine):
     """Search space, ranking, and confirmation of the best setting."""
+
+    title: ClassVar[str] = "search"
 
     ranges: tuple[str, ...] = ()
     """Ranges that settings are sampled from."""
@@ -67,6 +68,32 @@ def check_setting(config: Config, setting: search_space.Setting) -> None:
         raise ConfigError(f"setting {setting}: {error}") from error
 
 
+def check_effects(
+    config: Config, settings: list[search_space.Setting], words: list[str]
+) -> tuple[list[search_space.Setting], str]:
+    """Check that every swept field has an effect, and note flags without one.
+
+    Args:
+        config: the configuration that settings change.
+        settings: of the search, or a sample of them.
+        words: of the command line.
+
+    Returns:
+        The settings of which no two have the same effect, and a note on the others.
+
+    Raises:
+        ConfigError: for a field that is swept, but that no setting reads.
+    """
+    from jaxq.config import field_usage
+    from jaxq.sweeps import effects
+
+    found = [effects.effect(config, setting) for setting in settings]
+    effects.check_swept(settings, found)
+    for name in effects.unread(flags.fields_of(words), found):
+        print(f"note: {name} has no effect: {field_usage.reason(name)}")
+    return effects.distinct(settings, found)
+
+
 def print_ranking(
     sweep: "Sweep", ranking: "Ranking", options: Options, source: str = ""
 ) -> None:
@@ -102,12 +129,12 @@ def confirm(
         return
     held_out = report.confirmation(config, seeds)
     summary = _train_or_load(held_out, directory / "confirmed", options)
-    iqm, low, high = _score(summary, options.score)
+    score = _describe(summary, options.score)
     if diverged := len(summary["diverged_seeds"]):
         print(f"warning: {diverged} held-out seeds diverged")
     print(
-        f"on {seeds} held-out seeds: {options.score} return IQM {iqm:.4g}, 95 % CI "
-        f"[{low:.4g}, {high:.4g}] ({ranking.rows[0].iqm:.4g} on the selection seeds)"
+        f"on {seeds} held-out seeds: {options.score} return {score} "
+        f"({ranking.rows[0].iqm:.4g} on the selection seeds)"
     )
 
 
@@ -117,8 +144,8 @@ def _command(sweep: "Sweep", setting: int) -> str:
     config = dataclasses.replace(
         sweep.configs[setting], seed_block=sweep.packings[program].width
     )
-    script = [cli.python(), "experiments/dqn.py"]
-    return shlex.join(script + flags.flags(config))
+    words = [*cli.command("dqn"), *flags.flags(config)]
+    return shlex.join(words)
 
 
 def _train_or_load(
@@ -157,8 +184,8 @@ def unfinished(config: Config, root: pathlib.Path) -> pathlib.Path | None:
     return None
 
 
-def _score(summary: dict[str, Any], score: str) -> tuple[float, float, float]:
-    """IQM over the seeds of a run, and its 95 % interval."""
+def _describe(summary: dict[str, Any], score: str) -> str:
+    """IQM over the seeds of a run, and its 95 % interval, in words."""
     import numpy as np
 
     from jaxq.stats import intervals
@@ -167,6 +194,4 @@ def _score(summary: dict[str, Any], score: str) -> tuple[float, float, float]:
         "final": summary["final_eval_return"]["per_seed"],
         "area": summary["mean_eval_return_over_steps"],
     }
-    estimate = intervals.bootstrap_iqm(np.array(per_seed[score])[:, None])
-    iqm, low, high = (float(part[0]) for part in estimate)
-    return iqm, low, high
+    return intervals.describe(np.array(per_seed[score], float), label=", 95 % CI ")

@@ -135,12 +135,13 @@ def sweep() -> str:
     rows = summary["environments"][0]["ranked"]
     confirmed = load("sweep", "confirmed.json")
     best = rows[0]
+    ends = None if best["low"] is None else (best["low"], best["high"])
     return (
         "![Sensitivity](results/sweep/sensitivity-learning_rate.png)\n\n"
         f"{len(rows)} learning rates x {summary['num_seeds']} seeds, "
         f"{summary['programs']} compiled program. The best, "
-        f"{best['fields']['learning_rate']:.3g}, has an IQM of {best['iqm']:.1f} "
-        f"[{best['low']:.1f}, {best['high']:.1f}] on the selection seeds and "
+        f"{best['fields']['learning_rate']:.3g}, has an IQM of "
+        f"{interval(best | {'confidence_95': ends})} on the selection seeds and "
         f"{interval(confirmed['final_eval_return'])} on "
         f"{confirmed['num_seeds']} held-out seeds ({hardware(manifest)})."
     )

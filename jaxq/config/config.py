@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
-from jaxq.config import algorithm_table, environment_table
+from jaxq.config import algorithm_table, aliases, environment_table
 from jaxq.config.basics import (
     EnvironmentOptions,
     Evaluation,
@@ -64,6 +64,9 @@ def _resolved(cls: _Class) -> _Class:
         if "given" in fields:
             given = {*fields.pop("given"), *names[: names.index("given")]}
             fields = {name: fields[name] for name in given if name in fields}
+        for unknown in fields.keys() - defaults.keys():
+            hint = aliases.suggest(unknown, defaults)
+            raise TypeError(f"Config has no field {unknown!r}.{hint}")
         assign(self, **_resolve(defaults, fields))
         object.__setattr__(self, "given", frozenset(fields))
 

@@ -176,6 +176,7 @@ MINATAR: dict[str, Environment] = {
     }.items()
 }
 
+_NOISY: Fields = {"eval_episodes": 200}  # random rewards: many episodes per point
 _MEMORY: Fields = {"total_steps": 400_000, "learning_rate_updates": 12_500.0}
 
 SMALL: dict[str, Environment] = {
@@ -186,21 +187,21 @@ SMALL: dict[str, Environment] = {
         algorithms={"bootstrapped_dqn": {"ensemble_size": 10, "prior_scale": 3.0}},
         numbered=True,
     ),
-    "MemoryChain-bsuite": Environment(Rewards(-1.0, 1.0, 1), kinds={
+    "MemoryChain-bsuite": Environment(Rewards(-1.0, 1.0, 1), _NOISY, kinds={
         "recurrent_replay": {"burn_in": 0, "sequence_length": 12},
         "recurrent_rollouts": _MEMORY,
     }),
-    "UmbrellaChain-bsuite": Environment(Rewards(-1.0, 1.0, 10)),
+    "UmbrellaChain-bsuite": Environment(Rewards(-1.0, 1.0, 10), _NOISY),
     "DiscountingChain-bsuite": Environment(
         Rewards(0.0, 1.1, 1),
         # The reward of the longest delay falls on the step of the time limit.
         {"timeout_is_terminal": True},
     ),
     "SimpleBandit-bsuite": Environment(Rewards(0.0, 1.0, 1)),
-    "BernoulliBandit-misc": Environment(Rewards(0.0, 1.0, 100)),
-    "GaussianBandit-misc": Environment(Rewards(-1.0, 1.0, 100)),
+    "BernoulliBandit-misc": Environment(Rewards(0.0, 1.0, 100), _NOISY),
+    "GaussianBandit-misc": Environment(Rewards(-1.0, 1.0, 100), _NOISY),
     "FourRooms-misc": Environment(Rewards(0.0, 1.0, 1), numbered=True),
-    "FrozenLake-misc": Environment(Rewards(0.0, 1.0, 1), numbered=True),
-    "MetaMaze-misc": Environment(Rewards(0.0, 10.0, 10)),
+    "FrozenLake-misc": Environment(Rewards(0.0, 1.0, 1), _NOISY, numbered=True),
+    "MetaMaze-misc": Environment(Rewards(0.0, 10.0, 10), _NOISY),
     "Pong-misc": Environment(Rewards(-1.0, 1.0, 5)),
 }  # fmt: skip

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 
+from jaxq.config import aliases
 from jaxq.config.fields import ConfigError
 
 
 def given(args: Iterable[str]) -> set[str]:
-    """Options of a command line, with hyphens; --no-plot counts as --plot, too."""
-    words = [word.partition("=")[0] for word in args if word.startswith("--")]
-    names = {word.replace("_", "-") for word in words}
+    """Canonical options of a command line; --no-plot counts as --plot, too."""
+    words = [word.partition("=")[0] for word in aliases.canonical_flags(args)]
+    names = {word for word in words if word.startswith("--")}
     return names | {name.replace("--no-", "--", 1) for name in names}
 
 

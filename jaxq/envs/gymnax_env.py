@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from jaxq.config.fields import ConfigError, did_you_mean
+from jaxq.config.fields import ConfigError, did_you_mean, json_value
 from jaxq.envs import contract, gymnax_facts, lazy_import, sutton_barto
 
 # jaxq's own environments, in addition to those that gymnax registers.
@@ -167,7 +167,7 @@ def _parse_value(text: str) -> Any:
     if text.lower() in literals:
         return literals[text.lower()]
     try:
-        return json.loads(text)
+        return json_value(text)
     except json.JSONDecodeError:
         return text
 

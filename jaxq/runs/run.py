@@ -3,10 +3,14 @@
 import contextlib
 import pathlib
 import time
+import warnings
 
 import jax
 
+from jaxq.agents import field_effects
+from jaxq.config import field_usage
 from jaxq.config.config import Config
+from jaxq.config.fields import UnusedFieldWarning
 from jaxq.envs.adapter import Environment
 from jaxq.runs import curves, pacing, report, results, summary
 from jaxq.runs import session as sessions
@@ -59,8 +63,14 @@ def run(
         fields.Locked: if another process uses the directory.
         fields.CheckpointError: if no valid checkpoint exists to resume from.
         signals.Stopped: on Ctrl-C or SIGTERM, after everything is saved.
+
+    Warns:
+        fields.UnusedFieldWarning: for every given field that has no effect.
     """
     env = checks.check(config, environment)
+    chosen = sorted(field_usage.chosen(config))
+    for note in field_effects.notes(config, env.spec, chosen):
+        warnings.warn(note, UnusedFieldWarning, stacklevel=2)
     options = sessions.Options(
         None if output is None else pathlib.Path(output),
         None if resume is None else pathlib.Path(resume),

@@ -99,7 +99,8 @@ def read_csv(path: pathlib.Path) -> list[Setting]:
         ) from error
     if len(rows) < 2:
         raise ConfigError(f"settings = {str(path)!r} has no rows after the header.")
-    (_, header), *rows = rows
+    (_, names), *rows = rows
+    header = [search_space.canonical(name) for name in names]
     _check_header(path, header)
     return [_read_setting(path, line, header, row) for line, row in rows]
 

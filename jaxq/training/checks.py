@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxq.agents import algorithms
+from jaxq.agents import algorithms, field_effects
 from jaxq.config import validate
 from jaxq.config.components import HISTOGRAMS
 from jaxq.config.config import ENVIRONMENT_OPTIONS, Config, given
@@ -68,7 +68,7 @@ def check_environment(config: Config, environment: Environment) -> None:
 
 
 def check_agent(config: Config, spec: EnvSpec) -> None:
-    """Trace the agent's `init` from shapes alone, and check its parameters."""
+    """Trace the agent from shapes alone, and check its parameters and fields."""
     try:
         agent = algorithms.make(config, spec)
         key = jax.eval_shape(lambda: prng.key(0))
@@ -78,6 +78,7 @@ def check_agent(config: Config, spec: EnvSpec) -> None:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     _check_dtypes(config, state.learner.params)
+    field_effects.check_honoured(config, spec)
 
 
 def _check_dtypes(config: Config, params: PyTree) -> None:

@@ -1,21 +1,16 @@
 """Learning on real environments, with thresholds from runs of twenty or more seeds."""
 
 import dataclasses
-import pathlib
-import sys
 
 import jax
 import numpy as np
 import pytest
 from conftest import CONFORMANCE, mark_others
 
+from experiments import dqn, tabular
 from jaxq.config.fields import ConfigError
 from jaxq.envs import gymnax_mdps, mdp
 from jaxq.runs import run
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "experiments"))
-import dqn
-import tabular
 
 
 def learn(preset, num_seeds=4, **changes):

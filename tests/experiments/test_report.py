@@ -18,7 +18,7 @@ from jaxq.config.tabular_algorithms import TABLE
 from jaxq.config.validate import validate
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "experiments")]
+sys.path.insert(0, str(ROOT))
 
 from experiments import report  # noqa: E402
 from experiments.support import (  # noqa: E402

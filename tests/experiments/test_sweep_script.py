@@ -3,11 +3,10 @@
 import importlib
 import json
 import pathlib
-import sys
 
 import numpy as np
 import pytest
-from small_sweeps import FLAGS, ROOT, script
+from small_sweeps import FLAGS, script
 
 from jaxq.config.config import Config
 from jaxq.runs import plotting
@@ -26,6 +25,10 @@ from jaxq.sweeps import search_space
         ("--ranges discount=0.9,1", "no source of settings given: give exactly one"),
         ("--grid discount=0.9 discount=1", "a field is given twice"),
         ("--grid discount=0.9,1.5", r"discount = 1.5 is outside [0, 1]"),
+        (
+            "--grid priority_exponent=0.1,0.9",
+            "a sweep over priority_exponent has no effect",
+        ),
         ("--grid env.size=3", "CartPole-v1 rejects"),
         ("--grid algorithm=dqn,a2c", "setting 1: algorithm = 'a2c': choose one of"),
         ("--grid discount=0.9,1 --top 0", "top = 0 is less than 1"),
@@ -115,8 +118,7 @@ def test_a_search_refuses_flags_for_what_it_searches(capsys):
 
 def script_module(name):
     """A script of experiments/, imported in this process."""
-    sys.path.insert(0, str(ROOT / "experiments"))
-    return importlib.import_module(name)
+    return importlib.import_module(f"experiments.{name}")
 
 
 def test_dry_run_prints_the_plan(tmp_path):

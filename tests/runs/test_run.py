@@ -372,7 +372,7 @@ def test_files_of_a_run(tmp_path):
     saved = json.loads((result.directory / "config.json").read_text())
     assert saved.pop("schema") == manifest.SCHEMA
     saved = {k: tuple(v) if isinstance(v, list) else v for k, v in saved.items()}
-    assert Config(defaults="plain", **saved) == TINY
+    assert Config(**saved) == TINY
     provenance = json.loads((result.directory / "manifest.json").read_text())
     assert provenance["status"] == "finished" and provenance["versions"]["jax"]
     assert provenance["seed_block"] == 4
