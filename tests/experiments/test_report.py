@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import importlib
 import json
 import pathlib
 import re
@@ -126,7 +127,8 @@ def test_the_command_of_a_page_is_valid(name):
     (block,) = re.findall(r"```bash\n(.*?)```", page_text(name), flags=re.S)
     program, script, *words = shlex.split(block)
     assert program == "python"
-    presets = __import__(pathlib.Path(script).stem).PRESETS
+    module = f"experiments.{pathlib.Path(script).stem}"
+    presets = importlib.import_module(module).PRESETS
     assert words == ["--algorithm", name]
     first = next(iter(presets.values()))
     validate(dataclasses.replace(first, algorithm=name))
