@@ -111,7 +111,6 @@ REFUSED = [
         "rescaled outputs cannot be averaged",
     ),
     ({"next_value": "sarsa"}, "set rollout_length = 1"),
-    ({"next_value": "expected_sarsa", "head": "hl_gauss"}, "cannot be averaged"),
     ({"network": "table", "noisy": True}, "a table has no layers"),
     ({"network": "table", "head": "implicit_quantile"}, "cannot take a fraction"),
     ({"value_rescaling": True, "head": "two_hot"}, "set their own scale"),
@@ -130,6 +129,22 @@ REFUSED = [
     ({"algorithm": "pqn", "n_step": 3}, "see trace_decay"),
     ({"algorithm": "pqn", "head": "implicit_quantile"}, "single numbers"),
     ({"algorithm": "pqn", "num_minibatches": 7}, "must divide"),
+    (
+        {"algorithm": "pqn", "normalization": "batch", "num_minibatches": 256},
+        "rollout_length = 32, num_envs = 8 and num_minibatches = 256 normalises "
+        "minibatches of one example.*Lower num_minibatches",
+    ),
+    (
+        {"normalization": "batch", "batch_size": 1},
+        "normalization = 'batch' with batch_size = 1 .*Raise batch_size",
+    ),
+    (
+        {"normalization": "batch", "rollout_length": 1, "num_envs": 1},
+        "rollout_length = 1, num_envs = 1 and num_minibatches = 1 normalises",
+    ),
+    ({"normalization": "layer", "hidden_sizes": (8, 1)}, r"hidden_sizes = \(8, 1\) "),
+    ({"normalization": "layer", "stream_sizes": (1,)}, r"stream_sizes = \(1,\) with"),
+    ({"algorithm": "pqn", "channels": 1}, "channels = 1 with normalization = 'layer'"),
     ({"rollout_length": 4, "n_step": 5}, "n_step = 5 exceeds rollout_length = 4"),
     ({"epsilon_schedule": "ladder"}, "every action would be random"),
     (LADDER | {"num_envs": 1}, "num_envs = 1. Raise num_envs"),

@@ -149,6 +149,45 @@ def test_the_chunk_length_does_not_change_results(four, length):
     assert same(trained(config, chunks=250 // length), four)
 
 
+def test_a_chunk_length_that_does_not_divide_a_point_does_not_change_results(
+    four, monkeypatch
+):
+    """A point is 125 iterations: two calls of 60 and one of 5."""
+    config = dataclasses.replace(TINY, chunk_iterations=60)
+    whole, parts = run.run(TINY), run.run(config)
+    # As on an accelerator: the length of a whole chunk is compiled into its program.
+    monkeypatch.setattr(population.Population, "_on_cpu", False)
+    calls = []
+    chunk = compiled.chunk
+    monkeypatch.setattr(
+        compiled, "chunk", lambda *args, **k: calls.append(args[3:]) or chunk(*args, **k)
+    )
+    accelerated = run.run(config)
+    assert calls == [(), (), (5,)] * 2
+    for result in (parts, accelerated):
+        assert same(result.curve, whole.curve)
+        assert same(result.params, four.agent.learner.params)
+
+
+def test_the_level_of_the_random_policy_has_keys_of_its_own(monkeypatch):
+    """With random evaluation, the first point would otherwise repeat the level."""
+    measured = []
+    evaluate = population.Population.evaluate
+
+    def spy(self, *arguments):
+        evaluation = evaluate(self, *arguments)
+        measured.append(evaluation.episode_return)
+        return evaluation
+
+    monkeypatch.setattr(population.Population, "evaluate", spy)
+    result = run.run(dataclasses.replace(TINY, eval_epsilon=1.0))
+    level, first = measured[:2]
+    assert level.shape == first.shape == (4, 3)
+    assert (level != first).any(axis=1).all()  # every seed
+    assert same(first, result.eval_returns[:, 0])
+    assert result.summary["levels"]["random policy"] == pytest.approx(level.mean())
+
+
 def test_a_round_trip_to_the_host_does_not_change_results(four):
     state = trained(TINY, chunks=1)
     state = jax.tree.map(lambda leaf: np.array(leaf), state)
@@ -642,7 +681,7 @@ def test_the_manifest_names_the_script_relative_to_the_repository(monkeypatch):
 
 def test_calls_on_a_cpu_adapt_to_a_second_and_stop_at_points():
     lengths = loop_lengths.loop_lengths(TINY)._replace(
-        chunk_iterations=100, point_chunks=2
+        chunk_iterations=100, point_iterations=200
     )
     pacer = pacing.Pacer(lengths, adaptive=True)
     assert pacer.next(0) == 1
@@ -658,9 +697,13 @@ def test_calls_on_a_cpu_adapt_to_a_second_and_stop_at_points():
     assert pacer.next(62) == 1
 
 
-def test_calls_of_a_compiled_length_do_not_adapt():
-    lengths = loop_lengths.loop_lengths(TINY)
+def test_calls_of_a_compiled_length_do_not_adapt_and_stop_at_points():
+    lengths = loop_lengths.loop_lengths(TINY)._replace(
+        chunk_iterations=60, point_iterations=125
+    )
     pacer = pacing.Pacer(lengths, adaptive=False)
-    for _ in range(3):
-        assert pacer.next(0) == lengths.chunk_iterations
-        pacer.record(lengths.chunk_iterations, 100.0)
+    done = 0
+    for length in (60, 60, 5, 60, 60, 5):
+        assert pacer.next(done) == length
+        pacer.record(length, 100.0)
+        done += length
