@@ -92,10 +92,29 @@ def _trace(
         problem = f"returns {len(step)} values from step instead of 6"
         raise _violation(env, name, problem)
     _check_state_keys(state, step[1])
-    violation = _step_problem(observation, step)
+    violation = _step_problem(observation, step) or _flag_problem(step)
     if violation:
         raise _violation(env, name, violation)
-    return Contract(convert_key, observation, step[1])
+    return Contract(convert_key, _common_type(observation, step), step[1])
+
+
+def _common_type(observation: Any, step: tuple[Any, ...]) -> jax.ShapeDtypeStruct:
+    """A type that holds the observations of reset and of step."""
+    dtype = observation.dtype
+    for other in (step[0], step[5]["final_observation"]):
+        dtype = jnp.promote_types(dtype, other.dtype)
+    return jax.ShapeDtypeStruct(observation.shape, dtype)
+
+
+def _flag_problem(step: tuple[Any, ...]) -> str | None:
+    """Whether an end of an episode is a real number, such as a probability."""
+    for name, flag in (("terminated", step[3]), ("truncated", step[4])):
+        if jnp.issubdtype(flag.dtype, jnp.floating):
+            return (
+                f"returns {name} of type {flag.dtype} instead of bool; compare it, as "
+                f"in {name} > 0.5"
+            )
+    return None
 
 
 def _violation(env: Any, name: str, problem: str) -> ConfigError:

@@ -45,8 +45,9 @@ def test_timeout_is_terminal_learns_the_value_of_the_time_limited_task(name):
     changes = {"timeout_is_terminal": True}
     if name == "tabular_q":  # all samples of a minibatch update the same entry
         changes["learning_rate"] = 0.002
-    env = adapter.adapt(ConstantReward(), timeout_is_terminal=True)
-    trained = family.Trained(family.config(name, **changes), env).train()
+    config = family.config(name, **changes)
+    env = checks.check(config, adapter.adapt(ConstantReward()))
+    trained = family.Trained(config, env).train()
     # The value averaged over the steps of an episode of 7: V = 1 + 0.9 * (6/7) V.
     values = trained.q_values([jnp.int32(0)])
     if name == "pqn":

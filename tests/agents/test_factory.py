@@ -26,6 +26,7 @@ PARTS = {
     "prioritized": {"prioritized": True},
     "n_step": {"n_step": 3},
     "layer norm": {"normalization": "layer"},
+    "expected_sarsa": {"next_value": "expected_sarsa"},
     "boltzmann": {"exploration": "boltzmann"},
     "penalty": {"q_penalty": 0.1},
     "ladder": {"epsilon_schedule": "ladder", "epsilon_start": 0.4},
@@ -203,8 +204,8 @@ def test_every_algorithm_has_a_preset_that_can_be_changed():
     assert preset("rainbow").target_period == 2_000
     assert preset("prioritized_dqn").target_period == 7_500
     pqn = loop_lengths.loop_lengths(preset("pqn"))
-    updates = pqn.num_points * pqn.point_chunks * pqn.chunk_iterations * pqn.num_updates
-    # The length of a run is rounded up to whole chunks.
+    updates = pqn.iterations * pqn.num_updates
+    # The length of a run is rounded up to whole points of the curve.
     assert preset("pqn").learning_rate_updates == pytest.approx(updates, 1e-2)
     assert preset("rainbow", n_step=1).n_step == 1
     with pytest.raises(ConfigError, match="choose one of tabular_q"):

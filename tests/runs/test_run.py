@@ -19,7 +19,7 @@ from jaxq.config.config import Config, traced_fields
 from jaxq.config.fields import ConfigError
 from jaxq.envs import adapter, make
 from jaxq.runs import files, manifest, pacing, report, results, run, summary
-from jaxq.training import blocks, compiled, loop, metrics, population
+from jaxq.training import blocks, checks, compiled, loop, metrics, population
 
 
 def make_keys(config):
@@ -167,6 +167,41 @@ def test_a_chunk_length_that_does_not_divide_a_point_does_not_change_results(
     for result in (parts, accelerated):
         assert same(result.curve, whole.curve)
         assert same(result.params, four.agent.learner.params)
+
+
+def test_timeout_is_terminal_acts_on_an_environment_object():
+    """As on one that is named, to the same bits."""
+    config = dataclasses.replace(TINY, timeout_is_terminal=True)
+    named = run.run(dataclasses.replace(config, time_limit=12))
+    passed = run.run(config, make.make("CartPole-v1", time_limit=12))
+    assert same(passed.params, named.params)
+    assert same(passed.eval_returns, named.eval_returns)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("environment_args", ("gravity=9.0",)),
+        ("time_limit", 12),
+        ("sticky_actions", 0.25),
+        ("full_action_set", True),
+    ],
+)
+def test_options_that_build_an_environment_are_refused_for_an_object(field, value):
+    config = dataclasses.replace(TINY, **{field: value})
+    with pytest.raises(ConfigError, match=f"{field} = .* has no effect.*Build the env"):
+        checks.check(config, make.make("CartPole-v1"))
+
+
+def test_an_environment_object_is_wrapped_once():
+    """Otherwise every run would compile its programs again."""
+    env = make.make("CartPole-v1", ("gravity=9.0",))
+    config = dataclasses.replace(TINY, timeout_is_terminal=True)
+    wrapped = checks.check(config, env)
+    assert wrapped is checks.check(config, env) and wrapped is not env
+    assert checks.check(TINY, env) is env
+    bound = wrapped.bind({"gravity": jnp.float32(9.0)})
+    assert bound.step is not env.step and wrapped.parameters == env.parameters
 
 
 def test_the_level_of_the_random_policy_has_keys_of_its_own(monkeypatch):
