@@ -138,7 +138,9 @@ def quantile(size, delta=1.0, rescaled=False):
         return np.array([h(reward + discount * h_inverse(y)) for y in output])
 
     def mixture(reward, discount, output, policy):
-        samples = [(y, p / len(z)) for z, p in zip(output, policy, strict=True) for y in z]
+        samples = [
+            (y, p / len(z)) for z, p in zip(output, policy, strict=True) for y in z
+        ]
         value, weight = np.array(samples).T
         return Weighted(backup(reward, discount, value), weight)
 

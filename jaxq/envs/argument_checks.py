@@ -80,7 +80,7 @@ def check_constructor(
     }
 
 
-def _check(name: str, key: str, value: Any, default: bool | int | float) -> Any:
+def _check(name: str, key: str, value: Any, default: Any) -> Any:
     """One value, of the type of its default and in its range."""
     kind = type(default)
     if kind is int and isinstance(value, float) and value.is_integer():

@@ -170,6 +170,11 @@ class ProposedQuantiles(NamedTuple):
     entropy: Array  # [A] entropy of the lengths of the intervals
 
 
+def _mix_quantiles(output: Quantiles, policy: Array) -> Quantiles:
+    value, weight = mixtures.mix_samples(output.value, output.weight, policy)
+    return Quantiles(value, output.fraction.reshape(-1), weight)
+
+
 def implicit_quantile(huber_delta: Array | float = 1.0) -> Head:
     """Quantiles of the return at sampled fractions; outputs are `Quantiles`.
 
@@ -196,11 +201,7 @@ def implicit_quantile(huber_delta: Array | float = 1.0) -> Head:
         mean_error -= jnp.sum(output.weight * output.value)
         return loss, jnp.abs(jax.lax.stop_gradient(mean_error))
 
-    def mix(output: Quantiles, policy: Array) -> Quantiles:
-        mixture = mixtures.mix_samples(output.value, output.weight, policy)
-        return Quantiles(mixture[0], output.fraction.reshape(-1), mixture[1])
-
-    return Head(1, q_values, backup, td, mix)
+    return Head(1, q_values, backup, td, _mix_quantiles)
 
 
 def fully_parameterized(
@@ -242,6 +243,6 @@ def fully_parameterized(
         return loss + term - jax.lax.stop_gradient(term), priority
 
     def mix(output: ProposedQuantiles, policy: Array) -> ProposedQuantiles:
-        return output._replace(quantiles=inner.mix(output.quantiles, policy))
+        return output._replace(quantiles=_mix_quantiles(output.quantiles, policy))
 
     return Head(1, q_values, backup, td, mix)

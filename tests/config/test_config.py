@@ -151,7 +151,9 @@ def test_loops_keep_the_replay_ratio(envs, steps, updates, warmup, n, chunk, poi
     assert lengths.total_steps >= 20_000
     if chunk:
         assert lengths.chunk_iterations <= chunk
-    chosen = loop_lengths.loop_lengths(dataclasses.replace(settings, chunk_iterations=0))
+    chosen = loop_lengths.loop_lengths(
+        dataclasses.replace(settings, chunk_iterations=0)
+    )
     assert chosen.total_steps == lengths.total_steps
     assert chosen.point_iterations == lengths.point_iterations
     assert lengths.num_points <= points

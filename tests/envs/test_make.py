@@ -216,7 +216,11 @@ BAD_NUMBERS = [
     ("CartPole-v1", "gravity=true", "gravity = True"),
     ("CartPole-v1", "length=0", r"length = 0 .* must be a number in \(0, 1e.38\]"),
     ("CartPole-v1", "masspole=-0.1", "masspole = -0.1"),
-    ("CartPole-v1", "max_steps_in_episode=2.5", "2.5 .* an integer in .1, 2.14748e.09."),
+    (
+        "CartPole-v1",
+        "max_steps_in_episode=2.5",
+        "2.5 .* an integer in .1, 2.14748e.09.",
+    ),
     ("CartPole-v1", "max_steps_in_episode=3000000000", "3000000000 .* an integer in"),
     ("CartPole-v1", "max_steps_in_episode=0", "= 0 .* an integer in .1, "),
     ("CartPole-v1", "max_steps_in_episode=-3", "= -3 .* an integer in .1, "),

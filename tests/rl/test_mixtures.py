@@ -22,7 +22,9 @@ def policy_of(probabilities):
 
 def transition(reward=0.0, discount=1.0):
     step = Transition(jnp.int32(0), jnp.int32(0), reward, discount, jnp.int32(1))
-    return jax.tree.map(lambda x: jnp.asarray(x, getattr(x, "dtype", jnp.float32)), step)
+    return jax.tree.map(
+        lambda x: jnp.asarray(x, getattr(x, "dtype", jnp.float32)), step
+    )
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -49,12 +51,12 @@ def test_sampled_and_proposed_quantiles_are_mixed_with_their_weights(rng, strict
     edges = jnp.zeros((2, 2))
     proposed = ProposedQuantiles(output, edges, edges, jnp.zeros(2))
     policy = policy_of([0.25, 0.75])
-    for head, output in (
+    for head, outputs in (
         (heads.implicit_quantile(), output),
         (heads.fully_parameterized(), proposed),
     ):
         target = losses.bootstrap_target(
-            head, transition(1.0, 0.5), output, output, policy
+            head, transition(1.0, 0.5), outputs, outputs, policy
         )
         np.testing.assert_allclose(
             target.value, 1 + 0.5 * np.asarray(value).reshape(-1), rtol=1e-6
@@ -86,7 +88,7 @@ QUANTILES = {
 
 @pytest.mark.parametrize("name", QUANTILES)
 def test_quantiles_of_a_coin_toss_are_its_two_outcomes_and_not_their_mean(name):
-    """Two equally likely actions return 0 and 4: eight quantiles are 0 0 0 0 4 4 4 4."""
+    """Two equally likely actions return 0 and 4: quantiles are 0 0 0 0 4 4 4 4."""
     head, view = QUANTILES[name]
     network = table_network(head, view)
     loss = losses.td_loss(network, bootstrap_policy=random_action)
@@ -138,7 +140,7 @@ def test_a_head_without_a_mixture_is_refused_for_other_policies():
     scalar = heads.scalar()
     head = Head(1, scalar.q_values, scalar.backup, scalar.loss)
     output = jnp.asarray([[0.0], [4.0]])
-    with pytest.raises(ValueError, match="has no `mix`.*mixtures.average"):
+    with pytest.raises(ValueError, match=r"has no `mix`.*mixtures\.average"):
         losses.bootstrap_target(head, transition(), output, output, random_action)
     head = head._replace(mix=mixtures.average)
     target = losses.bootstrap_target(head, transition(), output, output, random_action)

@@ -160,7 +160,9 @@ def test_a_chunk_length_that_does_not_divide_a_point_does_not_change_results(
     calls = []
     chunk = compiled.chunk
     monkeypatch.setattr(
-        compiled, "chunk", lambda *args, **k: calls.append(args[3:]) or chunk(*args, **k)
+        compiled,
+        "chunk",
+        lambda *args, **k: calls.append(args[3:]) or chunk(*args, **k),
     )
     accelerated = run.run(config)
     assert calls == [(), (), (5,)] * 2
