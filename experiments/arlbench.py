@@ -13,12 +13,17 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import tyro
-from support.arlbench_settings import ENVIRONMENTS, RESULTS, SHORT, published, settings
-
+from experiments.support.arlbench_settings import (
+    ENVIRONMENTS,
+    RESULTS,
+    SHORT,
+    published,
+    settings,
+)
 from jaxq import cli
+from jaxq.config import command_line
 from jaxq.config.fields import ConfigError
-from jaxq.runs import files
+from jaxq.runs import files, plotting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +55,7 @@ def compare(directory: pathlib.Path) -> dict[str, Any]:
     Raises:
         ConfigError: if it is not a finished sweep of ARLBench's settings.
     """
+    import numpy as np
     import scipy.stats
 
     from jaxq.stats import comparisons
@@ -65,6 +71,11 @@ def compare(directory: pathlib.Path) -> dict[str, Any]:
     theirs = _last_rows(name)
     known = settings(name)
     rows = []
+    if np.isnan(list(ours.values())).any() or content["config"]["num_seeds"] < 2:
+        raise ConfigError(
+            f"{directory} has scores that are nan, or a single seed, whose standard "
+            "deviation is unknown: its settings cannot be tested."
+        )
     for number, setting in enumerate(content["settings"]):
         if setting not in known:
             raise ConfigError(
@@ -83,7 +94,9 @@ def compare(directory: pathlib.Path) -> dict[str, Any]:
         "settings": [
             row | {"holm_p": p} for row, p in zip(rows, adjusted, strict=True)
         ],
-        "manifest": json.loads((directory / "manifest.json").read_text()),
+        "manifest": json.loads(
+            (directory / "manifest.json").read_text(encoding="utf-8")
+        ),
     }
 
 
@@ -173,9 +186,11 @@ def draw(path: pathlib.Path, results: Sequence[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Write settings, or compare sweeps, from the command line."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = command_line.read(Arguments, __doc__)
     if arguments.write:
         write(arguments.output)
+    if arguments.compare:
+        plotting.check_matplotlib()
     for directory in arguments.compare:
         result = compare(directory)
         path = arguments.output / "arlbench" / f"{result['environment']}.json"
@@ -186,7 +201,7 @@ def main() -> None:
         paths = sorted((arguments.output / "arlbench").glob("*.json"))
         figure = arguments.output / "figures" / "arlbench.png"
         figure.parent.mkdir(parents=True, exist_ok=True)
-        draw(figure, [json.loads(path.read_text()) for path in paths])
+        draw(figure, [json.loads(path.read_text(encoding="utf-8")) for path in paths])
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ and the seeds are the runs of a task. Scores are normalised: 0 is the random pol
 import dataclasses
 import glob
 import json
+import math
 import pathlib
 import sys
 import zipfile
@@ -17,11 +18,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from jaxq import cli
+from jaxq.config import command_line
 from jaxq.config.config import ENVIRONMENT_OPTIONS, Config
 from jaxq.config.fields import ConfigError
+from jaxq.runs import plotting
 
 if TYPE_CHECKING:
-    from support.comparison import Run
+    from experiments.support.comparison import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,13 +104,14 @@ def read(directory: str, label: str, metric: str) -> "Run":
         ConfigError: if the directory has no results.
     """
     import numpy as np
-    from support.comparison import Run
+
+    from experiments.support.comparison import Run
 
     path = pathlib.Path(directory)
     try:
-        config = json.loads((path / "config.json").read_text())
-        summary = json.loads((path / "summary.json").read_text())
-        manifest = json.loads((path / "manifest.json").read_text())
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
+        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
         with np.load(path / "metrics.npz") as arrays:
             steps, curves = arrays["steps"], arrays[metric]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
@@ -117,6 +121,13 @@ def read(directory: str, label: str, metric: str) -> "Run":
     known = np.isfinite(curves).all(axis=0)
     if not known.any():
         raise ConfigError(f"{directory!r} has no point where every seed has {metric}.")
+    missing = ~np.isfinite(curves[:, -1])
+    if missing.any():
+        print(
+            f"warning: {directory}: {missing.sum()} of {missing.size} seeds have no "
+            f"final {metric}; only points at which all seeds have one are compared",
+            file=sys.stderr,
+        )
     return Run(
         label=label or config["algorithm"],
         task=" ".join([manifest["environment"], *options(config)]),
@@ -140,26 +151,28 @@ def options(config: dict[str, Any]) -> list[str]:
 
 def print_result(result: dict[str, Any]) -> None:
     """Print all statistics."""
+    from jaxq.stats import intervals
+
     _print_warnings(result)
     for task, rows in result["tasks"].items():
-        print(f"\n{task}, {result['score']} return, IQM with 95 % interval")
+        several = any(not math.isnan(low) for _, low, _ in rows.values())
+        name = "IQM with 95 % interval" if several else "one seed"
+        print(f"\n{task}, {result['score']} return, {name}")
         for label, values in sorted(rows.items(), key=lambda item: -item[1][0]):
-            print(f"  {label:24} {_estimate(values)}")
+            print(f"  {label:24} {intervals.text(*values)}")
     bounds = ", ".join(
         f"{task} {low:.4g} to {high:.4g}"
         for task, (low, high) in result["normalised"].items()
     )
     print(f"\nover tasks, normalised ({bounds})")
     for label, rows in result["aggregates"].items():
-        text = "  ".join(f"{name} {_estimate(values)}" for name, values in rows.items())
+        text = "  ".join(
+            f"{name} {intervals.text(*values)}" for name, values in rows.items()
+        )
         print(f"  {label:24} {text}")
     for pair in result["pairs"]:
-        print(f"  P({pair['a']} > {pair['b']}) = {_estimate(pair['a_above_b'])}")
+        print(f"  P({pair['a']} > {pair['b']}) = {intervals.text(*pair['a_above_b'])}")
     _print_tests([row for row in result["tests"] if "welch_p" in row])
-
-
-def _estimate(values: list[float]) -> str:
-    return f"{values[0]:.4g} [{values[1]:.4g}, {values[2]:.4g}]"
 
 
 def _print_warnings(result: dict[str, Any]) -> None:
@@ -188,13 +201,13 @@ def _print_tests(rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Compare runs from the command line, and print, write and plot the result."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = command_line.read(Arguments, __doc__)
     if not arguments.runs:
         raise ConfigError("nothing to compare: give directories of runs.")
     if arguments.resamples < 1:
         raise ConfigError(f"resamples = {arguments.resamples} is less than 1.")
-    from support import comparison, comparison_plots
-
+    plotting.check_matplotlib()
+    from experiments.support import comparison, comparison_plots
     from jaxq.runs import files
 
     runs = load(arguments.runs, arguments.metric)

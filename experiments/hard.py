@@ -11,16 +11,15 @@ import dataclasses
 import pathlib
 from typing import Any
 
-import classic
-import tyro
-
+from experiments import classic
 from jaxq import Config, cli
-from jaxq.config import flags
+from jaxq.config import command_line, flags
 from jaxq.config.fields import check_name
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
 
 DEEP_SEA = Config(
+    defaults="plain",
     environment="DeepSea-bsuite",
     num_seeds=10,
     total_steps=24_000,
@@ -38,6 +37,7 @@ DEEP_SEA = Config(
     prior_scale=3.0,
 )
 MEMORY = Config(
+    defaults="plain",
     environment="MemoryChain-bsuite",
     environment_args=("memory_length=10",),
     num_seeds=10,
@@ -95,7 +95,7 @@ class Arguments:
 
 def main() -> None:
     """Run the missing cases and write the record of each."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = command_line.read(Arguments, __doc__)
     for case in arguments.cases:
         check_name("case", case, CASES)
     cli.set_up_jax(flags.Options())

@@ -12,11 +12,10 @@ import json
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-import tyro
-
 from jaxq import Config, cli
-from jaxq.config import flags
+from jaxq.config import command_line, flags
 from jaxq.config.fields import check_name
+from jaxq.runs import plotting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,8 +27,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
 
 # CleanRL's dqn.py: MLP 120-84 with PyTorch's initialisation, Adam 2.5e-4, one update of
 # 128 transitions every 10 steps, target network copied every 500 steps, epsilon 1 ->
-# 0.05 over 250,000 of 500,000 steps. These are the defaults of Config.
-CLEANRL = Config(num_seeds=10)
+# 0.05 over 250,000 of 500,000 steps. These are the plain defaults.
+CLEANRL = Config(defaults="plain", num_seeds=10)
 # CleanRL's c51.py: 101 atoms on [-100, 100], Adam's epsilon 0.01 / 128.
 C51: dict[str, Any] = {
     "algorithm": "c51",
@@ -86,8 +85,8 @@ class Arguments:
 def published(name: str) -> tuple[dict[str, Any], list[list[float]]]:
     """Metadata of a published curve, and its rows of step, mean, low, high."""
     directory = ROOT / "published"
-    facts = json.loads((directory / "published.json").read_text())[name]
-    with (directory / f"{name}.csv").open() as file:
+    facts = json.loads((directory / "published.json").read_text(encoding="utf-8"))[name]
+    with (directory / f"{name}.csv").open(encoding="utf-8") as file:
         cells = list(csv.reader(file))[1:]
     rows = [[float(cell or "nan") for cell in row] for row in cells]
     return facts, rows
@@ -95,9 +94,10 @@ def published(name: str) -> tuple[dict[str, Any], list[list[float]]]:
 
 def main() -> None:
     """Run the protocol, compare, and write the table and the figure."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = command_line.read(Arguments, __doc__)
     check_name("target", arguments.target, TARGETS)
     config = TARGETS[arguments.target]
+    plotting.check_matplotlib()
     cli.set_up_jax(flags.Options())
     import numpy as np
 
@@ -110,7 +110,9 @@ def main() -> None:
     ours = running_mean(result.curve.train_return, window)
     comparison = compare(arguments.target, facts, result.curve, ours)
     assert result.directory is not None
-    manifest = json.loads((result.directory / "manifest.json").read_text())
+    manifest = json.loads(
+        (result.directory / "manifest.json").read_text(encoding="utf-8")
+    )
     for name in ("figures", "tables"):
         (arguments.output / name).mkdir(parents=True, exist_ok=True)
     path = arguments.output / "tables" / f"{arguments.target}.json"
@@ -204,8 +206,7 @@ def draw(
         step[known], mean[known], color=plots.ORANGE, linestyle="--", linewidth=1.8,
         label="CleanRL, mean and std of 3 seeds",
     )  # fmt: skip
-    label = "jaxq, IQM and 95 % interval"
-    plots.draw_seeds(axes, result.curve.steps, ours, label=label)
+    plots.draw_seeds(axes, result.curve.steps, ours, label="jaxq, ")
     axes.set_title(
         f"{config.algorithm.upper()} on {config.environment}, CleanRL's protocol "
         f"(n = {config.num_seeds})"

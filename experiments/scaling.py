@@ -16,11 +16,9 @@ import sys
 import time
 from typing import Any
 
-import throughput
-import tyro
-
+from experiments import throughput
 from jaxq import cli
-from jaxq.config import flags, loop_lengths
+from jaxq.config import command_line, flags, loop_lengths
 from jaxq.config.config import Config
 from jaxq.config.fields import check_name
 
@@ -174,7 +172,7 @@ def _measure_in_process(devices: int, arguments: Arguments) -> dict[str, Any]:
 
 def main() -> None:
     """Measure members, then devices, each number of devices in its own process."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = command_line.read(Arguments, __doc__)
     check_name("workload", arguments.workload, throughput.WORKLOADS)
     if arguments.devices:
         print(json.dumps(measure_devices(arguments)))

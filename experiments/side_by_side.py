@@ -18,11 +18,10 @@ import time
 from typing import Any
 
 import numpy as np
-import throughput
-import tyro
 
+from experiments import throughput
 from jaxq import ConfigError, cli
-from jaxq.config import flags
+from jaxq.config import command_line, flags
 from jaxq.config.fields import check_name
 
 # Steps of a chunk of Rejax, summed over seeds; about a second on two CPU cores.
@@ -153,7 +152,7 @@ def serve(name: str, seeds: int) -> None:
 
 def main() -> None:
     """Compare every pair of a workload and a number of seeds, and print the table."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = command_line.read(Arguments, __doc__)
     if arguments.serve:
         serve(arguments.workloads[0], arguments.seeds[0])
         return
@@ -180,7 +179,7 @@ def main() -> None:
             print(row(line), flush=True)
             if arguments.output:
                 arguments.output.parent.mkdir(parents=True, exist_ok=True)
-                with arguments.output.open("a") as file:
+                with arguments.output.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(line) + "\n")
 
 

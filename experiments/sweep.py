@@ -11,10 +11,9 @@ import dataclasses
 import pathlib
 import shlex
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from support import search
-
+from experiments.support import search, unused_flags
 from jaxq import cli
 from jaxq.config import flags
 from jaxq.config.config import Config
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
 @dataclasses.dataclass(frozen=True)
 class Arguments(search.Options):
     """Settings to train, and the shard of them to train here."""
+
+    title: ClassVar[str] = "sweep"
 
     grid: tuple[str, ...] = ()
     """Ranges of which every combination is trained."""
@@ -63,9 +64,13 @@ def main(args: list[str] | None = None) -> None:
         search.check_options(arguments)
         shard = parse_shard(arguments.shard)
         settings, ranges = read_settings(arguments)
+        unused_flags.refuse(words, config, settings)
         for setting in settings:
             search.check_setting(config, setting)
         cli.set_up_jax(arguments, join=arguments.distributed)
+        if settings:
+            settings, note = search.check_effects(config, settings, words)
+            print(f"note: {note}\n" if note else "", end="")
         run(config, settings, ranges, shard, arguments)
 
 
@@ -185,7 +190,8 @@ def train(
             )
         sweep = workers.share_packing(sweep, devices)
         total = sum(sweep.steps(job) for job in sweep.jobs[shard[0] :: shard[1]])
-        with progress.Progress(total, 1, arguments.progress and is_main) as bar:
+        show = arguments.progress and is_main
+        with progress.Progress(total, 1, show, verbose=is_main) as bar:
             bar.print(planning.describe(sweep))
             bar.print(f"sweep: {directory}")
             done = workers.train(sweep, directory, devices, shard, bar, stop)
@@ -197,7 +203,7 @@ def train(
             storage.clean_up(directory, sweep)
             write_report(sweep, directory, arguments)
         else:
-            command = [cli.python(), sys.argv[0], "--merge", str(directory)]
+            command = [*cli.command(), "--merge", str(directory)]
             print(
                 f"shard {arguments.shard} is finished; once all are, run: "
                 f"{shlex.join(command)} [directories of the others]"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jaxq.runs.results import ExtraMetrics
 
 BASE = Config(
+    defaults="plain",
     algorithm="tabular_q",
     environment="FrozenLake-misc",
     network="table",

@@ -14,11 +14,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import tyro
-from support import first_episodes
-
+from experiments.support import first_episodes
 from jaxq import Config, cli
-from jaxq.config import flags
+from jaxq.config import command_line, flags
+from jaxq.runs import plotting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +27,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
 # The book's settings: gamma = 1, epsilon = 0.1, one environment, an update after every
 # step.
 BOOK = Config(
+    defaults="plain",
     num_envs=1,
     rollout_length=1,
     discount=1.0,
@@ -204,14 +204,17 @@ def compare_with_published(
 
 def main() -> None:
     """Run both experiments, compare, and write the table and the figure."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = command_line.read(Arguments, __doc__)
+    plotting.check_matplotlib()
     cli.set_up_jax(flags.Options())
     import jax
-    from support import textbook_figure
 
+    from experiments.support import textbook_figure
     from jaxq.runs import files, manifest
 
-    published = json.loads((ROOT / "published/sutton_barto_tabular.json").read_text())
+    published = json.loads(
+        (ROOT / "published/sutton_barto_tabular.json").read_text(encoding="utf-8")
+    )
     bias = maximization_bias(arguments, published)
     walk = cliff(arguments, published)
     for name in ("figures", "tables"):

@@ -20,16 +20,15 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-import tyro
-
 from jaxq import Config, cli, preset
-from jaxq.config import flags
+from jaxq.config import command_line, flags
 from jaxq.config.fields import check_name
 
 if TYPE_CHECKING:
     from jaxq.training.population import Population
 
 CARTPOLE = Config(
+    defaults="plain",
     environment="CartPole-v1",
     hidden_sizes=(64, 64),
     buffer_size=10_000,
@@ -141,7 +140,7 @@ def measure(name: str, seeds: int, arguments: Arguments) -> dict[str, Any]:
     config = workload(name, seeds)
     options = flags.Options(compilation_cache=False, cpu_cores=arguments.cpu_cores)
     cli.set_up_jax(options, config)
-    from support import measurements
+    from experiments.support import measurements
 
     config = override(config, arguments)
     members = population_of(config, arguments.cpu_cores)
@@ -185,7 +184,7 @@ def chunk_seconds(members: "Population", repeats: int) -> list[float]:
 
 def main() -> None:
     """Measure every pair in a separate process and print the table."""
-    arguments = tyro.cli(Arguments, description=__doc__)
+    arguments = command_line.read(Arguments, __doc__)
     for name in arguments.workloads:
         check_name("workload", name, WORKLOADS)
     if arguments.here:
@@ -217,7 +216,7 @@ def measure_in_subprocess(
     line = process.stdout.strip().splitlines()[-1]
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        with arguments.output.open("a") as file:
+        with arguments.output.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
     return json.loads(line)
 

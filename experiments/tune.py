@@ -8,25 +8,29 @@ repeats those that were interrupted. Ranges are written as for experiments/sweep
 import dataclasses
 import pathlib
 import sys
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from support import optuna_study, search
-
+from experiments.support import optuna_study, search, unused_flags
 from jaxq import cli
 from jaxq.config import flags
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.config.validate import validate
-from jaxq.sweeps import search_space
+from jaxq.sweeps import sampling, search_space
 from jaxq.sweeps.search_space import ParameterRange
 
 if TYPE_CHECKING:
     import jax
 
 
+SAMPLES = 256  # settings of which at least one must read each field of --ranges
+
+
 @dataclasses.dataclass(frozen=True)
 class Arguments(search.Options):
     """Search space and length of the search."""
+
+    title: ClassVar[str] = "tune"
 
     trials: int = 50
     """Total number of trials, including those of earlier commands."""
@@ -44,6 +48,7 @@ def main(args: list[str] | None = None) -> None:
         validate(config)
         search.check_options(arguments)
         ranges = [search_space.parse(text) for text in arguments.ranges]
+        unused_flags.refuse_swept(words, config, [r.field for r in ranges])
         check_ranges(config, ranges, arguments)
         try:
             import optuna
@@ -53,6 +58,7 @@ def main(args: list[str] | None = None) -> None:
             ) from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         cli.set_up_jax(arguments)
+        search.check_effects(config, sampling.sample(ranges, SAMPLES), words)
         run(config, ranges, arguments)
 
 
@@ -103,7 +109,7 @@ def run(config: Config, ranges: list[ParameterRange], arguments: Arguments) -> N
                 optuna_study.propose(study, config, ranges, devices)
                 for _ in range(count)
             ]
-            new = optuna_study.reuse_results(study, trials)
+            new = optuna_study.reuse_results(study, config, trials)
             if new:
                 train(study, new, config, devices, arguments)
         report(done, config, directory, devices, arguments)
@@ -117,6 +123,8 @@ def train(
     arguments: Arguments,
 ) -> None:
     """Train the seeds of some trials side by side, and record their results."""
+    import numpy as np
+
     from jaxq.stats import intervals
     from jaxq.sweeps import planning, ranking
     from jaxq.sweeps.workers import Workers
@@ -127,12 +135,14 @@ def train(
     for trial, setting in trials:
         index = sweep.configs.index(search_space.apply(config, setting))
         diverged = int(curves[index].arrays["diverged"][:, -1].sum())
-        value = float(intervals.iqm(scores[index]))
+        missing = int(np.isnan(scores[index]).sum())
+        value = -np.inf if missing else float(intervals.iqm(scores[index]))
         trial.set_user_attr("setting", setting)
         trial.set_user_attr("scores", [float(score) for score in scores[index]])
         trial.set_user_attr("diverged", diverged)
         study.tell(trial, value)
         note = f", {diverged} seeds diverged" if diverged else ""
+        note += f", {missing} scores are nan" if missing else ""
         text = ranking.format_setting(setting)
         print(f"trial {trial.number}: {value:.4g}{note} | {text}", flush=True)
 
@@ -147,14 +157,14 @@ def report(
     """Rank the trials, and confirm the best setting on held-out seeds."""
     import numpy as np
 
-    from jaxq.sweeps import planning, ranking
+    from jaxq.sweeps import effects, planning, ranking
     from jaxq.sweeps.report import Ranking, draw, write_table
 
-    trials: dict[Config, optuna_study.Trial] = {}  # the first of each setting
+    trials: dict[effects.Effect, optuna_study.Trial] = {}  # the first of each effect
     for trial in done:
         setting = search_space.from_json(trial.user_attrs["setting"])
         trials.setdefault(
-            search_space.apply(config, setting), optuna_study.Trial(trial, setting)
+            effects.effect(config, setting), optuna_study.Trial(trial, setting)
         )
     settings = [setting for _, setting in trials.values()]
     attributes = [trial.user_attrs for trial, _ in trials.values()]
@@ -164,6 +174,7 @@ def report(
     texts = list(arguments.ranges)
     ranges = [search_space.parse(text) for text in texts]
     warnings = ranking.edge_warnings(settings, rows[0].setting, ranges)
+    warnings += ranking.nan_warnings(rows)
     ranked = Ranking(config.environment, rows, warnings)
     sweep = planning.plan(config, settings, texts, devices, computed=False)
     write_table(directory, sweep, [ranked])

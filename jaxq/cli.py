@@ -4,17 +4,25 @@ Nothing here imports jax before the flags are parsed and the configuration is va
 """
 
 import contextlib
+import io
 import os
 import pathlib
 import shlex
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NoReturn
 
-from jaxq.config import flags
+from jaxq.config import command_line, flag_conflicts, flags
 from jaxq.config.config import Config
-from jaxq.config.fields import CheckpointError, ConfigError, Locked
+from jaxq.config.fields import (
+    CheckpointError,
+    ConfigError,
+    Locked,
+    UnusedFieldWarning,
+)
 from jaxq.config.validate import validate
+from jaxq.runs import compilation_cache
 
 if TYPE_CHECKING:
     from jaxq.runs import results
@@ -49,8 +57,7 @@ def set_up_jax(
     import jax
 
     if options.compilation_cache and not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
-        jax.config.update("jax_compilation_cache_dir", str(cache_directory()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        compilation_cache.use()
     if options.platform != "auto":
         jax.config.update("jax_platforms", options.platform.replace("gpu", "cuda"))
     if join:
@@ -79,12 +86,6 @@ def _one_core(config: Config) -> bool:
     return config.num_seeds == 1 and not grid and products <= 2**22
 
 
-def cache_directory() -> pathlib.Path:
-    """Directory of the persistent compilation cache."""
-    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(home) / "jaxq" / "compiled"
-
-
 def main(
     presets: Mapping[str, Config],
     description: str | None,
@@ -105,6 +106,7 @@ def main(
     repeated: list[str] = []
     with exit_codes(repeated, at_once=args is None):
         words = sys.argv[1:] if args is None else args
+        flag_conflicts.check_run(words)
         config, options = flags.parse(
             presets, description or "", words, flags.Options()
         )
@@ -119,11 +121,21 @@ def main(
         from jaxq.runs import report, signals
 
         signals.Stopper.end_process = args is None
+        print_notes(config, flags.fields_of(words))
         result = _run(config, options, extras)
         if report.all_diverged(result):
             print("error: every seed diverged", file=sys.stderr)
             sys.exit(ALL_DIVERGED)
     return result
+
+
+def print_notes(config: Config, names: list[str]) -> None:
+    """Print a note for every field of `names` that has no effect."""
+    from jaxq.agents import field_effects
+    from jaxq.envs import make
+
+    for note in field_effects.notes(config, make.from_config(config).spec, names):
+        print(f"note: {note}")
 
 
 def _run(
@@ -141,6 +153,7 @@ def _run(
         force_resume=options.force_resume,
         checkpoint_seconds=options.checkpoint_seconds if options.checkpoint else None,
         show_progress=options.progress,
+        verbose=True,
         plot=options.plot,
         profile=options.profile,
         devices=blocks.workers(options.cpu_cores),
@@ -161,6 +174,9 @@ def exit_codes(
 ) -> Iterator[None]:
     """Convert user-fixable errors into a message and an exit code.
 
+    Warnings about unused fields are silenced: scripts share settings between
+    algorithms, and report only the fields of flags; see `print_notes`.
+
     Args:
         resume_with: instructions for resuming; or, if the script takes --resume, the
             other options that a resuming command must repeat; None suggests resuming
@@ -168,8 +184,11 @@ def exit_codes(
         at_once: on Ctrl-C or SIGTERM, end the process without waiting for threads that
             compile or compute.
     """
+    _escape_unprintable()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnusedFieldWarning)
+            yield
     except ConfigError as error:
         _fail(f"error: {error}", BAD_INPUT)
     except Locked as error:
@@ -182,6 +201,13 @@ def exit_codes(
     except KeyboardInterrupt as error:
         code = 128 + getattr(error, "number", INTERRUPTED - 128)
         _fail(f"interrupted{_resume_hint(error, resume_with)}", code, at_once)
+
+
+def _escape_unprintable() -> None:
+    """Print characters that the terminal's encoding lacks, as in paths, as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _fail(text: str, code: int, at_once: bool = False) -> NoReturn:
@@ -203,15 +229,23 @@ def python() -> str:
     return str(path)
 
 
+def command(script: str = "") -> list[str]:
+    """Words that start the running script again, or another one beside it."""
+    *module, path = command_line.program()
+    if script and module:
+        path = ".".join([*path.split(".")[:-1], script])
+    elif script:
+        path = str(pathlib.Path(path).with_name(f"{script}.py"))
+    return [python(), *module, path]
+
+
 def _resume_hint(error: BaseException, resume_with: list[str] | str | None) -> str:
     """Command that resumes after an error, or nothing without a checkpoint."""
     if isinstance(resume_with, str):
         return f"; {resume_with}"
     for note in getattr(error, "__notes__", ()):
         if note.startswith("--resume "):
-            script = pathlib.Path(sys.argv[0])
-            if resume_with is None:
-                script = script.with_name("dqn.py")
-            words = [python(), str(script), *note.split(" ", 1), *(resume_with or ())]
+            start = command("dqn" if resume_with is None else "")
+            words = [*start, *note.split(" ", 1), *(resume_with or ())]
             return f"; resume with: {shlex.join(words)}"
     return ""

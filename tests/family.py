@@ -17,6 +17,7 @@ from jaxq.training import compiled
 
 # A run on CartPole that takes about a second.
 TINY = Config(
+    defaults="plain",
     environment="CartPole-v1",
     num_seeds=4,
     seed_block=4,
@@ -36,6 +37,7 @@ TINY = Config(
 )
 # The behaviour is always random, so that all actions of all states are learned.
 DEEP = Config(
+    defaults="plain",
     num_seeds=1,
     seed_block=1,
     total_steps=16_000,

@@ -18,7 +18,7 @@ BASE = dataclasses.replace(TINY, seed_block=0, chunk_iterations=0)
 RATES = [{"learning_rate": rate} for rate in (1e-3, 1e-2, 1e-1)]
 FLAGS = [
     "--preset",
-    "cartpole",
+    "default",
     "--num-seeds",
     "4",
     "--total-steps",

@@ -125,6 +125,29 @@ def test_no_file_executes_data(path):
     assert "debug.callback" not in path.read_text()
 
 
+OPENS = re.compile(r"(^|\.)(open|read_text|write_text)$")
+SPECIFIED = re.compile(
+    r"""encoding=|["'][rwa]b["']|^(os\.open|(files\.)?write_text)\("""
+)
+
+
+def unspecified_encodings(path):
+    """Calls that open a text file with the encoding of the locale."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    opened = [ast.unparse(c) for c in calls if OPENS.search(ast.unparse(c.func))]
+    return [call for call in opened if not SPECIFIED.search(call)]
+
+
+@pytest.mark.parametrize(
+    "path",
+    FILES + sorted((ROOT / "experiments").rglob("*.py")),
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
+def test_text_files_are_utf_8_in_every_locale(path):
+    assert not unspecified_encodings(path)
+
+
 def test_counters_are_integers():
     from jaxq import types
 

@@ -1,6 +1,5 @@
 """The runner that alternates two programs, tested with a dummy peer."""
 
-import pathlib
 import sys
 
 import jax
@@ -8,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "experiments"))
-import side_by_side
-from support import update_floor
+from experiments import side_by_side
+from experiments.support import update_floor
 
 PEER = """
 import json, sys

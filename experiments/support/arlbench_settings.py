@@ -18,6 +18,7 @@ PUBLISHED = RESULTS / "published" / "arlbench.csv"
 # limits treated as terminations; epsilon annealed over the first tenth of the steps;
 # greedy returns of 128 episodes at ten points.
 BASE = Config(
+    defaults="plain",
     discount=0.99,
     hidden_sizes=(64, 64),
     activation="tanh",
@@ -54,7 +55,7 @@ PRESETS = {
 
 def published() -> list[dict[str, str]]:
     """The published returns: one row per setting and point."""
-    with PUBLISHED.open() as file:
+    with PUBLISHED.open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

@@ -8,9 +8,9 @@ import matplotlib.axes
 import matplotlib.figure
 import numpy as np
 
+from experiments.support.comparison import Run, Scores
 from jaxq.runs import plots
 from jaxq.stats import comparisons, intervals
-from support.comparison import Run, Scores
 
 Colors = dict[str, Any]  # label -> colour
 
@@ -50,7 +50,8 @@ def draw_curves(
             if run.task == task:
                 _draw_curve(axes, run, colors[run.label])
         axes.set_title(task)
-        axes.set(xlabel="environment steps per seed", ylabel="return, IQM and 95 %")
+        label = plots.statistic(max(run.curves.shape[0] for run in runs))
+        axes.set(xlabel="environment steps per seed", ylabel=f"return, {label}")
         plots.style(axes)
         axes.legend(frameon=False, fontsize=8)
     for axes in figure.axes[len(tasks) :]:
@@ -78,14 +79,17 @@ def draw_aggregates(
     for axes, name in zip(panels, names, strict=True):
         for row, label in enumerate(labels):
             value, low, high = aggregates[label][name]
-            axes.barh(row, high - low, 0.6, low, color=colors[label], alpha=0.6)
+            if not np.isnan(low):  # of a single run
+                axes.barh(row, high - low, 0.6, low, color=colors[label], alpha=0.6)
             axes.plot([value, value], [row - 0.3, row + 0.3], color="black")
         axes.set_yticks(range(len(labels)), labels)
         axes.set_title(name)
         axes.use_sticky_edges = False
         axes.grid(alpha=0.25, axis="x")
         axes.spines[["top", "right", "left"]].set_visible(False)
-    figure.supxlabel("normalised score, 95 % interval", fontsize=9)
+    several = any(not np.isnan(row[names[0]][1]) for row in aggregates.values())
+    text = "normalised score" + (", 95 % interval" if several else "")
+    figure.supxlabel(text, fontsize=9)
     return figure
 
 
@@ -104,7 +108,9 @@ def draw_profiles(scores: Scores, colors: Colors) -> matplotlib.figure.Figure:
     axes.set(
         xlabel="normalised score s", ylabel="share of runs above s", ylim=(-0.02, 1.02)
     )
-    axes.set_title("performance profile, pointwise 95 % band")
+    several = max(map(len, scores.normalised.values())) > 1
+    band = ", pointwise 95 % band" if several else ""
+    axes.set_title(f"performance profile{band}")
     plots.frame(axes)
     axes.legend(frameon=False, fontsize=8)
     return figure

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from experiments.support import update_floor
 from jaxq import Config
 from jaxq.config import loop_lengths
 from jaxq.envs import make
 from jaxq.runs import manifest
 from jaxq.training import memory
 from jaxq.training.population import Population
-from support import update_floor
 
 
 def summarize(

@@ -1,6 +1,5 @@
 """An Optuna study over the settings of a sweep, kept in a journal."""
 
-import json
 import pathlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -89,24 +88,26 @@ def propose(
     )
 
 
-def reuse_results(study: Any, trials: list[Trial]) -> list[Trial]:
-    """Give repeated settings their earlier results; return the trials of new settings.
+def reuse_results(study: Any, config: Config, trials: list[Trial]) -> list[Trial]:
+    """Give settings of equal effect their earlier results; return the new trials.
 
     All trials use the same seeds, so training again would give the same result.
     """
     import optuna
 
-    from jaxq.sweeps import ranking
+    from jaxq.sweeps import effects, ranking, search_space
 
     done = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
-    results = {json.dumps(old.user_attrs["setting"]): old for old in done}
+    settings = [search_space.from_json(old.user_attrs["setting"]) for old in done]
+    found = [effects.effect(config, setting) for setting in settings]
+    results = dict(zip(found, done, strict=True))
     new = []
     for trial, setting in trials:
-        old = results.get(json.dumps(setting))
+        old = results.get(effects.effect(config, setting))
         if old is None:
             new.append(Trial(trial, setting))
             continue
-        for name, value in old.user_attrs.items():
+        for name, value in (old.user_attrs | {"setting": setting}).items():
             trial.set_user_attr(name, value)
         study.tell(trial, old.value)
         text = ranking.format_setting(setting)

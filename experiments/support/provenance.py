@@ -1,5 +1,6 @@
 """Files of results/, and the provenance of their numbers."""
 
+import functools
 import json
 import pathlib
 from collections.abc import Iterable
@@ -9,8 +10,13 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def load(*parts: str) -> dict[str, Any]:
-    """Read a JSON file below results/."""
-    return json.loads((ROOT / "results").joinpath(*parts).read_text())
+    """Read a JSON file below results/; the same object for every caller."""
+    return _read((ROOT / "results").joinpath(*parts))
+
+
+@functools.cache
+def _read(path: pathlib.Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def hardware(manifest: dict[str, Any]) -> str:
@@ -33,6 +39,29 @@ def made_with(manifests: Iterable[dict[str, Any]]) -> str:
 
 
 def interval(final: dict[str, Any]) -> str:
-    """IQM with its confidence interval."""
-    low, high = final["confidence_95"]
-    return f"{final['iqm']:.1f} [{low:.1f}, {high:.1f}]"
+    """IQM with its confidence interval, if it has one."""
+    # Adding zero turns a rounded -0.0 into 0.0.
+    values = (final["iqm"], *(final["confidence_95"] or ()))
+    iqm, *ends = (f"{round(value, 1) + 0.0:.1f}" for value in values)
+    return f"{iqm} [{', '.join(ends)}]" if ends else iqm
+
+
+def page_link(algorithm: str) -> str:
+    """Link to the page of an algorithm, from the root of the repository."""
+    return f"[`{algorithm}`](results/algorithms/{algorithm}.md)"
+
+
+def gallery(pictures: list[tuple[str, str]], columns: int = 2) -> str:
+    """Pictures in the cells of a table.
+
+    Args:
+        pictures: text and path, from the root of the repository.
+        columns: pictures in a row.
+    """
+    cells = [f"![{text}]({path})" for text, path in pictures]
+    columns = min(columns, len(cells))
+    rows = [
+        "| " + " | ".join(cells[i : i + columns]) + " |"
+        for i in range(0, len(cells), columns)
+    ]
+    return "\n".join([rows[0], "|" + " --- |" * columns, *rows[1:]])

@@ -4,17 +4,17 @@ import dataclasses
 import json
 import pathlib
 import shlex
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import dqn
-
+from experiments import dqn
+from experiments.support import arlbench_settings
 from jaxq import cli
 from jaxq.config import flags
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.config.validate import validate
+from jaxq.runs import plotting
 from jaxq.sweeps import search_space
-from support import arlbench_settings
 
 if TYPE_CHECKING:
     from jaxq.sweeps.planning import Sweep
@@ -26,6 +26,8 @@ PRESETS = dqn.PRESETS | arlbench_settings.PRESETS
 @dataclasses.dataclass(frozen=True)
 class Options(flags.Machine):
     """Search space, ranking, and confirmation of the best setting."""
+
+    title: ClassVar[str] = "search"
 
     ranges: tuple[str, ...] = ()
     """Ranges that settings are sampled from."""
@@ -41,15 +43,17 @@ class Options(flags.Machine):
 
 
 def check_options(options: Options) -> None:
-    """Check the numbers.
+    """Check the numbers, and that plots can be drawn.
 
     Raises:
-        ConfigError: for one out of range.
+        ConfigError: for a number out of range, or if matplotlib cannot be imported.
     """
     for name, minimum in (("top", 1), ("confirm_seeds", 0), ("sample_seed", 0)):
         value = getattr(options, name)
         if value is not None and value < minimum:
             raise ConfigError(f"{name} = {value} is less than {minimum}.")
+    if options.plot:
+        plotting.check_matplotlib()
 
 
 def check_setting(config: Config, setting: search_space.Setting) -> None:
@@ -62,6 +66,32 @@ def check_setting(config: Config, setting: search_space.Setting) -> None:
         validate(search_space.apply(config, setting))
     except ConfigError as error:
         raise ConfigError(f"setting {setting}: {error}") from error
+
+
+def check_effects(
+    config: Config, settings: list[search_space.Setting], words: list[str]
+) -> tuple[list[search_space.Setting], str]:
+    """Check that every swept field has an effect, and note flags without one.
+
+    Args:
+        config: the configuration that settings change.
+        settings: of the search, or a sample of them.
+        words: of the command line.
+
+    Returns:
+        The settings of which no two have the same effect, and a note on the others.
+
+    Raises:
+        ConfigError: for a field that is swept, but that no setting reads.
+    """
+    from jaxq.config import field_usage
+    from jaxq.sweeps import effects
+
+    found = [effects.effect(config, setting) for setting in settings]
+    effects.check_swept(settings, found)
+    for name in effects.unread(flags.fields_of(words), found):
+        print(f"note: {name} has no effect: {field_usage.reason(name)}")
+    return effects.distinct(settings, found)
 
 
 def print_ranking(
@@ -99,12 +129,12 @@ def confirm(
         return
     held_out = report.confirmation(config, seeds)
     summary = _train_or_load(held_out, directory / "confirmed", options)
-    iqm, low, high = _score(summary, options.score)
+    score = _describe(summary, options.score)
     if diverged := len(summary["diverged_seeds"]):
         print(f"warning: {diverged} held-out seeds diverged")
     print(
-        f"on {seeds} held-out seeds: {options.score} return IQM {iqm:.4g}, 95 % CI "
-        f"[{low:.4g}, {high:.4g}] ({ranking.rows[0].iqm:.4g} on the selection seeds)"
+        f"on {seeds} held-out seeds: {options.score} return {score} "
+        f"({ranking.rows[0].iqm:.4g} on the selection seeds)"
     )
 
 
@@ -114,35 +144,48 @@ def _command(sweep: "Sweep", setting: int) -> str:
     config = dataclasses.replace(
         sweep.configs[setting], seed_block=sweep.packings[program].width
     )
-    script = [cli.python(), "experiments/dqn.py", "--preset", "cleanrl"]
-    return shlex.join(script + flags.flags(config))
+    words = [*cli.command("dqn"), *flags.flags(config)]
+    return shlex.join(words)
 
 
 def _train_or_load(
     config: Config, root: pathlib.Path, options: Options
 ) -> dict[str, Any]:
     """Summary of a run below `root`: a finished one, or one that is run or resumed."""
-    from jaxq.runs import checkpoint, run
+    from jaxq.runs import run
     from jaxq.training import blocks
 
-    directories = [path.parent for path in root.rglob("config.json")]
-    same = [path for path in directories if flags.read_config(path) == config]
-    finished = [path for path in same if (path / "summary.json").exists()]
-    if finished:
-        return json.loads((finished[0] / "summary.json").read_text())
-    started = [path for path in same if checkpoint.paths(path)]
+    for path in _runs_of(config, root):
+        if (path / "summary.json").exists():
+            return json.loads((path / "summary.json").read_text(encoding="utf-8"))
     return run.run(
         config,
         output=root,
-        resume=started[0] if started else None,
+        resume=unfinished(config, root),
         force_resume=options.force_resume,
         plot=options.plot,
         devices=blocks.workers(options.cpu_cores),
     ).summary
 
 
-def _score(summary: dict[str, Any], score: str) -> tuple[float, float, float]:
-    """IQM over the seeds of a run, and its 95 % interval."""
+def _runs_of(config: Config, root: pathlib.Path) -> list[pathlib.Path]:
+    """Directories below `root` of runs of a configuration."""
+    directories = [path.parent for path in root.rglob("config.json")]
+    return [path for path in directories if flags.read_config(path) == config]
+
+
+def unfinished(config: Config, root: pathlib.Path) -> pathlib.Path | None:
+    """Directory below `root` of an interrupted run of a configuration, if any."""
+    from jaxq.runs import checkpoint
+
+    for path in _runs_of(config, root):
+        if checkpoint.paths(path) and not (path / "summary.json").exists():
+            return path
+    return None
+
+
+def _describe(summary: dict[str, Any], score: str) -> str:
+    """IQM over the seeds of a run, and its 95 % interval, in words."""
     import numpy as np
 
     from jaxq.stats import intervals
@@ -151,6 +194,4 @@ def _score(summary: dict[str, Any], score: str) -> tuple[float, float, float]:
         "final": summary["final_eval_return"]["per_seed"],
         "area": summary["mean_eval_return_over_steps"],
     }
-    estimate = intervals.bootstrap_iqm(np.array(per_seed[score])[:, None])
-    iqm, low, high = (float(part[0]) for part in estimate)
-    return iqm, low, high
+    return intervals.describe(np.array(per_seed[score], float), label=", 95 % CI ")

@@ -6,12 +6,15 @@ as many functions as there are ways to compose: most algorithms are `dqn` with o
 components.
 """
 
+import dataclasses
+import functools
 from collections.abc import Callable
+from typing import Any
 
 from jaxq.agents import factory, replay_agent, rollout_agent
 from jaxq.config import algorithm_table
 from jaxq.config.config import Config
-from jaxq.config.fields import ConfigError
+from jaxq.config.fields import ConfigError, check_name
 from jaxq.replay import dyna, stores
 from jaxq.rl import bootstrapped, double_q, losses, munchausen, recurrent_losses
 from jaxq.types import Agent, EnvSpec, LossFunction, Network
@@ -122,16 +125,40 @@ ALGORITHMS: dict[str, Algorithm] = {
 }
 
 
-def register(algorithm: Algorithm) -> Algorithm:
+# Fields that registered algorithms declare, by name; see `register`.
+HONOURED: dict[str, tuple[str, ...]] = {}
+
+
+def register(
+    algorithm: Algorithm | None = None, *, honours: tuple[str, ...] = ()
+) -> Any:
     """Make an algorithm available under the name of its function; a decorator.
 
+    The algorithm honours the fields of the configuration that it reads. Changing any
+    other field of an agent raises an error, so that no ablation is silently without
+    effect.
+
+        @register
+        def advantage_learning(config, spec): ...
+
+        @register(honours=("recurrent",))
+        def with_own_cell(config, spec): ...
+
+    Args:
+        algorithm: function from a configuration and an environment to an agent.
+        honours: fields that it takes into account without reading them.
+
     Raises:
-        ConfigError: if the name is taken.
+        ConfigError: if the name is taken, or `honours` names an unknown field.
     """
+    if algorithm is None:
+        return functools.partial(register, honours=honours)
     name = algorithm.__name__
     if name in ALGORITHMS:
         raise ConfigError(f"algorithm {name!r} is already registered; rename yours.")
-    ALGORITHMS[name] = algorithm
+    for field in honours:
+        check_name("honours", field, [f.name for f in dataclasses.fields(Config)])
+    ALGORITHMS[name], HONOURED[name] = algorithm, tuple(honours)
     return algorithm
 
 

@@ -31,10 +31,10 @@ class Networks(NamedTuple):
 
 HEADS: dict[str, Callable[[Config], Head]] = {
     "scalar": lambda c: heads.scalar(c.loss, c.huber_delta, c.value_rescaling),
-    "categorical": lambda c: categorical.categorical(c.num_atoms, c.v_min, c.v_max),
-    "two_hot": lambda c: categorical.two_hot(c.num_atoms, c.v_min, c.v_max),
+    "categorical": lambda c: categorical.categorical(c.num_atoms, *_return_bounds(c)),
+    "two_hot": lambda c: categorical.two_hot(c.num_atoms, *_return_bounds(c)),
     "hl_gauss": lambda c: categorical.hl_gauss(
-        c.num_atoms, c.v_min, c.v_max, c.hl_gauss_sigma
+        c.num_atoms, *_return_bounds(c), c.hl_gauss_sigma
     ),
     "quantile": lambda c: heads.quantile(
         c.num_quantiles, c.huber_delta, c.value_rescaling
@@ -44,6 +44,11 @@ HEADS: dict[str, Callable[[Config], Head]] = {
         c.huber_delta, c.fraction_entropy
     ),
 }
+
+
+def _return_bounds(config: Config) -> tuple[float, float]:
+    assert config.v_min is not None and config.v_max is not None  # see validate
+    return config.v_min, config.v_max
 
 
 def make_head(config: Config) -> Head:

@@ -24,11 +24,14 @@ class Experiment:
     """The algorithm, its seeds, and its length."""
 
     algorithm: str = "dqn"
-    """Name of the algorithm, as in `jaxq.config.algorithm_table` or registered."""
+    """Name of the algorithm; it switches on the parts that it is made of."""
+    defaults: Literal["environment", "plain"] = "environment"
+    """Values of the fields that are not given: the settings for the environment, from
+    `jaxq.config.environment_table`; or plain ones, CleanRL's for DQN on CartPole-v1."""
     num_seeds: Count = 10
     """Independent runs, in parallel."""
     first_seed: Annotated[int, Range(0, 2**32 - 1)] = 0
-    """The seeds are first_seed, first_seed + 1, ..."""
+    """First seed; the others count up from it."""
     seed_block: Annotated[int, Range(0, MAX_INT32)] = 0
     """Seeds vectorised together on one device; 0 chooses. At a fixed width, the results
     of a seed are bit-identical whichever other seeds are trained."""
@@ -47,8 +50,8 @@ class EnvironmentOptions:
     environment: str = "CartPole-v1"
     """Name of a gymnax environment."""
     environment_args: tuple[str, ...] = ()
-    """Constructor arguments or parameters of the environment, as name=value (for
-    example `size=10` for DeepSea or `is_slippery=false` for FrozenLake)."""
+    """Parameters or constructor arguments of the environment, as name=value; for
+    example `size=10` for DeepSea or `is_slippery=false` for FrozenLake."""
     time_limit: Annotated[int, Range(1, MAX_INT32)] | None = None
     """Steps after which an episode is truncated; None keeps the environment's limit."""
     timeout_is_terminal: bool = False
@@ -89,7 +92,7 @@ class Optimization:
     """Decay of the step size over gradient steps: linear reaches zero after
     T = learning_rate_updates; inverse is learning_rate / (1 + updates / T)."""
     learning_rate_updates: Positive = 50_000.0
-    """Time scale of the step size's decay [gradient steps]."""
+    """Gradient steps over which the step size decays (T)."""
     optimizer: Literal["adam", "radam", "rmsprop", "sgd"] = "adam"
     """Rule that turns a gradient into a direction."""
     adam_b1: Decay = 0.9
@@ -131,7 +134,7 @@ class Exploration:
     epsilon_end: Probability = 0.05
     """Final probability of a random action."""
     epsilon_steps: Positive = 250_000.0
-    """linear: environment steps until epsilon_end; exponential: the time constant."""
+    """Environment steps until epsilon_end; exponential: the time constant."""
     epsilon_decrement: Annotated[float, Range(0, 1), TRACED] = 0.001
     """episodic: decrease of epsilon per episode finished since the warm-up."""
     ladder_exponent: Annotated[float, Range(0), TRACED] = 7.0

@@ -16,6 +16,7 @@ from jaxq.config.fields import (
     Range,
 )
 
+HISTOGRAMS = ("categorical", "hl_gauss", "two_hot")  # heads with v_min and v_max
 Value = Annotated[float, Range(-1e9, 1e9), TRACED]
 NotNegative = Annotated[float, Range(0), TRACED]
 
@@ -33,15 +34,16 @@ class ReturnRepresentation:
         "implicit_quantile",
         "fully_parameterized",
     ] = "scalar"
-    """The expected return; its distribution on fixed atoms (C51); a histogram of the
-    expected return (HL-Gauss, two-hot); or quantiles at fixed, sampled (IQN) or
-    proposed (FQF) fractions."""
+    """Representation of the return: its expectation; its distribution on fixed atoms
+    (C51); a histogram of the expectation (HL-Gauss, two-hot); or quantiles at fixed,
+    sampled (IQN) or proposed (FQF) fractions."""
     num_atoms: Annotated[int, Range(2, 10_000)] = 51
     """categorical, hl_gauss, two_hot: atoms, or bins."""
-    v_min: Value = -10.0
-    """categorical, hl_gauss, two_hot: smallest return."""
-    v_max: Value = 10.0
-    """categorical, hl_gauss, two_hot: largest return."""
+    v_min: Value | None = None
+    """categorical, hl_gauss, two_hot: smallest discounted return. It and v_max follow
+    from the rewards of an environment in the table, and must be given for others."""
+    v_max: Value | None = None
+    """categorical, hl_gauss, two_hot: largest discounted return."""
     hl_gauss_sigma: Positive = 0.75
     """hl_gauss: standard deviation of the target, in bin widths."""
     num_quantiles: Count = 200
@@ -107,9 +109,9 @@ class NetworkLayers:
     dense_size: Count = 128
     """minatar: width of the dense layer."""
     weight_init: Literal["torch", "lecun", "orthogonal"] = "torch"
-    """torch: weights and biases uniform within 1/sqrt(fan_in); lecun: normal weights,
-    zero biases; orthogonal: scaled by sqrt(2), and the last layer by output_scale, zero
-    biases."""
+    """Initial parameters: uniform within 1/sqrt(fan_in) (torch); normal weights and
+    zero biases (lecun); or orthogonal weights scaled by sqrt(2), those of the last
+    layer by output_scale, and zero biases."""
     output_scale: Positive = 2.0**0.5
     """orthogonal: scale of the last layer."""
     activation: Literal["relu", "tanh"] = "relu"
@@ -171,7 +173,7 @@ class Rollouts:
     """Learning from rollouts, without replay."""
 
     rollout_length: Annotated[int, Range(0, 1_000_000)] = 0
-    """Steps of every environment between rounds of learning from only these steps; 0
+    """Steps of every environment in a rollout, from which alone a round learns; 0
     learns from replay, with update_steps and num_updates."""
     num_epochs: Count = 1
     """rollouts: passes over each rollout."""

@@ -9,10 +9,10 @@ of the compiled program, or *static*, compiled into it.
 import dataclasses
 import functools
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
-from jaxq.config import algorithm_table
+from jaxq.config import algorithm_table, aliases, environment_table
 from jaxq.config.basics import (
     EnvironmentOptions,
     Evaluation,
@@ -35,6 +35,7 @@ __all__ = [
     "Config",
     "annotation",
     "from_json",
+    "given",
     "preset",
     "static_fields",
     "traced_fields",
@@ -52,7 +53,7 @@ _Class = TypeVar("_Class", bound=type)
 
 
 def _resolved(cls: _Class) -> _Class:
-    """Let the algorithm fill in the fields that are not given to the constructor."""
+    """Let the algorithm and the environment fill in the fields that are not given."""
     assign: Callable[..., None] = cls.__init__  # type: ignore[misc]
     defaults = {field.name: field.default for field in dataclasses.fields(cls)}
 
@@ -63,13 +64,32 @@ def _resolved(cls: _Class) -> _Class:
         if "given" in fields:
             given = {*fields.pop("given"), *names[: names.index("given")]}
             fields = {name: fields[name] for name in given if name in fields}
-        name = fields.get("algorithm", defaults["algorithm"])
-        components = algorithm_table.components(name) if isinstance(name, str) else {}
-        assign(self, **{**defaults, **components, **fields})
+        for unknown in fields.keys() - defaults.keys():
+            hint = aliases.suggest(unknown, defaults)
+            raise TypeError(f"Config has no field {unknown!r}.{hint}")
+        assign(self, **_resolve(defaults, fields))
         object.__setattr__(self, "given", frozenset(fields))
 
     cls.__init__ = init  # type: ignore[misc]
     return cls
+
+
+def _resolve(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of all fields: of a given one, its value; else of the tables; else plain.
+
+    Values of a wrong type are kept, for `validate` to report.
+    """
+    plain = {**defaults, **given}
+    algorithm, environment = str(plain["algorithm"]), str(plain["environment"])
+    fields = {**defaults, **algorithm_table.components(algorithm), **given}
+    if plain["defaults"] == "environment":
+        kind = environment_table.kind(fields)
+        settings = environment_table.settings(environment, algorithm, kind)
+        fields |= {**settings, **given}
+    if isinstance(fields["discount"], int | float):
+        bounds = environment_table.return_bounds(environment, fields["discount"])
+        fields |= {**bounds, **given}
+    return fields
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,15 +121,18 @@ class _Given:
 class Config(Fields, _Given):
     """All settings that affect results, always resolved.
 
-    `algorithm` fills in the fields that it is made of and that are not given; a given
-    value always wins, even one that equals the default:
+    `algorithm` fills in the fields that it is made of, and `environment` the settings
+    that learn it, unless `defaults` is "plain". Only fields that are not given are
+    filled in: a given value always wins, even one that equals the default.
 
         Config(algorithm="rainbow").n_step                          3, Rainbow's
         Config(algorithm="rainbow", n_step=1).n_step                1
         Config(algorithm="rainbow", prioritized=False)              an ablation
+        Config(environment="Acrobot-v1", algorithm="c51").v_min     -110.0
 
-    `dataclasses.replace` keeps what was given. Changing `algorithm` with it therefore
-    fills in the components of the new algorithm, and drops those of the old one:
+    `dataclasses.replace` keeps what was given. Changing `algorithm` or `environment`
+    with it therefore fills in what belongs to the new one, and drops what belongs to
+    the old one:
 
         dataclasses.replace(Config(num_seeds=3), algorithm="rainbow")
             equals Config(num_seeds=3, algorithm="rainbow")
@@ -123,15 +146,20 @@ class Config(Fields, _Given):
 def preset(name: str, **changes: Any) -> Config:
     """The configuration of a paper: its components, its settings, and changes.
 
-    The settings count as given. A change of `algorithm` therefore keeps them, but drops
-    the components of the preset's own algorithm.
+    The settings count as given, and other fields are plain. A change of `algorithm`
+    therefore keeps them, but drops the components of the preset's own algorithm.
 
     Raises:
         ConfigError: for a name that is not in the table of algorithms.
     """
     check_name("preset", name, algorithm_table.ALGORITHMS)
     settings = algorithm_table.ALGORITHMS[name].settings
-    return Config(**{"algorithm": name, **settings, **changes})
+    return Config(**{"algorithm": name, "defaults": "plain", **settings, **changes})
+
+
+def given(config: Config) -> frozenset[str]:
+    """Names of the fields that were given; see `Config`."""
+    return vars(config)["given"]
 
 
 @functools.cache
@@ -171,7 +199,7 @@ def changed(config: Config, base: Config | None = None) -> list[str]:
 
 
 # Fields added since version 0.1.0, with the value by which earlier versions behaved.
-ADDED = {"shared_noise": True}
+ADDED = {"shared_noise": True, "defaults": "plain"}
 
 
 def from_json(fields: Any, given: Iterable[str] | None = None) -> Config:
@@ -190,6 +218,7 @@ def from_json(fields: Any, given: Iterable[str] | None = None) -> Config:
     values: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()
     }
+    added = ADDED.keys() - values.keys()
     values = {**ADDED, **values}
     values.pop("schema", None)
     mismatched = set(values) ^ {field.name for field in dataclasses.fields(Config)}
@@ -201,10 +230,11 @@ def from_json(fields: Any, given: Iterable[str] | None = None) -> Config:
     config = Config(**values)
     if given is None:
         return config
-    resolved = Config(**{name: values[name] for name in given if name in values})
+    names = added.union(given) & values.keys()
+    resolved = Config(**{name: values[name] for name in names})
     if resolved != config:
         raise ConfigError(
-            "the configuration was written by another version of jaxq, whose "
-            f"{config.algorithm} has different components."
+            "the configuration was written by another version of jaxq, with other "
+            f"settings for {config.algorithm} or {config.environment}."
         )
     return resolved

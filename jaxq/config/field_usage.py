@@ -4,89 +4,110 @@ A field without a reader in a configuration has no effect there.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from jaxq.config import compatibility
-from jaxq.config.config import Config
+from jaxq.config import algorithm_table, compatibility
+from jaxq.config.components import HISTOGRAMS
+from jaxq.config.config import Config, given
 
-HISTOGRAMS = ("categorical", "hl_gauss", "two_hot")
 QUANTILES = ("quantile", "implicit_quantile", "fully_parameterized")
+
+
+class Condition(NamedTuple):
+    """When a part is used, and how to switch it on, if one field does."""
+
+    holds: Callable[[Config], bool]
+    remedy: str = ""
 
 
 class Usage(NamedTuple):
     """A part, when it is used, and the fields that it reads."""
 
     part: str
-    used: Callable[[Config], bool]
+    used: Condition
     fields: tuple[str, ...]
 
 
-def _any(field: str, *values: object) -> Callable[[Config], bool]:
-    return lambda config: getattr(config, field) in values
+def _any(field: str, *values: object) -> Condition:
+    names = " or ".join(str(value) for value in values if value != "auto")
+    remedy = f"set {field}" if values == (True,) else f"set {field} to {names}"
+    return Condition(lambda config: getattr(config, field) in values, remedy)
 
 
-def _replays(config: Config) -> bool:
-    return config.rollout_length == 0
+_ALWAYS = Condition(lambda c: True)
+_REPLAYS = Condition(lambda c: c.rollout_length == 0)
+_ROLLOUTS = Condition(lambda c: c.rollout_length > 0)
+_Q_LAMBDA = Condition(compatibility.Q_LAMBDA.holds)
+_TEMPORAL_DIFFERENCE = Condition(lambda c: not _Q_LAMBDA.holds(c))
+_SAMPLES = Condition(lambda c: _REPLAYS.holds(c) or compatibility.DYNA.holds(c))
+_HUBER = Condition(
+    lambda c: c.head in QUANTILES or (c.head == "scalar" and c.loss == "huber"),
+    "set loss to huber",
+)
+_LAYERS = Condition(lambda c: c.network != "table")
+_ORTHOGONAL = Condition(
+    lambda c: _LAYERS.holds(c) and c.weight_init == "orthogonal",
+    "set weight_init to orthogonal",
+)
+_ENSEMBLE = Condition(lambda c: c.ensemble_size > 1, "set ensemble_size above 1")
+_RECURRENT = Condition(lambda c: c.recurrent != "none", "set recurrent to lstm or gru")
+_SEQUENCES = Condition(
+    lambda c: c.recurrent != "none" and _REPLAYS.holds(c),
+    "set recurrent to lstm or gru",
+)
+_WEIGHTED_SEQUENCES = Condition(
+    lambda c: _SEQUENCES.holds(c) and c.prioritized, "set prioritized and recurrent"
+)
 
-
-def _q_lambda(config: Config) -> bool:
-    return compatibility.Q_LAMBDA.holds(config)
-
-
-def _temporal_difference(config: Config) -> bool:
-    return not _q_lambda(config)
-
-
-def _samples(config: Config) -> bool:
-    return _replays(config) or compatibility.DYNA.holds(config)
-
-
-def _scalar_loss(config: Config) -> bool:
-    return config.head == "scalar"
-
-
-def _huber(config: Config) -> bool:
-    return config.head in QUANTILES or (
-        config.head == "scalar" and config.loss == "huber"
-    )
-
-
-def _layers(config: Config) -> bool:
-    return config.network != "table"
-
-
-def _sequences(config: Config) -> bool:
-    return config.recurrent != "none" and _replays(config)
-
-
-USAGE = (
+# Read by the loops around an agent, whatever its algorithm.
+LOOP_USAGE = (
     Usage(
         "every run",
-        lambda config: True,
+        _ALWAYS,
         (
-            "algorithm", "num_seeds", "first_seed", "seed_block", "total_steps",
-            "num_envs", "chunk_iterations", "environment", "environment_args",
-            "time_limit", "timeout_is_terminal", "sticky_actions", "full_action_set",
-            "discount", "rollout_length", "learning_rate", "learning_rate_schedule",
-            "optimizer", "max_grad_norm", "loss_reduction", "head", "network",
-            "q_penalty", "recurrent", "epsilon_schedule", "exploration",
-            "eval_points", "eval_episodes", "eval_epsilon", "eval_max_steps",
+            "algorithm", "defaults", "num_seeds", "first_seed", "seed_block",
+            "total_steps", "num_envs", "chunk_iterations", "environment",
+            "environment_args", "time_limit", "timeout_is_terminal", "sticky_actions",
+            "full_action_set", "rollout_length", "epsilon_schedule", "eval_points",
+            "eval_episodes", "eval_epsilon", "eval_max_steps",
         ),
     ),
-    Usage("replay", _replays, (
-        "buffer_size", "warmup_steps", "update_steps", "num_updates", "prioritized",
+    Usage("the schedule of replay", _REPLAYS, (
+        "warmup_steps", "update_steps", "num_updates",
     )),
-    Usage("replay and Dyna-Q's model", _samples, ("batch_size",)),
-    Usage("rollouts", lambda c: c.rollout_length > 0, (
-        "num_epochs", "num_minibatches",
+    Usage("rollouts", _ROLLOUTS, ("num_epochs", "num_minibatches")),
+    Usage("a decaying epsilon", _any(
+        "epsilon_schedule", "linear", "exponential", "episodic"
+    ), ("epsilon_end",)),
+    Usage("a schedule of epsilon", _any(
+        "epsilon_schedule", "linear", "exponential", "episodic", "ladder"
+    ), ("epsilon_start",)),
+    Usage("a decay in steps", _any("epsilon_schedule", "linear", "exponential"), (
+        "epsilon_steps",
     )),
-    Usage("Q(lambda)", _q_lambda, ("trace_decay", "trace_cut")),
-    Usage("TD targets", _temporal_difference, (
+    Usage("a decay per episode", _any("epsilon_schedule", "episodic"), (
+        "epsilon_decrement",
+    )),
+    Usage("a ladder of epsilons", _any("epsilon_schedule", "ladder"), (
+        "ladder_exponent",
+    )),
+)  # fmt: skip
+# Read by the agents of jaxq, composed as the configuration says.
+AGENT_USAGE = (
+    Usage("every agent", _ALWAYS, (
+        "discount", "learning_rate", "learning_rate_schedule", "optimizer",
+        "max_grad_norm", "loss_reduction", "head", "network", "q_penalty", "recurrent",
+        "exploration",
+    )),
+    Usage("replay", _REPLAYS, ("buffer_size", "prioritized")),
+    Usage("replay and Dyna-Q's model", _SAMPLES, ("batch_size",)),
+    Usage("Q(lambda)", _Q_LAMBDA, ("trace_decay", "trace_cut")),
+    Usage("TD targets", _TEMPORAL_DIFFERENCE, (
         "n_step", "next_value", "double_q", "munchausen", "target_period",
         "target_tau",
     )),
-    Usage("munchausen", _any("munchausen", True), (
+    Usage("Munchausen's target", _any("munchausen", True), (
         "munchausen_alpha", "entropy_temperature", "munchausen_clip",
     )),
     Usage("a decaying step size", _any(
@@ -101,8 +122,8 @@ USAGE = (
     Usage("Adam, RAdam and RMSprop", _any(
         "optimizer", "adam", "radam", "rmsprop"
     ), ("optimizer_eps",)),
-    Usage("the scalar head", _scalar_loss, ("loss",)),
-    Usage("Huber's loss", _huber, ("huber_delta",)),
+    Usage("the scalar head", _any("head", "scalar"), ("loss",)),
+    Usage("Huber's loss", _HUBER, ("huber_delta",)),
     Usage("scalar and quantile heads", _any("head", "scalar", "quantile"), (
         "value_rescaling",
     )),
@@ -122,7 +143,7 @@ USAGE = (
     Usage("FQF", _any("head", "fully_parameterized"), (
         "fraction_learning_rate", "fraction_entropy",
     )),
-    Usage("layers", _layers, (
+    Usage("layers", _LAYERS, (
         "weight_init", "activation", "dueling", "stream_sizes", "noisy",
         "normalization",
     )),
@@ -130,48 +151,41 @@ USAGE = (
     Usage("MinAtar's torso", _any("network", "auto", "minatar"), (
         "channels", "dense_size",
     )),
-    Usage("orthogonal weights", lambda c: _layers(c) and c.weight_init == "orthogonal",
-          ("output_scale",)),
+    Usage("orthogonal weights", _ORTHOGONAL, ("output_scale",)),
     Usage("a table", _any("network", "table"), ("initial_value",)),
     Usage("noisy layers", _any("noisy", True), ("noisy_sigma", "shared_noise")),
-    Usage("TD learning of one or several networks", _temporal_difference, (
+    Usage("TD learning of one or several networks", _TEMPORAL_DIFFERENCE, (
         "ensemble_size",
     )),
-    Usage("an ensemble", lambda c: c.ensemble_size > 1, (
+    Usage("an ensemble", _ENSEMBLE, (
         "prior_scale", "mask_probability",
     )),
-    Usage("a recurrent network", lambda c: c.recurrent != "none", ("memory_size",)),
-    Usage("replayed sequences", _sequences, (
-        "sequence_length", "burn_in", "sequence_max_weight",
+    Usage("a recurrent network", _RECURRENT, ("memory_size",)),
+    Usage("replayed sequences", _SEQUENCES, (
+        "sequence_length", "burn_in",
+    )),
+    Usage("prioritised replay of sequences", _WEIGHTED_SEQUENCES, (
+        "sequence_max_weight",
     )),
     Usage("prioritised replay", _any("prioritized", True), (
         "priority_exponent", "importance_exponent", "importance_updates",
         "priority_epsilon",
     )),
-    Usage("a decaying epsilon", _any(
-        "epsilon_schedule", "linear", "exponential", "episodic"
-    ), ("epsilon_end",)),
-    Usage("a schedule of epsilon", _any(
-        "epsilon_schedule", "linear", "exponential", "episodic", "ladder"
-    ), ("epsilon_start",)),
-    Usage("a decay in steps", _any("epsilon_schedule", "linear", "exponential"), (
-        "epsilon_steps",
-    )),
-    Usage("a decay per episode", _any("epsilon_schedule", "episodic"), (
-        "epsilon_decrement",
-    )),
-    Usage("a ladder of epsilons", _any("epsilon_schedule", "ladder"), (
-        "ladder_exponent",
-    )),
     Usage("Boltzmann exploration", _any("exploration", "boltzmann"), (
         "temperature",
     )),
 )  # fmt: skip
+USAGE = LOOP_USAGE + AGENT_USAGE
 
 
 def readers(field: str) -> list[str]:
     """Parts that read a field, in words."""
     return [usage.part for usage in USAGE if field in usage.fields]
+
+
+def read(config: Config, usages: Iterable[Usage] = USAGE) -> set[str]:
+    """Fields that the parts in use read; the torso of network = "auto" is unknown."""
+    return {name for u in usages if u.used.holds(config) for name in u.fields}
 
 
 def unused(config: Config) -> list[str]:
@@ -180,6 +194,24 @@ def unused(config: Config) -> list[str]:
     With network = "auto" the torso depends on the observation; the fields of both
     torsos then count as read.
     """
-    read = {name for usage in USAGE if usage.used(config) for name in usage.fields}
-    names = [field.name for field in dataclasses.fields(Config)]
-    return [name for name in names if name not in read]
+    names, used = [field.name for field in dataclasses.fields(Config)], read(config)
+    return [name for name in names if name not in used]
+
+
+def chosen(config: Config) -> set[str]:
+    """Fields that were given, apart from the settings of the algorithm's paper."""
+    settings: dict[str, object] = {}
+    if config.algorithm in algorithm_table.ALGORITHMS:
+        settings |= algorithm_table.ALGORITHMS[config.algorithm].settings
+    return {
+        name
+        for name in given(config)
+        if name not in settings or getattr(config, name) != settings[name]
+    }
+
+
+def reason(field: str) -> str:
+    """Why a field without effect has none, and how it gets one."""
+    remedies = [u.used.remedy for u in USAGE if field in u.fields and u.used.remedy]
+    parts = " and ".join(readers(field))
+    return "; ".join([f"only {parts} would read it", *remedies])

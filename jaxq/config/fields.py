@@ -6,15 +6,20 @@ values appear before jax is loaded.
 
 import dataclasses
 import difflib
+import json
 import math
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
 MAX_INT32 = 2**31 - 1
 
 
 class ConfigError(ValueError):
     """A configuration that cannot be run; the message says what to change."""
+
+
+class UnusedFieldWarning(UserWarning):
+    """A field was given that has no effect in its configuration."""
 
 
 class Locked(Exception):
@@ -43,12 +48,47 @@ class Range:
         return f"{left}{self.low:g}, {self.high:g}{right}"
 
 
+def json_value(text: str) -> Any:
+    """A JSON value; a whole number in exponent form, as 1e5, is an integer.
+
+    Raises:
+        json.JSONDecodeError: if it is not JSON.
+    """
+    value = json.loads(text)
+    exponent = isinstance(value, float) and "." not in text
+    return int(value) if exponent and value.is_integer() else value
+
+
+def close_matches(name: str, names: Iterable[str], cutoff: float = 0.4) -> list[str]:
+    """Up to three of `names` that are spelled like an unknown name."""
+    lowered = {known.lower(): known for known in names}
+    matches = difflib.get_close_matches(name.lower(), lowered, 3, cutoff)
+    return [lowered[match] for match in matches]
+
+
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """A hint after an unknown name; empty if none of `names` is similar."""
-    lowered = {known.lower(): known for known in names}
-    matches = difflib.get_close_matches(name.lower(), lowered, 3, 0.4)
-    similar = [lowered[match] for match in matches]
+    similar = close_matches(name, names)
     return f" Did you mean {' or '.join(similar)}?" if similar else ""
+
+
+def whole_number(text: str) -> int:
+    """An integer, which may be written 1000000, 1_000_000 or 1e6.
+
+    Raises:
+        ValueError: if it is not a whole number.
+    """
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not value.is_integer():
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(value)
 
 
 def check_name(field: str, name: str, names: Iterable[str]) -> None:

@@ -3,15 +3,18 @@
 Nothing here imports jax, so that `--help` and errors about flags appear at once.
 """
 
+import contextlib
 import dataclasses
+import io
 import itertools
 import json
 import pathlib
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import tyro
 
+from jaxq.config import aliases, command_line, help_page
 from jaxq.config.config import Config, Fields, changed, from_json
 from jaxq.config.fields import ConfigError, check_name
 
@@ -19,6 +22,8 @@ from jaxq.config.fields import ConfigError, check_name
 @dataclasses.dataclass(frozen=True)
 class Machine:
     """Devices, caches and output; none of these affects results."""
+
+    title: ClassVar[str] = "machine"
 
     deterministic: bool = False
     """On a GPU, use only operations that give the same bits every time; slower."""
@@ -30,7 +35,7 @@ class Machine:
     """Keep compiled programs in the user's cache directory, so that the next start is
     faster; JAX_COMPILATION_CACHE_DIR sets another directory."""
     progress: bool = True
-    """Print progress."""
+    """Print progress; the directory and the result are always printed."""
     plot: bool = True
     """Draw the learning curve."""
     output: pathlib.Path = pathlib.Path("results/runs")
@@ -43,8 +48,10 @@ class Machine:
 class Options(Machine):
     """Options of a run that do not affect its results."""
 
+    title: ClassVar[str] = "checkpoint"
+
     resume: pathlib.Path | None = None
-    """Directory of a run to resume, however it was stopped; the results are those of an
+    """Directory of a run to resume; however it was stopped, the results are those of an
     uninterrupted run, bit for bit. The configuration of the run is used; only
     --total-steps may be larger."""
     checkpoint_seconds: float = 60.0
@@ -68,39 +75,70 @@ def parse(
 ) -> tuple[Config, _Options]:
     """Read flags; the defaults are those of `--preset NAME`, or of the first preset.
 
-    `--algorithm NAME` fills in the components of that algorithm, so that `--help` shows
-    them; a flag always wins.
+    `--algorithm` and `--environment` fill in what belongs to them; a flag always wins.
+    `--help` shows the flags of the configuration that the other flags give, and exits.
 
     Args:
         presets: name -> configuration.
         description: shown by `--help`.
         args: words of the command line.
         options: defaults of everything besides the configuration.
+
+    Raises:
+        ConfigError: for an unknown flag, preset or directory, with a suggestion.
     """
-    args, name = _take_preset(list(args), presets)
-    base, directory = presets[name], _value(args, "--resume")
+    args = aliases.canonical_flags(args)
+    preset = _value(args, "--preset") or next(iter(presets))
+    check_name("preset", preset, presets)
+    base, directory = presets[preset], _value(args, "--resume")
     if directory is not None:
         base = read_config(pathlib.Path(directory))
-    algorithm = _value(args, "--algorithm")
-    if algorithm is not None:
-        base = dataclasses.replace(base, algorithm=algorithm)
-    text = (
-        f"{description.strip()}\n\n--preset NAME sets the defaults shown below: "
-        f"{', '.join(presets)}. Shown: {name}."
-    )
+    for name in ("algorithm", "environment", "defaults"):
+        if (value := _value(args, f"--{name}")) is not None:
+            chosen: dict[str, Any] = {name: value}
+            base = dataclasses.replace(base, **chosen)
+    if help_page.is_requested(args):
+        config, options = _understood(base, options, args)
+        everything = help_page.HELP_ALL in args
+        help_page.show(description, presets, preset, config, options, everything)
+    values = {**dataclasses.asdict(base), **dataclasses.asdict(options)}
+    aliases.check_flags(args, {"preset": preset, **values})
+    return _read(base, options, args)
+
+
+def _read(base: Config, options: _Options, args: list[str]) -> tuple[Config, _Options]:
+    """The configuration and the options that flags change `base` and `options` into."""
     flat = tyro.conf.OmitArgPrefixes
     command = dataclasses.make_dataclass(
-        "Command", [("config", flat[Fields]), ("options", flat[type(options)])]
+        "Command",
+        [
+            ("preset", str),
+            ("config", flat[Fields]),
+            ("options", flat[type(options)]),
+        ],
     )
-    default = command(Fields(**dataclasses.asdict(base)), options)
-    parsed: Any = tyro.cli(command, default=default, args=args, description=text)
-    flags = {name: getattr(parsed.config, name) for name in _fields_of(args)}
+    default = command("", Fields(**dataclasses.asdict(base)), options)
+    parsed: Any = command_line.read(command, default=default, args=args)
+    flags = {name: getattr(parsed.config, name) for name in fields_of(args)}
     return dataclasses.replace(base, **flags), parsed.options
 
 
-def _fields_of(args: list[str]) -> list[str]:
+def _understood(
+    base: Config, options: _Options, args: list[str]
+) -> tuple[Config, _Options]:
+    """Read the flags besides `--help`; if they are malformed, keep the defaults."""
+    words = [word for word in args if not help_page.is_requested([word])]
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            return _read(base, options, words)
+    except SystemExit:
+        return base, options
+
+
+def fields_of(args: list[str]) -> list[str]:
     """Names of the configuration's fields that are set by flags."""
-    words = [word.partition("=")[0] for word in args if word.startswith("--")]
+    words = [word.partition("=")[0] for word in aliases.canonical_flags(args)]
+    words = [word for word in words if word.startswith("--")]
     names = {word[2:].replace("-", "_") for word in words}
     names |= {name.removeprefix("no_") for name in names}
     return [field.name for field in dataclasses.fields(Config) if field.name in names]
@@ -109,11 +147,14 @@ def _fields_of(args: list[str]) -> list[str]:
 def flags(config: Config) -> list[str]:
     """Command-line flags that change the defaults into a configuration.
 
-    The fields that the algorithm fills in are left out.
+    The fields that the algorithm and the environment fill in are left out.
     """
-    base = Config(algorithm=config.algorithm)
+    named = ("algorithm", "environment", "defaults")
+    kept: dict[str, Any] = {name: getattr(config, name) for name in named}
+    base, plain = Config(**kept), Config()
+    chosen = [name for name in named if kept[name] != getattr(plain, name)]
     words: list[str] = []
-    for name in changed(config, base):
+    for name in [*chosen, *changed(config, base)]:
         value, flag = getattr(config, name), name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
@@ -121,42 +162,25 @@ def flags(config: Config) -> list[str]:
             words += [f"--{flag}", *map(str, value)]
         else:
             words += [f"--{flag}", str(value)]
-    named = base.algorithm != Config().algorithm
-    return (["--algorithm", config.algorithm] if named else []) + words
-
-
-def _take_preset(
-    args: list[str], presets: Mapping[str, Config]
-) -> tuple[list[str], str]:
-    name = next(iter(presets))
-    for i, word in enumerate(args):
-        if word == "--preset" and i + 1 < len(args):
-            name = args[i + 1]
-            del args[i : i + 2]
-            break
-        if word.startswith("--preset="):
-            name = word.partition("=")[2]
-            del args[i]
-            break
-    check_name("preset", name, presets)
-    return args, name
+    return words
 
 
 def _value(args: list[str], flag: str) -> str | None:
-    """The value of a flag, or None if it is not given."""
+    """The value of a flag, or None if it is not given; the last one counts."""
+    value = None
     for word, following in itertools.zip_longest(args, args[1:]):
         if word == flag:
-            return following
-        if word.startswith(f"{flag}="):
-            return word.partition("=")[2]
-    return None
+            value = following
+        elif word.startswith(f"{flag}="):
+            value = word.partition("=")[2]
+    return value
 
 
 def read_config(directory: pathlib.Path) -> Config:
     """The configuration of a run's directory."""
     path = directory / "config.json"
     try:
-        fields = json.loads(path.read_text())
+        fields = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"resume = {str(directory)!r} is not the directory of a run: config.json "

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from jaxq.config import algorithm_table, compatibility, loop_lengths, normalization
+from jaxq.config.components import HISTOGRAMS
 from jaxq.config.config import Config, annotation
 from jaxq.config.fields import MAX_INT32, ConfigError, Range, did_you_mean
 from jaxq.config.loop_lengths import LoopLengths
@@ -161,7 +162,8 @@ def _check_minibatches(config: Config) -> None:
 
 def _check_order(config: Config, lengths: LoopLengths) -> None:
     """Check pairs of fields, of which one must be below the other."""
-    if config.v_min >= config.v_max:
+    low, high = config.v_min, config.v_max
+    if low is not None and high is not None and low >= high:
         raise ConfigError(
             f"v_min = {config.v_min} must be below v_max = {config.v_max}; they bound "
             "the returns that a histogram can hold."
@@ -170,6 +172,17 @@ def _check_order(config: Config, lengths: LoopLengths) -> None:
         raise ConfigError(
             f"epsilon_end = {config.epsilon_end} is above epsilon_start = "
             f"{config.epsilon_start}; epsilon decays. Swap them."
+        )
+
+
+def _check_return_bounds(config: Config, lengths: LoopLengths) -> None:
+    """Check that a histogram of returns has a range."""
+    if config.head in HISTOGRAMS and None in (config.v_min, config.v_max):
+        raise ConfigError(
+            f"head = {config.head!r} needs v_min and v_max, the smallest and largest "
+            f"discounted return, and those of {config.environment} at discount = "
+            f"{config.discount} are not known. Give both, for example --v-min -10 "
+            "--v-max 10."
         )
 
 
@@ -214,6 +227,7 @@ _CHECKS: tuple[Callable[[Config, LoopLengths], None], ...] = (
     _check_rollouts,
     normalization.check,
     _check_order,
+    _check_return_bounds,
     _check_ladder,
     _check_time_limit,
 )

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxq.config.fields import ConfigError
 from jaxq.envs import contract, gymnax_facts
 from jaxq.types import Array, EnvSpec, Key, PyTree, Step, is_key
 from jaxq.xla import prng
@@ -65,14 +64,10 @@ def adapt(
     Raises:
         ConfigError: if the object does not follow the interface.
     """
-    if isinstance(env, type) or (params is None and not hasattr(env, "default_params")):
-        raise ConfigError(
-            f"environment = {env!r} must be an object with default_params. "
-            f"{contract.INTERFACE}"
-        )
-    params = env.default_params if params is None else params
+    params = contract.parameters(env, params)
     name = name or getattr(env, "name", type(env).__name__)
-    num_actions = _num_actions(env, params, name)
+    contract.check_methods(env, params, name)
+    num_actions = contract.num_actions(env, params, name)
     types = contract.probe_contract(env, params, name)
     # A user's class may have the name of one of gymnax's, and another task.
     known = name if type(env).__module__.startswith("gymnax.") else ""
@@ -80,6 +75,7 @@ def adapt(
     dtype = _observation_dtype(known, types.observation.dtype)
     observation = jax.ShapeDtypeStruct(types.observation.shape, dtype)
     spec = _spec(env, params, name, num_actions, observation, table)
+    contract.check_mask(spec)
     adapter = GymnaxAdapter(env, params, types, dtype)
     environment = Environment(
         spec=spec,
@@ -150,17 +146,6 @@ class GymnaxAdapter(NamedTuple):
             return leaf if is_key(like) else jnp.asarray(leaf, like.dtype)
 
         return jax.tree.map(cast, inner, self.types.state)
-
-
-def _num_actions(env: Any, params: Any, name: str) -> int:
-    space = env.action_space(params)
-    if not hasattr(space, "n"):
-        raise ConfigError(
-            f"environment = {name!r} has the action space {space}, which is not a "
-            "finite set of actions; value-based agents take the maximum over actions. "
-            "Choose one with discrete actions, such as CartPole-v1 or Breakout-MinAtar."
-        )
-    return int(space.n)
 
 
 def _spec(

@@ -1,5 +1,6 @@
 """The interface that an environment must have, checked by tracing it abstractly."""
 
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -7,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxq.config.fields import ConfigError
-from jaxq.types import Array, Key, PyTree, is_key
+from jaxq.envs import violations
+from jaxq.types import Array, EnvSpec, Key, PyTree, is_key
 from jaxq.xla import prng
 
 REINSTALL = (
@@ -17,10 +19,88 @@ REINSTALL = (
     "environment without them."
 )
 INTERFACE = (
-    "It must follow gymnax 1: reset returns (observation, state); step returns "
-    "(observation, state, reward, terminated, truncated, info), with the observation "
-    "before any reset as info['final_observation']."
+    "It must follow gymnax 1: reset(key, params) returns (observation, state); "
+    "step(key, state, action, params) returns (observation, state, reward, terminated, "
+    "truncated, info), with the observation before any reset as "
+    "info['final_observation']; action_space(params).n is the number of actions."
 )
+STEP = ("observation", "state", "reward", "terminated", "truncated", "info")
+
+
+def parameters(env: Any, params: Any) -> Any:
+    """The given parameters, or those of the environment.
+
+    Raises:
+        ConfigError: if it has none, or is not an object.
+    """
+    if isinstance(env, type):
+        raise ConfigError(
+            f"environment = {env.__name__} is a class; pass an object, as in "
+            f"{env.__name__}()."
+        )
+    if isinstance(env, str):
+        raise ConfigError(
+            f"environment = {env!r} is a name: pass Config(environment={env!r})."
+        )
+    if params is None and not hasattr(env, "default_params"):
+        raise ConfigError(
+            f"environment = {type(env).__name__} must have default_params, unless "
+            f"adapt is called with params. {INTERFACE}"
+        )
+    return env.default_params if params is None else params
+
+
+def num_actions(env: Any, params: Any, name: str) -> int:
+    """The number of actions.
+
+    Raises:
+        ConfigError: if they are not a finite set.
+    """
+    space = env.action_space(params)
+    if not hasattr(space, "n"):
+        raise ConfigError(
+            f"environment = {name!r} has the action space {space}, which is not a "
+            "finite set of actions; value-based agents take the maximum over actions. "
+            "Choose one with discrete actions, such as CartPole-v1 or Breakout-MinAtar."
+        )
+    try:
+        count = operator.index(space.n)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise ConfigError(
+            f"environment = {name!r} has {space.n!r} actions; it must have a positive "
+            "integer number of them."
+        )
+    return count
+
+
+def check_mask(spec: EnvSpec) -> None:
+    """Check that the mask of valid actions has one value per action.
+
+    Raises:
+        ConfigError: if it has another shape.
+    """
+    if spec.valid_actions is None:
+        return
+    mask = jax.eval_shape(spec.valid_actions, spec.observation)
+    shape = getattr(mask, "shape", type(mask).__name__)
+    if shape != (spec.num_actions,):
+        raise ConfigError(
+            f"environment = {spec.name!r} has an action_mask(observation) of shape "
+            f"{shape} instead of ({spec.num_actions},)."
+        )
+
+
+def check_methods(env: Any, params: Any, name: str) -> None:
+    """Check that an environment has the methods of the interface.
+
+    Raises:
+        ConfigError: if one is missing, or takes other arguments.
+    """
+    problem = violations.missing_method(env, params)
+    if problem:
+        raise ConfigError(f"environment = {name!r} {problem}. {INTERFACE}")
 
 
 class Contract(NamedTuple):
@@ -80,22 +160,33 @@ def _trace(
     env: Any, params: Any, name: str, convert_key: Callable[[Key], Any]
 ) -> Contract:
     """Trace one reset and one step with a key format, and check what they return."""
+
+    def reset(key: Any) -> tuple[Any, PyTree]:
+        values = env.reset(key, params)
+        _require(env, name, violations.output_problem("reset", values, 2))
+        for part, value in zip(("observation", "state"), values, strict=True):
+            _require(env, name, violations.leaf_problem("reset", part, value))
+        return tuple(values)
+
+    def step(key: Any, state: PyTree, action: Array) -> tuple[Any, ...]:
+        values = env.step(key, state, action, params)
+        _require(env, name, violations.output_problem("step", values, 6))
+        _require(env, name, violations.info_problem(values[5]))
+        final = values[5]["final_observation"]  # jaxq reads nothing else
+        values = (*values[:5], {"final_observation": final})
+        for part, value in zip(STEP, values, strict=True):
+            _require(env, name, violations.leaf_problem("step", part, value))
+        return values
+
     key = jax.eval_shape(lambda: convert_key(prng.key(0)))
-    reset = jax.eval_shape(env.reset, key, params)
-    if len(reset) != 2:
-        problem = f"returns {len(reset)} values from reset instead of 2"
-        raise _violation(env, name, problem)
-    observation, state = reset
+    observation, state = jax.eval_shape(reset, key)
+    _require(env, name, violations.observation_problem(observation))
     action = jax.ShapeDtypeStruct((), jnp.int32)
-    step = jax.eval_shape(env.step, key, state, action, params)
-    if len(step) != 6:
-        problem = f"returns {len(step)} values from step instead of 6"
-        raise _violation(env, name, problem)
-    _check_state_keys(state, step[1])
-    violation = _step_problem(observation, step) or _flag_problem(step)
-    if violation:
-        raise _violation(env, name, violation)
-    return Contract(convert_key, _common_type(observation, step), step[1])
+    outputs = jax.eval_shape(step, key, state, action)
+    _require(env, name, violations.state_problem(state, outputs[1]))
+    _check_state_keys(state, outputs[1])
+    _require(env, name, _step_problem(observation, outputs))
+    return Contract(convert_key, _common_type(observation, outputs), outputs[1])
 
 
 def _common_type(observation: Any, step: tuple[Any, ...]) -> jax.ShapeDtypeStruct:
@@ -106,28 +197,24 @@ def _common_type(observation: Any, step: tuple[Any, ...]) -> jax.ShapeDtypeStruc
     return jax.ShapeDtypeStruct(observation.shape, dtype)
 
 
-def _flag_problem(step: tuple[Any, ...]) -> str | None:
-    """Whether an end of an episode is a real number, such as a probability."""
-    for name, flag in (("terminated", step[3]), ("truncated", step[4])):
-        if jnp.issubdtype(flag.dtype, jnp.floating):
-            return (
-                f"returns {name} of type {flag.dtype} instead of bool; compare it, as "
-                f"in {name} > 0.5"
-            )
-    return None
+def _require(env: Any, name: str, problem: str | None) -> None:
+    if problem:
+        raise _violation(env, name, problem)
 
 
 def _violation(env: Any, name: str, problem: str) -> ConfigError:
     from_gymnax = type(env).__module__.startswith("gymnax")
     remedy = REINSTALL if from_gymnax else INTERFACE
+    if "returns 5 values from step" in problem:
+        remedy += violations.ONE_DONE
     return ConfigError(f"environment = {name!r} {problem}. {remedy}")
 
 
 def _check_state_keys(before: PyTree, after: PyTree) -> None:
     """Raise if a step would change the type of a key in the state."""
-    leaves = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=False)
+    leaves = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
     for old, new in leaves:
-        if is_key(new) and old.dtype != new.dtype:
+        if (is_key(old) or is_key(new)) and old.dtype != new.dtype:
             raise TypeError(
                 f"a key in the state is {old.dtype} after reset but {new.dtype} "
                 "after step"
@@ -137,19 +224,18 @@ def _check_state_keys(before: PyTree, after: PyTree) -> None:
 def _step_problem(first_observation: Any, step: tuple[Any, ...]) -> str | None:
     """The first violation in the types that step returns, if any."""
     observation, _, reward, terminated, truncated, info = step
-    if "final_observation" not in info:
-        return "returns no final_observation in the info of step"
-    is_array = hasattr(first_observation, "shape")
-    if not is_array or len(jax.tree.leaves(first_observation)) != 1:
-        return "has a pytree of arrays as its observation; jaxq needs a single array"
     scalars = {"reward": reward, "terminated": terminated, "truncated": truncated}
-    for name, leaf in scalars.items():
-        if leaf.shape != ():
-            return f"returns {name} of shape {leaf.shape} instead of a scalar"
+    problem = violations.scalar_problem(scalars)
+    if problem:
+        return problem
     for leaf in (observation, info["final_observation"]):
-        if leaf.shape != first_observation.shape:
+        shape = getattr(leaf, "shape", f"a {type(leaf).__name__}")
+        if shape != first_observation.shape:
             return (
                 f"returns observations of shape {first_observation.shape} from reset "
-                f"but {leaf.shape} from step"
+                f"but {shape} from step"
             )
+        problem = violations.observation_problem(leaf)
+        if problem:
+            return problem
     return None

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from jaxq.config.fields import ConfigError, did_you_mean
+from jaxq.config.fields import ConfigError, did_you_mean, json_value
 from jaxq.envs import argument_checks, contract, gymnax_facts, lazy_import, sutton_barto
 
 # jaxq's own environments, in addition to those that gymnax registers.
@@ -14,6 +14,15 @@ TEXTBOOK = {
     environment.__name__: environment
     for environment in (sutton_barto.CliffWalking, sutton_barto.MaximizationBias)
 }
+
+# Modules that gymnax imports only to render.
+RENDERING = (
+    "matplotlib",
+    "matplotlib.animation",
+    "matplotlib.colors",
+    "matplotlib.pyplot",
+    "seaborn",
+)
 
 
 class GymnaxEnv(NamedTuple):
@@ -120,11 +129,12 @@ def _import_gymnax() -> Any:
     """Import gymnax without the plotting libraries that it renders with.
 
     `import gymnax` imports every environment, and some import these libraries, which
-    take 1.5 s, more than all the rest. Importing only gymnax's submodules would not
-    avoid it, since that runs `gymnax/__init__.py` first.
+    take 1.5 s, more than all the rest, and which a run without plots does not need.
+    Importing only gymnax's submodules would not avoid it, since that runs
+    `gymnax/__init__.py` first.
     """
     try:
-        with lazy_import.lazy_imports(("matplotlib.pyplot", "seaborn")):
+        with lazy_import.lazy_imports(RENDERING):
             import gymnax
             import gymnax.wrappers
     except ImportError as error:
@@ -158,7 +168,7 @@ def _parse_value(text: str) -> Any:
     if text.lower() in literals:
         return literals[text.lower()]
     try:
-        return json.loads(text)
+        return json_value(text)
     except json.JSONDecodeError:
         return text
 

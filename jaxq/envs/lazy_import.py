@@ -33,6 +33,10 @@ def lazy_imports(names: Iterable[str]) -> Iterator[None]:
     """
     stand_ins = {name: _LazyModule(name) for name in names if name not in sys.modules}
     sys.modules.update(stand_ins)
+    for name, stand_in in stand_ins.items():  # `from package import module`
+        package, _, module = name.rpartition(".")
+        if package in stand_ins:
+            setattr(stand_ins[package], module, stand_in)
     try:
         yield
     finally:

@@ -58,10 +58,14 @@ def _epsilon(config: Config, steps: np.ndarray, finished: Any) -> np.ndarray:
     return np.asarray(epsilon)
 
 
-def latest(point: population.Measurement) -> str:
-    """One-line summary of a point of the curve."""
+def latest(point: population.Measurement, interval: bool = True) -> str:
+    """One-line summary of a point of the curve.
+
+    Args:
+        point: of all members.
+        interval: whether to show the interval, which needs seeds of one setting.
+    """
     scores = np.asarray(point.evaluation.episode_return).mean(axis=1)
-    interval = intervals.bootstrap_iqm(scores[:, None], resamples=200)
-    low, high = interval.low[0], interval.high[0]
     extra = "".join(f"  {k} {np.median(v):.3g}" for k, v in point.extra.items())
-    return f"return IQM {interval.value[0]:.4g} [{low:.4g}, {high:.4g}]{extra}"
+    text = intervals.describe(scores, resamples=200)
+    return f"return {text if interval else text.partition(' [')[0]}{extra}"

@@ -68,9 +68,13 @@ def write_text(path: pathlib.Path, text: str) -> None:
 
 
 def write_csv(path: pathlib.Path, rows: Iterable[Sequence[Any]]) -> None:
-    """Write rows as comma-separated values; the first row is the header."""
+    """Write rows as comma-separated values; the first row is the header.
+
+    A number has the fewest digits that give back its bits; a boolean is 0 or 1.
+    """
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    cells = [[int(x) if isinstance(x, np.bool) else x for x in row] for row in rows]
+    csv.writer(text, lineterminator="\n").writerows(cells)
     write_text(path, text.getvalue())
 
 
@@ -100,7 +104,7 @@ class Lock:
     """
 
     def __init__(self, directory: pathlib.Path, name: str = ".lock"):
-        self._file = (directory / name).open("a+")
+        self._file = (directory / name).open("a+", encoding="utf-8")
         if fcntl is None:
             return
         try:

@@ -68,7 +68,7 @@ def _script() -> str:
 def _cpu() -> str:
     """Model name of the processor, for which programs are compiled."""
     try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
     names = [line.partition(":")[2].strip() for line in lines if "model name" in line]

@@ -13,20 +13,26 @@ from jaxq.stats import intervals
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#555555"
 
 
+def statistic(num_seeds: int) -> str:
+    """Label of the IQM over seeds; one seed has no interval."""
+    return "IQM, 95 % interval" if num_seeds > 1 else "one seed"
+
+
 def draw_seeds(
     axes: matplotlib.axes.Axes,
     steps: np.ndarray,
     scores: np.ndarray,
     color: str = BLUE,
-    label: str = "IQM, 95 % interval",
+    label: str = "",
 ) -> None:
-    """Draw a thin line per seed, their IQM, and its bootstrap interval.
+    """Draw a thin line per seed, their IQM, and its bootstrap interval, if it has one.
 
     Args:
         axes: axes to draw on.
         steps: [P].
         scores: [S, P]; points at which any seed is nan are left out.
-        color, label: of the IQM.
+        color: of all lines.
+        label: before the name of the statistic, in the legend.
     """
     finite = np.isfinite(scores).all(axis=0)
     steps, scores = steps[finite], scores[:, finite]
@@ -34,9 +40,11 @@ def draw_seeds(
         return
     axes.plot(steps, scores.T, color=color, alpha=0.25, linewidth=0.7)
     curve = intervals.bootstrap_iqm(scores)
-    axes.fill_between(
-        steps, curve.low, curve.high, color=color, alpha=0.25, linewidth=0
-    )
+    if len(scores) > 1:
+        axes.fill_between(
+            steps, curve.low, curve.high, color=color, alpha=0.25, linewidth=0
+        )
+    label += statistic(len(scores))
     axes.plot(steps, curve.value, color=color, linewidth=2.2, label=label)
 
 

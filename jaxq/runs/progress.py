@@ -29,10 +29,25 @@ def duration(seconds: float) -> str:
 class Progress:
     """Reports steps, speed, returns and remaining time between compiled calls."""
 
-    def __init__(self, total_steps: int, num_seeds: int, enabled: bool = True):
+    def __init__(
+        self,
+        total_steps: int,
+        num_seeds: int,
+        enabled: bool = True,
+        verbose: bool = False,
+    ):
+        """Start the clock.
+
+        Args:
+            total_steps: environment steps of each seed.
+            num_seeds: number of seeds.
+            enabled: show progress, and print other lines.
+            verbose: print other lines in any case.
+        """
         self._total = total_steps
         self._seeds = num_seeds
         self._enabled = enabled
+        self._verbose = enabled or verbose
         self._steps = 0
         self._first_steps = 0  # steps of the first call, which is not timed
         self._next_line = 0.1
@@ -61,7 +76,7 @@ class Progress:
 
     def print(self, text: str) -> None:
         """Print a line above the bar."""
-        if self._enabled:
+        if self._verbose:
             self._console.print(text, soft_wrap=True, markup=False)
 
     @property

@@ -1,7 +1,10 @@
 """Summary printed at the end of a run."""
 
+import numpy as np
+
 from jaxq.config.config import Config
 from jaxq.runs import progress, results
+from jaxq.stats import intervals
 
 
 def report(result: results.Result) -> str:
@@ -28,13 +31,12 @@ def report(result: results.Result) -> str:
 
 
 def _headline(result: results.Result) -> str:
-    final = result.summary["final_eval_return"]
-    low, high = final["confidence_95"]
+    final = np.asarray(result.summary["final_eval_return"]["per_seed"], float)
     num_seeds = result.config.num_seeds
     finite = num_seeds - len(result.summary["diverged_seeds"])
     return (
         f"done in {progress.duration(result.summary['seconds'])} | "
-        f"final return IQM {final['iqm']:.4g}, 95 % CI [{low:.4g}, {high:.4g}] | "
+        f"final return {intervals.describe(final, label=', 95 % CI ')} | "
         f"{finite} of {num_seeds} seeds finite"
     )
 

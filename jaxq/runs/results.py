@@ -122,10 +122,5 @@ def write_curve(
     rows: list[list[Any]] = [["seed", "step", *columns]]
     for i, seed in enumerate(seeds):
         for p, step in enumerate(curve.steps):
-            cells = [_cell(values[i, p]) for values in columns.values()]
-            rows.append([seed, step, *cells])
+            rows.append([seed, step, *(values[i, p] for values in columns.values())])
     files.write_csv(directory / "metrics.csv", rows)
-
-
-def _cell(value: np.generic) -> str:
-    return str(int(value)) if value.dtype.kind in "bi" else f"{value:.6g}"

@@ -179,7 +179,7 @@ def _parse(
 def read_manifest(directory: pathlib.Path) -> dict[str, Any]:
     """The manifest of a run, or an empty dictionary if it cannot be read."""
     try:
-        content = json.loads((directory / "manifest.json").read_text())
+        content = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

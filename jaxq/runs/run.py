@@ -3,10 +3,14 @@
 import contextlib
 import pathlib
 import time
+import warnings
 
 import jax
 
+from jaxq.agents import field_effects
+from jaxq.config import field_usage
 from jaxq.config.config import Config
+from jaxq.config.fields import UnusedFieldWarning
 from jaxq.envs.adapter import Environment
 from jaxq.runs import curves, pacing, report, results, summary
 from jaxq.runs import session as sessions
@@ -23,6 +27,7 @@ def run(
     force_resume: bool = False,
     checkpoint_seconds: float | None = 60.0,
     show_progress: bool = False,
+    verbose: bool = False,
     plot: bool = True,
     profile: pathlib.Path | None = None,
     devices: list[jax.Device] | None = None,
@@ -44,7 +49,9 @@ def run(
         checkpoint_seconds: minimum time between checkpoints; longer if they would take
             more than 5 % of the time. One is always written at the end. 0 writes one
             after every call, None writes none.
-        show_progress: print a progress bar, or lines if there is no terminal.
+        show_progress: print a progress bar, or lines if there is no terminal; implies
+            `verbose`.
+        verbose: print the directory, warnings and the final result.
         plot: plot the learning curve.
         profile: directory for a profile of the second training call, or of the only
             one.
@@ -56,14 +63,21 @@ def run(
         fields.Locked: if another process uses the directory.
         fields.CheckpointError: if no valid checkpoint exists to resume from.
         signals.Stopped: on Ctrl-C or SIGTERM, after everything is saved.
+
+    Warns:
+        fields.UnusedFieldWarning: for every given field that has no effect.
     """
     env = checks.check(config, environment)
+    chosen = sorted(field_usage.chosen(config))
+    for note in field_effects.notes(config, env.spec, chosen):
+        warnings.warn(note, UnusedFieldWarning, stacklevel=2)
     options = sessions.Options(
         None if output is None else pathlib.Path(output),
         None if resume is None else pathlib.Path(resume),
         force_resume,
         checkpoint_seconds,
         show_progress,
+        verbose,
         plot,
         profile,
         devices,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxq.config import loop_lengths
+from jaxq.config import environment_notes, loop_lengths
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.envs.adapter import Environment
@@ -16,6 +16,7 @@ from jaxq.runs import (
     checkpoint,
     files,
     manifest,
+    plotting,
     progress,
     results,
     resume,
@@ -34,6 +35,7 @@ class Options(NamedTuple):
     force_resume: bool
     checkpoint_seconds: float | None
     show_progress: bool
+    verbose: bool
     plot: bool
     profile: pathlib.Path | None
     devices: list[jax.Device] | None
@@ -76,6 +78,8 @@ def prepare(config: Config, env: Environment, options: Options) -> Iterator[Sess
         env: its environment.
         options: see `Options`.
     """
+    if options.plot and (options.output or options.resume):
+        plotting.check_matplotlib()
     lengths = loop_lengths.loop_lengths(config)
     need = memory.estimate(config, env, lengths)
     devices = options.devices or blocks.workers()
@@ -105,7 +109,10 @@ def prepare(config: Config, env: Environment, options: Options) -> Iterator[Sess
         )
         bar = stack.enter_context(
             progress.Progress(
-                lengths.total_steps, config.num_seeds, options.show_progress
+                lengths.total_steps,
+                config.num_seeds,
+                options.show_progress,
+                options.verbose,
             )
         )
         session = Session(
@@ -157,6 +164,7 @@ def _print_header(session: Session, estimate: str) -> None:
         f"{session.writer.title} | {config.num_seeds} seeds in blocks of "
         f"{session.blocks[0].seeds.size} | {session.lengths.total_steps:,} steps per "
         f"seed | {len(used)} x {used[0].device_kind}",
+        *environment_notes.notes(config),
         estimate,
         *loop_lengths.notes(config, session.lengths),
     ]

@@ -1,5 +1,6 @@
 """Statistics of a run."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,11 +54,17 @@ def summarize(
 
 
 def _final_eval_return(returns: np.ndarray) -> dict[str, Any]:
-    """Statistics of the last evaluation; returns: [S]."""
-    final = intervals.bootstrap_iqm(returns[:, None])
+    """Statistics of the last evaluation; returns: [S].
+
+    The interval is None for a single seed, and for returns that are nan.
+    """
+    missing = int(np.isnan(returns).sum())
+    final = intervals.NONE if missing else intervals.bootstrap_iqm(returns)
+    value, low, high = (float(part) for part in final)
     return {
-        "iqm": float(final.value[0]),
-        "confidence_95": [float(final.low[0]), float(final.high[0])],
+        "iqm": value,
+        "confidence_95": None if math.isnan(low) else [low, high],
+        "nan_seeds": missing,
         "mean": float(returns.mean()),
         "median": float(np.median(returns)),
         "std_over_seeds": float(returns.std()),
@@ -66,7 +73,7 @@ def _final_eval_return(returns: np.ndarray) -> dict[str, Any]:
 
 
 def _final_train_return(returns: np.ndarray) -> dict[str, Any]:
-    """Statistics of the last training returns, [S]; nan if no episode ended."""
+    """Statistics of the last training returns, [S], which are nan without episodes."""
     finite = returns[np.isfinite(returns)]
     iqm = float(intervals.iqm(finite)) if finite.size else float("nan")
-    return {"iqm": iqm, "per_seed": returns}
+    return {"iqm": iqm, "seeds": finite.size, "per_seed": returns}

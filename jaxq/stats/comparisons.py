@@ -1,7 +1,7 @@
 """Comparisons of algorithms over tasks and seeds.
 
 Scores are [runs, tasks], normalised so that they can be averaged over tasks. Runs of
-different tasks are independent.
+different tasks are independent. Scores that are nan raise a ValueError.
 
 Reference: Agarwal et al., arXiv:2108.13264 (IQM, optimality gap, stratified bootstrap,
 performance profiles, probability of improvement).
@@ -13,15 +13,18 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxq.stats import intervals
+from jaxq.stats.intervals import check_no_nan
 
 
 def mean(scores: np.ndarray) -> np.ndarray:
     """Mean over tasks of the mean over runs; [..., runs, tasks] -> [...]."""
+    check_no_nan(scores)
     return scores.mean(axis=(-2, -1))
 
 
 def median(scores: np.ndarray) -> np.ndarray:
     """Median over tasks of the mean over runs; [..., runs, tasks] -> [...]."""
+    check_no_nan(scores)
     return np.median(scores.mean(axis=-2), axis=-1)
 
 
@@ -33,6 +36,7 @@ def iqm(scores: np.ndarray) -> np.ndarray:
 
 def optimality_gap(scores: np.ndarray, target: float = 1.0) -> np.ndarray:
     """Mean shortfall from a target score; [..., runs, tasks] -> [...]."""
+    check_no_nan(scores)
     return target - np.minimum(scores, target).mean(axis=(-2, -1))
 
 
@@ -45,7 +49,7 @@ AGGREGATES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 class Estimate(NamedTuple):
-    """A point estimate with its confidence interval."""
+    """A point estimate with its confidence interval; nan if there is none."""
 
     value: float
     low: float
@@ -67,12 +71,17 @@ def interval(
 ) -> Estimate:
     """Stratified bootstrap interval of a statistic of one or more groups of scores.
 
+    There is none if a group has a single run.
+
     Args:
         statistic: function of as many score arrays as there are groups.
         groups: [runs, tasks] each, resampled independently.
         resamples: number of bootstrap samples, whose draws are fixed.
         confidence: coverage of the percentile interval.
     """
+    value = float(statistic(*groups))
+    if min(len(scores) for scores in groups) == 1:
+        return Estimate(value, np.nan, np.nan)
     generator = np.random.default_rng(0)
     samples = [
         float(statistic(*(resample(scores, generator) for scores in groups)))
@@ -80,7 +89,7 @@ def interval(
     ]
     tail = 100 * (1 - confidence) / 2
     low, high = np.percentile(samples, [tail, 100 - tail])
-    return Estimate(float(statistic(*groups)), float(low), float(high))
+    return Estimate(value, float(low), float(high))
 
 
 def probability_of_improvement(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
@@ -90,6 +99,7 @@ def probability_of_improvement(ours: np.ndarray, theirs: np.ndarray) -> np.ndarr
         ours: X, [runs, tasks].
         theirs: Y, [runs, tasks].
     """
+    check_no_nan(ours, theirs)
     better = ours[:, None] > theirs[None]
     tied = ours[:, None] == theirs[None]
     return (better + 0.5 * tied).mean()
@@ -97,13 +107,19 @@ def probability_of_improvement(ours: np.ndarray, theirs: np.ndarray) -> np.ndarr
 
 def profile(scores: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """Performance profile: share of all runs above each level; [levels]."""
+    check_no_nan(scores)
     return (scores[None] > levels[:, None, None]).mean(axis=(1, 2))
 
 
 def profile_band(
     scores: np.ndarray, levels: np.ndarray, resamples: int = 500
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the pointwise 95 % stratified bootstrap band of a profile; [levels]."""
+    """Ends of the pointwise 95 % stratified bootstrap band of a profile; [levels].
+
+    They are nan if there is a single run.
+    """
+    if len(scores) == 1:
+        return np.full(levels.size, np.nan), np.full(levels.size, np.nan)
     generator = np.random.default_rng(0)
     samples = [profile(resample(scores, generator), levels) for _ in range(resamples)]
     low, high = np.percentile(samples, [2.5, 97.5], axis=0)
@@ -115,6 +131,7 @@ def welch(ours: np.ndarray, theirs: np.ndarray) -> float:
 
     If both variances are zero, it is 1 for equal means and 0 for different ones.
     """
+    check_no_nan(ours, theirs)
 
     def moments(scores: np.ndarray) -> tuple[float, float, int]:
         if np.ptp(scores) == 0:  # their computed mean would be rounded
@@ -128,6 +145,7 @@ def welch_of(ours: tuple[float, float, int], theirs: tuple[float, float, int]) -
     """`welch` from the mean, sample standard deviation and number of runs of each."""
     from scipy import stats
 
+    check_no_nan(np.array([*ours, *theirs]))
     if ours[1] == theirs[1] == 0:
         return float(ours[0] == theirs[0])
     return float(stats.ttest_ind_from_stats(*ours, *theirs, equal_var=False).pvalue)
@@ -140,6 +158,8 @@ def permutation(ours: np.ndarray, theirs: np.ndarray, resamples: int = 10_000) -
     partitions with fixed draws, to which the observed one is added.
     """
     from scipy import stats
+
+    check_no_nan(ours, theirs)
 
     def difference(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
         return x.mean(axis=axis) - y.mean(axis=axis)
@@ -164,6 +184,7 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     Reference: Holm (1979), A simple sequentially rejective multiple test procedure.
     """
     values = np.asarray(p_values, float)
+    check_no_nan(values)
     order = np.argsort(values, kind="stable")
     scaled = values[order] * np.arange(values.size, 0, -1)
     adjusted = np.empty(values.size)

@@ -96,11 +96,11 @@ def sensitivity(path: pathlib.Path, data: Data, field: str) -> None:
         markersize=4,
         linewidth=0.8,
         alpha=0.6 if len(data.rows) < 60 else 0.3,
-        label="a setting, 95 % interval",
+        label="a setting" + ("" if np.isnan(errors).all() else ", 95 % interval"),
     )
     unique = np.unique(x)
     if unique.size < len(x) and not axis.labels:
-        best = [y[x == value].max() for value in unique]
+        best = [np.fmax.reduce(y[x == value]) for value in unique]
         axes.plot(unique, best, color=plots.GREY, linewidth=1, label="best per value")
     axes.plot(x[0], y[0], "*", color=plots.ORANGE, markersize=14, label="best overall")
     _format_axis(axes, "x", axis, data.ranges)
@@ -133,7 +133,10 @@ def pair(path: pathlib.Path, data: Data, first: str, second: str) -> None:
 def _heat_map(axes: matplotlib.axes.Axes, score: np.ndarray, x: _Axis, y: _Axis) -> Any:
     columns, rows = np.unique(x.positions), np.unique(y.positions)
     grid = [
-        [score[(x.positions == a) & (y.positions == b)].max() for a in columns]
+        [
+            np.fmax.reduce(score[(x.positions == a) & (y.positions == b)])
+            for a in columns
+        ]
         for b in rows
     ]
     image = axes.imshow(np.array(grid), origin="lower", aspect="auto", cmap="viridis")

@@ -14,7 +14,10 @@ EDGE = 0.05  # fraction of an interval that counts as its end
 
 
 class RankedSetting(NamedTuple):
-    """A setting's scores over its seeds; also a row of settings.csv."""
+    """A setting's scores over its seeds; also a row of settings.csv.
+
+    Statistics are nan if any score is, and the ends of intervals for a single seed.
+    """
 
     setting: int
     iqm: float
@@ -26,6 +29,7 @@ class RankedSetting(NamedTuple):
     behind_low: float
     behind_high: float
     diverged: int  # seeds
+    nan_seeds: int  # seeds whose score is nan
 
 
 def scores(curves: Sequence[Curves], score: Score) -> np.ndarray:
@@ -38,7 +42,7 @@ def scores(curves: Sequence[Curves], score: Score) -> np.ndarray:
 def rank(
     values: np.ndarray, diverged: np.ndarray, resamples: int = 2_000
 ) -> list[RankedSetting]:
-    """Settings from the highest IQM to the lowest.
+    """Settings from the highest IQM to the lowest; those with nan scores come last.
 
     Seeds are resampled jointly for all settings, as every setting has the same seeds.
 
@@ -48,12 +52,16 @@ def rank(
         resamples: bootstrap samples.
     """
     draws = intervals.draws(values.shape[1], resamples)
-    samples = np.stack([intervals.iqm(row[draws], axis=1) for row in values])
-    point = intervals.iqm(values, axis=1)
-    order = np.lexsort((-values.mean(axis=1), -point))
+    nan_seeds = np.isnan(values).sum(axis=1)
+    point = np.full(len(values), np.nan)
+    samples = np.full((len(values), resamples), np.nan)
+    for h in np.flatnonzero(nan_seeds == 0):
+        point[h] = intervals.iqm(values[h])
+        samples[h] = intervals.iqm(values[h][draws], axis=1)
+    order = np.lexsort((-values.mean(axis=1), -point, nan_seeds))
     best = order[0]
-    low, high = np.percentile(samples, [2.5, 97.5], axis=1)
-    gap_low, gap_high = np.percentile(samples[best] - samples, [2.5, 97.5], axis=1)
+    low, high = _interval(samples, values.shape[1])
+    gap_low, gap_high = _interval(samples[best] - samples, values.shape[1])
     return [
         RankedSetting(
             setting=int(h),
@@ -66,9 +74,17 @@ def rank(
             behind_low=gap_low[h],
             behind_high=gap_high[h],
             diverged=int(diverged[h]),
+            nan_seeds=int(nan_seeds[h]),
         )
         for h in order
     ]
+
+
+def _interval(samples: np.ndarray, num_seeds: int) -> np.ndarray:
+    """Ends of the 95 % interval of every setting, [2, H]; samples: [H, resamples]."""
+    if num_seeds == 1:
+        return np.full((2, len(samples)), np.nan)
+    return np.percentile(samples, [2.5, 97.5], axis=1)
 
 
 def varied_fields(settings: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -106,6 +122,17 @@ def edge_warnings(
                 f"to {high:.6g}: try {'lower' if share < 0.5 else 'higher'} values."
             )
     return warnings
+
+
+def nan_warnings(rows: Sequence[RankedSetting]) -> list[str]:
+    """A warning if scores are nan, with their number."""
+    counts = [row.nan_seeds for row in rows if row.nan_seeds]
+    if not counts:
+        return []
+    return [
+        f"{sum(counts)} scores are nan: {len(counts)} of {len(rows)} settings have "
+        "such seeds, and are ranked last."
+    ]
 
 
 def is_number(value: Any) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxq.config.config import Config
 from jaxq.runs import files, results
+from jaxq.stats import intervals
 from jaxq.sweeps import ranking, search_space
 from jaxq.sweeps.planning import SCHEMA, Curves, Sweep
 from jaxq.sweeps.ranking import RankedSetting, Score
@@ -48,6 +49,7 @@ def _rank_environment(
     ranges = [search_space.parse(text) for text in sweep.ranges]
     settings = [sweep.settings[i] for i in indices]
     warnings = ranking.edge_warnings(settings, rows[0].setting, ranges)
+    warnings += ranking.nan_warnings(rows)
     rows = [row._replace(setting=indices[row.setting]) for row in rows]
     return Ranking(environment, rows, warnings)
 
@@ -112,10 +114,14 @@ def write_table(
     for environment, ranked, _ in rankings:
         for place, row in enumerate(ranked, 1):
             setting = sweep.settings[row.setting]
-            cells = [ranking.format_value(setting[name]) for name in fields]
-            numbers = [f"{value:.6g}" for value in row[1:]]
-            rows.append([place, environment, row.setting, *cells, *numbers])
+            cells = [_cell(setting[name]) for name in fields]
+            rows.append([place, environment, row.setting, *cells, *row[1:]])
     files.write_csv(directory / "settings.csv", rows)
+
+
+def _cell(value: Any) -> Any:
+    """A value that `search_space.parse_value` reads back exactly."""
+    return value if isinstance(value, float) else ranking.format_value(value)
 
 
 def draw(directory: pathlib.Path, sweep: Sweep, ranked: Ranking) -> None:
@@ -144,16 +150,19 @@ def table(sweep: Sweep, ranked: Ranking, top: int = 10) -> str:
     """The best settings, in aligned columns."""
     settings = [sweep.settings[row.setting] for row in ranked.rows]
     fields = ranking.varied_fields(settings)
-    lines = [["", *fields, "IQM", "95 % interval", "gap to the best"]]
+    lines = [["", *fields, "IQM and 95 % interval", "gap to the best"]]
+    if sweep.base.num_seeds == 1:
+        lines = [["", *fields, "return", "gap to the best"]]
     for place, row in enumerate(ranked.rows[:top], 1):
         setting = sweep.settings[row.setting]
-        gap = f"{row.behind:.4g} [{row.behind_low:.4g}, {row.behind_high:.4g}]"
+        gap = intervals.text(row.behind, row.behind_low, row.behind_high)
         lines.append(
             [
                 str(place),
                 *(ranking.format_value(setting[name]) for name in fields),
-                f"{row.iqm:.4g}",
-                f"[{row.low:.4g}, {row.high:.4g}]",
+                f"nan in {row.nan_seeds} seeds"
+                if row.nan_seeds
+                else intervals.text(row.iqm, row.low, row.high),
                 gap if place > 1 else "",
             ]
         )

@@ -82,29 +82,60 @@ def _unit_cube(dimension: int, count: int, method: Method, seed: int) -> np.ndar
 def read_csv(path: pathlib.Path) -> list[Setting]:
     """Read settings from a CSV file with one column per field.
 
+    A byte order mark, blanks around values, and blank lines are ignored. The separator
+    is a comma, or else a semicolon or tab that the header has. An empty value is None,
+    for fields that may be.
+
     Raises:
         ConfigError: if the file cannot be read, or has malformed rows or columns.
     """
     try:
-        reader = csv.DictReader(path.read_text().splitlines())
-        header, rows = list(reader.fieldnames or ()), list(reader)
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = _read_rows(file.read())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(
-            f"settings = {str(path)!r} cannot be read: {error}."
+            f"settings = {str(path)!r} cannot be read: {error}. Save it as UTF-8 text "
+            "with commas between the columns."
         ) from error
-    if not rows:
-        raise ConfigError(f"settings = {str(path)!r} has no rows.")
+    if len(rows) < 2:
+        raise ConfigError(f"settings = {str(path)!r} has no rows after the header.")
+    (_, names), *rows = rows
+    header = [search_space.canonical(name) for name in names]
     _check_header(path, header)
-    for line, row in enumerate(rows, 2):
-        if None in row or None in row.values():
-            raise ConfigError(
-                f"settings = {str(path)!r}: line {line} does not have as many values "
-                "as the header has columns."
-            )
-    return [
-        {name: search_space.parse_value(name, text) for name, text in row.items()}
-        for row in rows
-    ]
+    return [_read_setting(path, line, header, row) for line, row in rows]
+
+
+def _read_rows(text: str) -> list[tuple[int, list[str]]]:
+    """Line number and stripped values of every row, except for blank lines."""
+    lines = text.splitlines()
+    header = next((line for line in lines if line.strip()), "")
+    delimiter = next((mark for mark in ";\t" if mark in header), ",")
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    rows = [(reader.line_num, [value.strip() for value in row]) for row in reader]
+    return [(line, row) for line, row in rows if lines[line - 1].strip()]
+
+
+def _read_setting(
+    path: pathlib.Path, line: int, header: Sequence[str], row: Sequence[str]
+) -> Setting:
+    """The setting of a row.
+
+    Raises:
+        ConfigError: for a row of another length, or a value of another type.
+    """
+    place = f"settings = {str(path)!r}: line {line}"
+    if len(row) != len(header):
+        raise ConfigError(
+            f"{place} does not have as many values as the header has columns: "
+            f"{len(row)} instead of {len(header)}."
+        )
+    try:
+        return {
+            name: search_space.parse_value(name, text)
+            for name, text in zip(header, row, strict=True)
+        }
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error}") from error
 
 
 def _check_header(path: pathlib.Path, header: Sequence[str]) -> None:
@@ -112,8 +143,14 @@ def _check_header(path: pathlib.Path, header: Sequence[str]) -> None:
         if not name:
             raise ConfigError(
                 f"settings = {str(path)!r}: a column has no name. Leave out a numbered "
-                "first column, as pandas writes it (index=False)."
+                "first column, as pandas writes it (index=False), or an empty last one."
             )
         if header.count(name) > 1:
             raise ConfigError(f"settings = {str(path)!r}: {name} appears twice.")
-        search_space.check_field(name)
+        try:
+            search_space.check_field(name)
+        except ConfigError as error:
+            raise ConfigError(
+                f"settings = {str(path)!r}: the first line must name the columns: "
+                f"{error}"
+            ) from error

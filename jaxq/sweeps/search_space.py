@@ -16,8 +16,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from jaxq.config import aliases
 from jaxq.config.config import Config, annotation
-from jaxq.config.fields import ConfigError, did_you_mean
+from jaxq.config.fields import ConfigError, json_value, whole_number
 
 PARAMETER = "env."  # prefix of a parameter of the environment
 NOT_SWEPT = {  # field -> reason, or alternative
@@ -80,6 +81,12 @@ def _type(field: str) -> Any:
     return float if field.startswith(PARAMETER) else annotation(field)[0]
 
 
+def canonical(field: str) -> str:
+    """The name of a field, from an alias; an unknown name is returned as it is."""
+    name = aliases.canonical(field)
+    return name if name in [f.name for f in dataclasses.fields(Config)] else field
+
+
 def check_field(field: str) -> None:
     """Check that a field can be swept.
 
@@ -92,7 +99,7 @@ def check_field(field: str) -> None:
         return
     names = [f.name for f in dataclasses.fields(Config)]
     if field not in names:
-        hint = did_you_mean(field, names) or " --help lists the fields."
+        hint = aliases.suggest(field, names) or " --help-all lists the fields."
         raise ConfigError(
             f"{field!r} is not a field of the configuration.{hint} A parameter of "
             f"the environment is {PARAMETER}NAME."
@@ -111,6 +118,7 @@ def parse(text: str) -> ParameterRange:
     field, equals, values_text = text.partition("=")
     if not equals or not values_text:
         raise ConfigError(f"{text!r} is not of the form field=values. {_FORMS}")
+    field = canonical(field)
     check_field(field)
     scale, *numbers = values_text.split(":")
     if scale in ("log", "uniform") and numbers:
@@ -155,16 +163,19 @@ def parse_value(field: str, text: str) -> Any:
         ConfigError: if it does not have the field's type.
     """
     if field.startswith(PARAMETER):
+        _require_text(field, text)
         try:
-            return json.loads(text.lower())
+            return json_value(text.lower())
         except json.JSONDecodeError:
             return text
     kind, _, optional = annotation(field)
     default = getattr(Config(), field)
     if optional and text.lower() in ("none", ""):
         return None
+    _require_text(field, text)
     if isinstance(default, tuple):
-        return tuple(_parse_number(field, int, n) for n in text.split("x") if n)
+        sizes = [] if text.lower() == "none" else text.split("x")
+        return tuple(_parse_number(field, int, size) for size in sizes if size)
     if typing.get_origin(kind) is Literal or kind is str:
         return text
     if kind is bool:
@@ -174,15 +185,15 @@ def parse_value(field: str, text: str) -> Any:
     return _parse_number(field, kind, text)
 
 
+def _require_text(field: str, text: str) -> None:
+    if not text:
+        raise ConfigError(f"{field} has no value.")
+
+
 def _parse_number(field: str, kind: type, text: str) -> int | float:
     try:
-        value = float(text)
-        if kind is float:
-            return value
-        if value != int(value):
-            raise ValueError
-        return int(value)
-    except (ValueError, OverflowError) as error:
+        return whole_number(text) if kind is int else float(text)
+    except ValueError as error:
         expected = "a whole number" if kind is int else "a number"
         raise ConfigError(f"{field} = {text!r} is not {expected}.") from error
 

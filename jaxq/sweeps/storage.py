@@ -45,7 +45,7 @@ def read(directory: pathlib.Path) -> dict[str, Any]:
     """
     path = directory / "sweep.json"
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         if content["schema"] != SCHEMA:
             raise ValueError(f"its schema is {content['schema']!r}, not {SCHEMA!r}")
         _widths(content)

@@ -201,7 +201,7 @@ class Workers:
                 if self._stopping.is_set():
                     raise concurrent.futures.CancelledError
                 if self._progress:
-                    text = curves.latest(trainer.points[-1])
+                    text = curves.latest(trainer.points[-1], interval=False)
                     self._progress.update(job, trainer.steps, text)
             return trainer.result()
         finally:

@@ -5,9 +5,10 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from jaxq.agents import algorithms
+from jaxq.agents import algorithms, field_effects
 from jaxq.config import validate
-from jaxq.config.config import ENVIRONMENT_OPTIONS, Config
+from jaxq.config.components import HISTOGRAMS
+from jaxq.config.config import ENVIRONMENT_OPTIONS, Config, given
 from jaxq.config.fields import ConfigError, check_name
 from jaxq.envs import make
 from jaxq.envs.adapter import Environment, end_at_timeouts
@@ -66,10 +67,16 @@ def check_environment(config: Config, environment: Environment) -> None:
                 "that is passed as an object. Build the environment with it, and leave "
                 "the field at its default."
             )
+    if config.head in HISTOGRAMS and not {"v_min", "v_max"} <= given(config):
+        raise ConfigError(
+            f"head = {config.head!r} needs v_min and v_max, the smallest and largest "
+            "discounted return of the environment that is passed as an object. Give "
+            "both to Config."
+        )
 
 
 def check_agent(config: Config, spec: EnvSpec) -> None:
-    """Trace the agent's `init` from shapes alone, and check its parameters."""
+    """Trace the agent from shapes alone, and check its parameters and fields."""
     try:
         agent = algorithms.make(config, spec)
         key = jax.eval_shape(lambda: prng.key(0))
@@ -79,6 +86,7 @@ def check_agent(config: Config, spec: EnvSpec) -> None:
     except ValueError as error:
         raise ConfigError(str(error)) from error
     _check_dtypes(config, state.learner.params)
+    field_effects.check_honoured(config, spec)
 
 
 def _check_dtypes(config: Config, params: PyTree) -> None:

@@ -221,7 +221,7 @@ def _free_on_host() -> int | None:
 
 def _free_on_machine() -> int | None:
     try:
-        text = pathlib.Path("/proc/meminfo").read_text()
+        text = pathlib.Path("/proc/meminfo").read_text(encoding="utf-8")
         fields = dict(line.split(":") for line in text.splitlines())
         return 1024 * int(fields["MemAvailable"].split()[0])
     except (OSError, ValueError, KeyError):
@@ -232,9 +232,9 @@ def _free_in_control_group() -> int | None:
     """Free bytes of a cgroup v2, or None if there is none or it has no limit."""
     group = pathlib.Path("/sys/fs/cgroup")
     try:
-        limit = (group / "memory.max").read_text().strip()
-        used = int((group / "memory.current").read_text())
-        stats = (group / "memory.stat").read_text().splitlines()
+        limit = (group / "memory.max").read_text(encoding="utf-8").strip()
+        used = int((group / "memory.current").read_text(encoding="utf-8"))
+        stats = (group / "memory.stat").read_text(encoding="utf-8").splitlines()
         cache = int(dict(line.split() for line in stats)["inactive_file"])
         return None if limit == "max" else int(limit) - used + cache
     except (OSError, ValueError, KeyError):

@@ -231,16 +231,23 @@ def test_boltzmann_exploration_is_off_in_evaluation():
 
 
 def test_a_tabular_algorithm_rejects_a_network():
-    config = Config(algorithm="tabular_q", network="mlp", environment="FrozenLake-misc")
+    config = Config(
+        defaults="plain",
+        algorithm="tabular_q",
+        network="mlp",
+        environment="FrozenLake-misc",
+    )
     with pytest.raises(ConfigError, match="a tabular algorithm: it learns"):
         checks.check(config)
 
 
 def test_a_network_that_does_not_fit_the_observations_raises():
     with pytest.raises(ConfigError, match="10 x 10 grid"):
-        checks.check(Config(network="minatar"))
+        checks.check(Config(defaults="plain", network="minatar"))
     with pytest.raises(ConfigError, match="no numbered states"):
-        checks.check(Config(algorithm="tabular_q", environment="CartPole-v1"))
+        checks.check(
+            Config(defaults="plain", algorithm="tabular_q", environment="CartPole-v1")
+        )
 
 
 def test_evaluation_counts_the_first_episode_of_every_environment():

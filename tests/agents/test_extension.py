@@ -40,6 +40,7 @@ def my_algorithm():
 def test_an_algorithm_of_user_defined_components_solves_its_environment(my_algorithm):
     env = adapt(my_environment.Line())
     config = Config(
+        defaults="plain",
         algorithm="advantage_learning", num_seeds=2, total_steps=8_000, num_envs=4,
         buffer_size=4_000, batch_size=32, warmup_steps=400, update_steps=4,
         learning_rate=2e-3, target_period=20, epsilon_steps=4_000.0, eval_points=2,
@@ -60,7 +61,7 @@ def test_parameters_of_half_precision_raise_before_compilation():
         return replay_agent.replay_agent(network, network, loss, store, config)
 
     env = adapt(my_environment.Line())
-    config = Config(algorithm="half", total_steps=20_000)
+    config = Config(defaults="plain", algorithm="half", total_steps=20_000)
     try:
         param_dtype = jnp.float32
         checks.check(config, env)

@@ -164,7 +164,9 @@ REFUSED = [
 
 @pytest.mark.parametrize(("fields", "reason"), REFUSED, ids=lambda x: str(x)[:60])
 def test_incompatible_components_raise_with_the_reason(fields, reason):
-    config = Config(**{"environment": "Catch-bsuite", "num_envs": 8} | fields)
+    config = Config(
+        defaults="plain", **{"environment": "Catch-bsuite", "num_envs": 8} | fields
+    )
     with pytest.raises(ConfigError, match=reason):
         checks.check(config)
 
@@ -185,7 +187,9 @@ DOUBLE_REJECTS = {
     + [("double_q_learning", *item) for item in DOUBLE_REJECTS.items()],
 )
 def test_a_tabular_algorithm_rejects_components_it_would_ignore(name, field, value):
-    config = Config(environment="CliffWalking", algorithm=name, num_envs=4)
+    config = Config(
+        defaults="plain", environment="CliffWalking", algorithm=name, num_envs=4
+    )
     checks.check(config)
     with pytest.raises(ConfigError, match=f"{field} = {value!r} is incompatible with"):
         checks.check(dataclasses.replace(config, **{field: value}))
@@ -193,8 +197,14 @@ def test_a_tabular_algorithm_rejects_components_it_would_ignore(name, field, val
 
 def test_an_environment_with_missing_actions_needs_a_table():
     with pytest.raises(ConfigError, match="some actions do not exist"):
-        checks.check(Config(environment="MaximizationBias"))
-    checks.check(Config(environment="MaximizationBias", algorithm="double_q_learning"))
+        checks.check(Config(defaults="plain", environment="MaximizationBias"))
+    checks.check(
+        Config(
+            defaults="plain",
+            environment="MaximizationBias",
+            algorithm="double_q_learning",
+        )
+    )
 
 
 def test_every_algorithm_has_a_preset_that_can_be_changed():

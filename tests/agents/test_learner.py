@@ -12,7 +12,7 @@ from jaxq.config.config import Config
 from jaxq.rl import heads, losses
 from jaxq.types import LossInfo, Transition, feed_forward
 
-BASE = Config(learning_rate=0.1, optimizer="sgd")
+BASE = Config(defaults="plain", learning_rate=0.1, optimizer="sgd")
 
 
 @pytest.fixture
@@ -89,7 +89,11 @@ def plain_gradient(params, target_params, transitions, weight):
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
 def test_steps_equal_the_equations(optimizer, rng):
     config = Config(
-        optimizer=optimizer, learning_rate=0.05, optimizer_eps=0.01, target_period=1000
+        defaults="plain",
+        optimizer=optimizer,
+        learning_rate=0.05,
+        optimizer_eps=0.01,
+        target_period=1000,
     )
     state = fresh(config)
     params, square = np.asarray(state.params, np.float64), 0.0

@@ -1,20 +1,15 @@
 """Learning on real environments, with thresholds from runs of twenty or more seeds."""
 
 import dataclasses
-import pathlib
-import sys
 
 import jax
 import numpy as np
 import pytest
 
+from experiments import dqn, tabular
 from jaxq.config.fields import ConfigError
 from jaxq.envs import gymnax_mdps, mdp
 from jaxq.runs import run
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "experiments"))
-import dqn
-import tabular
 
 
 def learn(preset, num_seeds=4, **changes):
@@ -79,7 +74,7 @@ def test_the_lakes_are_solved_at_full_length(preset, success, tolerance):
 
 @pytest.mark.slow
 def test_the_first_experiment_of_the_readme_solves_cartpole():
-    result = run.run(dqn.PRESETS["cartpole"])
+    result = run.run(dqn.PRESETS["default"])
     assert result.summary["final_eval_return"]["iqm"] >= 475
     for leaf in jax.tree.leaves(result.params):
         assert len({row.tobytes() for row in np.asarray(leaf)}) == 10

@@ -54,6 +54,7 @@ RMSPROP = [("rmsprop", a, b) for a in (False, True) for b in (False, True)]
 )
 def test_directions_equal_the_papers_equations(optimizer, centered, in_root, rng):
     config = Config(
+        defaults="plain",
         optimizer=optimizer, rmsprop_centered=centered, rmsprop_eps_in_root=in_root,
         optimizer_eps=0.01, adam_b1=0.8, adam_b2=0.9,
     )  # fmt: skip
@@ -69,7 +70,7 @@ def test_directions_equal_the_papers_equations(optimizer, centered, in_root, rng
 
 
 def test_radam_equals_optax():
-    config = Config(optimizer="radam", adam_b1=0.8, adam_b2=0.95)
+    config = Config(defaults="plain", optimizer="radam", adam_b1=0.8, adam_b2=0.95)
     ours = optimizers.make_optimizer(config)
     other = optax.radam(1.0, 0.8, 0.95, config.optimizer_eps)
     params = {"a": jnp.ones(3), "b": jnp.zeros((2, 2))}
@@ -94,7 +95,9 @@ def test_centred_rmsprop_survives_a_steady_gradient():
 def test_parameters_without_a_gradient_do_not_change():
     for optimizer in ("sgd", "adam", "radam", "rmsprop"):
         for centered in (False, True):
-            config = Config(optimizer=optimizer, rmsprop_centered=centered)
+            config = Config(
+                defaults="plain", optimizer=optimizer, rmsprop_centered=centered
+            )
             ours = optimizers.make_optimizer(config)
             state = ours.init(jnp.ones(3))
             for _ in range(8):
@@ -105,7 +108,10 @@ def test_parameters_without_a_gradient_do_not_change():
 def test_step_size_schedules():
     for kind, expected in (("constant", 1.0), ("linear", 0.75), ("inverse", 0.8)):
         config = Config(
-            learning_rate=2.0, learning_rate_schedule=kind, learning_rate_updates=100.0
+            defaults="plain",
+            learning_rate=2.0,
+            learning_rate_schedule=kind,
+            learning_rate_updates=100.0,
         )
         size = schedules.step_size(config, jnp.int32(25))
         np.testing.assert_allclose(size, 2.0 * expected, rtol=1e-6)

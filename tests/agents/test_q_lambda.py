@@ -42,7 +42,9 @@ def returns_of(params, rollout, config):
 def test_returns_equal_the_plain_recursion(decay, cut, at_once, rng, monkeypatch):
     monkeypatch.setattr(loops, "CHUNK_SIZE", at_once)
     returns_of.clear_cache()
-    config = Config(discount=0.9, trace_decay=decay, trace_cut=cut, num_envs=ENVS)
+    config = Config(
+        defaults="plain", discount=0.9, trace_decay=decay, trace_cut=cut, num_envs=ENVS
+    )
     values = rng.normal(size=(STATES, ACTIONS))
     params = {"table": np.float32(values)[:, :, None]}
     for _ in range(20):
@@ -58,7 +60,7 @@ def test_returns_equal_the_plain_recursion(decay, cut, at_once, rng, monkeypatch
 
 def test_a_truncation_bootstraps_from_its_own_successor(rng):
     """The next row, of another episode, affects neither its value nor its return."""
-    config = Config(discount=0.9, trace_decay=0.8)
+    config = Config(defaults="plain", discount=0.9, trace_decay=0.8)
     params = {"table": rng.normal(size=(STATES, ACTIONS, 1)).astype(np.float32)}
     rollout = random_rollout(rng)
     ends = np.zeros((TIME, ENVS), bool)
@@ -78,7 +80,7 @@ def test_a_truncation_bootstraps_from_its_own_successor(rng):
 
 def test_ties_are_greedy():
     """Watkins: an action as good as the best is greedy, whichever comes first."""
-    config = Config(discount=1.0, trace_decay=1.0, trace_cut=True)
+    config = Config(defaults="plain", discount=1.0, trace_decay=1.0, trace_cut=True)
     rollout = Step(*np.zeros((6, 3, 1), np.int32))
     rollout = rollout._replace(
         action=np.array([[0], [1], [2]]), reward=np.ones((3, 1), np.float32),
@@ -102,5 +104,5 @@ def test_a_terminal_state_needs_no_valid_action():
         terminated=np.array([True]), truncated=np.array([False]),
     )  # fmt: skip
     params = table.init(jax.random.key(0), jnp.int32(0))
-    actual = q_lambda.q_lambda_returns(table, params, step, Config())
+    actual = q_lambda.q_lambda_returns(table, params, step, Config(defaults="plain"))
     np.testing.assert_array_equal(actual, [1])

@@ -69,6 +69,7 @@ def test_an_epoch_uses_every_example_once_in_its_own_order(
 ):
     examples = ENVS if recurrent else COUNT
     config = Config(
+        defaults="plain",
         num_envs=ENVS, rollout_length=TIME, num_epochs=3, num_minibatches=2,
         optimizer="sgd", learning_rate=1.0, loss_reduction="sum",
         recurrent="gru" if recurrent else "none",
@@ -100,6 +101,7 @@ def test_an_epoch_uses_every_example_once_in_its_own_order(
 @pytest.mark.parametrize("cut", [False, True])
 def test_targets_are_computed_once_for_a_rollout(cut, rng):
     config = Config(
+        defaults="plain",
         num_envs=ENVS, rollout_length=TIME, num_epochs=2, num_minibatches=4,
         optimizer="sgd", learning_rate=0.5, loss_reduction="sum", discount=0.9,
         trace_decay=0.7, trace_cut=cut, network="table",
@@ -136,6 +138,7 @@ def test_targets_are_computed_once_for_a_rollout(cut, rng):
 
 def test_sequences_have_the_returns_and_the_memory_before_their_first_step(rng):
     config = Config(
+        defaults="plain",
         num_envs=ENVS, rollout_length=TIME, recurrent="gru", num_minibatches=2,
         discount=0.9, trace_decay=0.7,
     )  # fmt: skip

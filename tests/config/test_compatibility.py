@@ -58,10 +58,10 @@ def broken(config):
 def test_every_rule_rejects_some_value_of_its_field(rule):
     assert rule.field in {field.name for field in dataclasses.fields(Config)}
     example = EXAMPLES[rule.when]
-    assert rule.when.holds(Config(**example))
+    assert rule.when.holds(Config(defaults="plain", **example))
     assert set(rule.allowed) < set(values(rule.field))
     for value in set(values(rule.field)) - set(rule.allowed):
-        config = Config(**example | {rule.field: value})
+        config = Config(defaults="plain", **example | {rule.field: value})
         if not rule.when.holds(config):  # the field is what the condition is about
             continue
         assert rule in broken(config)
@@ -71,14 +71,14 @@ def test_every_rule_rejects_some_value_of_its_field(rule):
 
 @pytest.mark.parametrize("condition", EXAMPLES, ids=lambda c: c.name)
 def test_every_condition_can_be_met(condition):
-    config = Config(**EXAMPLES[condition])
+    config = Config(defaults="plain", **EXAMPLES[condition])
     assert condition.holds(config)
     compatibility.check(config)
 
 
 @pytest.mark.parametrize("name", algorithm_table.ALGORITHMS)
 def test_every_algorithm_is_compatible_with_itself(name):
-    compatibility.check(Config(algorithm=name))
+    compatibility.check(Config(defaults="plain", algorithm=name))
 
 
 def test_no_rule_is_repeated():
@@ -88,7 +88,7 @@ def test_no_rule_is_repeated():
 
 def test_a_message_names_the_value_the_reason_and_the_way_out():
     with pytest.raises(ConfigError) as error:
-        compatibility.check(Config(algorithm="pqn", double_q=True))
+        compatibility.check(Config(defaults="plain", algorithm="pqn", double_q=True))
     assert str(error.value) == (
         "double_q = True is incompatible with Q(lambda) and PQN: there is no target "
         "network. Set double_q to False."
@@ -98,7 +98,13 @@ def test_a_message_names_the_value_the_reason_and_the_way_out():
 def test_the_rules_of_an_agent_do_not_apply_to_registered_algorithms():
     for name in ("mine", "q_lambda", "double_q_learning_of_mine"):
         compatibility.check(
-            Config(algorithm=name, rollout_length=4, num_minibatches=2, double_q=True)
+            Config(
+                defaults="plain",
+                algorithm=name,
+                rollout_length=4,
+                num_minibatches=2,
+                double_q=True,
+            )
         )
 
 
@@ -107,4 +113,4 @@ def test_the_rules_of_an_agent_do_not_apply_to_registered_algorithms():
 )
 def test_algorithms_that_learn_from_rollouts_need_their_length(name):
     with pytest.raises(ConfigError, match="rollout_length = 0 learns from replay"):
-        validate.validate(Config(algorithm=name, rollout_length=0))
+        validate.validate(Config(defaults="plain", algorithm=name, rollout_length=0))

@@ -1,20 +1,21 @@
 """The table of which part reads which field, against the fields actually read."""
 
 import dataclasses
+import re
 
 import family
-import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxq import Config
-from jaxq.agents import algorithms, schedules
-from jaxq.config import compatibility, field_usage, loop_lengths
+from jaxq import Config, preset
+from jaxq.agents import algorithms, field_effects, schedules
+from jaxq.config import algorithm_table, compatibility, field_usage, loop_lengths
+from jaxq.sweeps import search_space
 
 FIELDS = [field.name for field in dataclasses.fields(Config)]
 # Read by the parts of a run that know no agent: the edge, the environment, evaluation.
 OUTSIDE = {
-    "algorithm", "num_seeds", "first_seed", "seed_block", "environment",
+    "algorithm", "defaults", "num_seeds", "first_seed", "seed_block", "environment",
     "environment_args", "time_limit", "timeout_is_terminal", "sticky_actions",
     "full_action_set", "eval_points", "eval_episodes", "eval_epsilon",
     "eval_max_steps", "chunk_iterations", "total_steps",
@@ -27,6 +28,7 @@ SHARED = {
     "optimizer_eps", "learning_rate_updates",  # by the optimizer, also by sgd
     "buffer_size",  # by the loop lengths
     "ensemble_size",  # by the networks, also those of Q(lambda)
+    "sequence_max_weight",  # by the loss of sequences, prioritised or not
     "target_period", "target_tau",  # by the refresh, also of a target that is not used
 }  # fmt: skip
 CASES = [
@@ -42,41 +44,12 @@ CASES = [
 ]
 
 
-def recording(config):
-    """A configuration that records which of its fields are read."""
-    read = set()
-
-    class Recording(Config):
-        def __getattribute__(self, name):
-            if name in FIELDS:
-                read.add(name)
-            return super().__getattribute__(name)
-
-    fields = {name: getattr(config, name) for name in FIELDS}
-    return Recording(**fields), read
-
-
 def fields_read(config, env):
-    """Fields read while an agent is made, acts, observes and learns."""
-    config, read = recording(config)
-    read.clear()
-    agent = algorithms.make(config, env.spec)
-    length = loop_lengths.loop_lengths(config).rollout_length
-    schedules.epsilon_schedule(config)(jnp.int32(0), jnp.int32(0))
-
-    def cycle(key):
-        state = agent.init(key, env.spec.example())
-        memory = jax.vmap(agent.initial_memory)(jax.random.split(key, config.num_envs))
-        step = env.spec.example()._replace(memory=jax.tree.map(lambda x: x[0], memory))
-        rollout = jax.tree.map(
-            lambda x: jnp.zeros((length, config.num_envs, *x.shape), x.dtype), step
-        )
-        state = agent.observe(key, state, rollout)
-        agent.act(key, state, step.memory, step.observation, jnp.float32(0), True)
-        return agent.update(key, state, jnp.float32(0))
-
-    jax.eval_shape(cycle, jax.random.key(0))
-    return read
+    """Fields read by an agent, and by the loop around it."""
+    recording, read = field_effects.recorder(config)
+    loop_lengths.loop_lengths(recording)
+    schedules.epsilon_schedule(recording)(jnp.int32(0), jnp.int32(0))
+    return read | field_effects.fields_read(config, env.spec)
 
 
 @pytest.mark.parametrize("changes", CASES, ids=str)
@@ -105,7 +78,56 @@ def test_every_field_has_a_reader():
 
 
 def test_fields_of_parts_that_are_off_are_unused():
-    assert "priority_exponent" in field_usage.unused(Config())
-    assert "priority_exponent" not in field_usage.unused(Config(prioritized=True))
-    assert {"v_min", "v_max"} <= set(field_usage.unused(Config()))
-    assert "v_max" not in field_usage.unused(Config(algorithm="c51"))
+    assert "priority_exponent" in field_usage.unused(Config(defaults="plain"))
+    assert "priority_exponent" not in field_usage.unused(
+        Config(defaults="plain", prioritized=True)
+    )
+    assert {"v_min", "v_max"} <= set(field_usage.unused(Config(defaults="plain")))
+    assert "v_max" not in field_usage.unused(Config(defaults="plain", algorithm="c51"))
+    weight = "sequence_max_weight"  # of the priority of a sequence
+    assert weight not in field_usage.unused(Config(algorithm="r2d2"))
+    assert weight in field_usage.unused(Config(algorithm="r2d2", prioritized=False))
+
+
+@pytest.mark.parametrize(
+    ("field", "reason"),
+    [
+        (
+            "priority_exponent",
+            "only prioritised replay would read it; set prioritized",
+        ),
+        (
+            "v_max",
+            "only histogram heads would read it; set head to categorical or hl_gauss "
+            "or two_hot",
+        ),
+        ("hidden_sizes", "only an mlp torso would read it; set network to mlp"),
+        ("trace_decay", "only Q(lambda) would read it"),
+    ],
+)
+def test_the_reason_names_the_reader_and_its_switch(field, reason):
+    assert field_usage.reason(field) == reason
+
+
+def test_every_remedy_works():
+    """With the value that it advises, a field is read."""
+    tried = 0
+    for usage in field_usage.USAGE:
+        match = re.fullmatch(r"set (\w+)(?: to (.+))?", usage.used.remedy)
+        for value in (match[2] or "true").split(" or ") if match else ():
+            config = Config(
+                defaults="plain",
+                **{match[1]: search_space.parse_value(match[1], value)},
+            )
+            assert usage.used.holds(config), usage
+            tried += 1
+    assert tried > 20
+
+
+def test_settings_of_a_preset_are_not_reported():
+    for name, row in algorithm_table.ALGORITHMS.items():
+        chosen = field_usage.chosen(preset(name, num_seeds=3, v_max=7.0))
+        assert chosen == {"algorithm", "defaults", "num_seeds", "v_max"}, row
+    assert "epsilon_steps" in field_usage.chosen(preset("dqn", epsilon_steps=3.0))
+    ablation = preset("rainbow", prioritized=False)
+    assert field_usage.chosen(ablation) & set(field_usage.unused(ablation)) == set()

@@ -21,9 +21,8 @@ def components_of(config, name):
 
 @pytest.mark.parametrize("name", algorithm_table.ALGORITHMS)
 def test_the_algorithm_fills_in_its_components(name):
-    assert components_of(Config(algorithm=name), name) == dict(
-        algorithm_table.components(name)
-    )
+    config = Config(algorithm=name, defaults="plain")
+    assert components_of(config, name) == dict(algorithm_table.components(name))
 
 
 @pytest.mark.parametrize("name", algorithm_table.ALGORITHMS)
@@ -102,12 +101,16 @@ def test_json_keeps_every_value_and_what_was_given():
     assert dataclasses.replace(again, algorithm="dqn").n_step == 1
     text["noisy"] = False  # as if Rainbow had had other components
     assert not from_json(text).noisy
-    with pytest.raises(ConfigError, match="another version of jaxq, whose rainbow"):
+    with pytest.raises(
+        ConfigError, match="another version of jaxq, with other settings"
+    ):
         from_json(text, ["algorithm", "unknown"])
-    with pytest.raises(ConfigError, match="another version of jaxq, whose rainbow"):
+    with pytest.raises(
+        ConfigError, match="another version of jaxq, with other settings"
+    ):
         from_json(text, sorted(config.given))
-    del text["shared_noise"]  # as if written before the field was added
-    assert from_json(text).shared_noise
+    del text["shared_noise"], text["defaults"]  # as if written before they were added
+    assert from_json(text).shared_noise and from_json(text).defaults == "plain"
     with pytest.raises(ConfigError, match="exist in only one of them"):
         from_json({"algorithm": "dqn"})
 
@@ -124,7 +127,7 @@ def test_a_sweep_over_algorithms_gives_each_its_components():
 def parsed(*words):
     from jaxq.config import flags
 
-    presets = {"small": Config(hidden_sizes=(8,)), "cleanrl": Config()}
+    presets = {"small": Config(hidden_sizes=(8,)), "default": Config()}
     return flags.parse(presets, "", list(words), flags.Options())[0]
 
 
@@ -143,7 +146,7 @@ def test_a_configuration_can_be_written_as_flags(name):
     from jaxq.config import flags
 
     for config in (Config(algorithm=name), preset(name, n_step=1, max_grad_norm=2.0)):
-        assert parsed("--preset", "cleanrl", *flags.flags(config)) == config
+        assert parsed("--preset", "default", *flags.flags(config)) == config
 
 
 def test_the_fields_of_the_flags_are_those_of_the_configuration():

@@ -47,19 +47,215 @@ class Shifting(Corridor):
         return (out[0][None], *out[1:])
 
 
+def stepping(**parts):
+    """A Corridor of which some outputs of step are replaced."""
+
+    class Env(Corridor):
+        def step(self, key, state, action, params):
+            names = (
+                "observation",
+                "state",
+                "reward",
+                "terminated",
+                "truncated",
+                "info",
+            )
+            out = super().step(key, state, action, params)
+            out = dict(zip(names, out, strict=True))
+            return tuple((out | {k: f(out[k]) for k, f in parts.items()}).values())
+
+    return Env()
+
+
+class Wrapped:
+    """Its states are functions of a Corridor's: of reset, and of step."""
+
+    name = "Wrapped"
+
+    def __init__(self, first, later):
+        self.env, self.first, self.later = Corridor(), first, later
+        self.default_params = self.env.default_params
+        self.action_space = self.env.action_space
+
+    def reset(self, key, params):
+        observation, state = self.env.reset(key, params)
+        return observation, self.first(state)
+
+    def step(self, key, state, action, params):
+        nodes = jax.tree.leaves(state, is_leaf=lambda x: hasattr(x, "time"))
+        (inner,) = (node for node in nodes if hasattr(node, "time"))
+        out = self.env.step(key, inner, action, params)
+        return out[0], self.later(out[1]), *out[2:]
+
+
+class Observes(Corridor):
+    def __init__(self, value):
+        self.value = value
+
+    def observe(self, value):
+        return self.value
+
+
+class Actions(Corridor):
+    def __init__(self, n):
+        self.n = n
+
+    def action_space(self, params):
+        return Discrete(self.n)
+
+
+class WithoutParams(Corridor):
+    def step(self, key, state, action):
+        raise NotImplementedError
+
+
+class Masked(Corridor):
+    def action_mask(self, observation):
+        return jnp.ones(1, bool)
+
+
+class Stepwise:
+    """A state object in place of tuples, as in navix and pgx."""
+
+    default_params = None
+
+    def init(self, key):
+        raise NotImplementedError
+
+
+class Timestep(Corridor):
+    def reset(self, key, params):
+        return {"observation": super().reset(key, params)[0]}
+
+
+class Forwarding:
+    """Forwards attributes to an object that lacks them, as xminigrid's wrappers do."""
+
+    default_params = None
+
+    def __getattr__(self, name):
+        return getattr(object(), name)
+
+
+def zeros(count, dtype=jnp.float32):
+    return lambda state: (state, jnp.zeros(count, dtype))
+
+
 @pytest.mark.parametrize(
     ("env", "message"),
     [
-        (OldStep, "returns 5 values from step instead of 6.*follow gymnax 1"),
-        (NoFinal, "returns no final_observation"),
-        (VectorReward, r"reward of shape \(1,\)"),
-        (Continuous, "not a finite set of actions"),
-        (Shifting, r"shape \(\) from reset but \(1,\) from step"),
+        (
+            OldStep(),
+            "returns 5 values from step instead of 6.*follow gymnax 1.*wrap st",
+        ),
+        (NoFinal(), "returns no final_observation"),
+        (VectorReward(), r"reward of shape \(1,\)"),
+        (Continuous(), "not a finite set of actions"),
+        (Shifting(), r"shape \(\) from reset but \(1,\) from step"),
+        # Methods.
+        (Stepwise(), "is a Stepwise, which has no method reset.*follow gymnax 1"),
+        (Forwarding(), "is a Forwarding, which has no method reset"),
+        (Masked(), r"action_mask\(observation\) of shape \(1,\) instead of \(2,\)"),
+        (object(), "object must have default_params"),
+        (Corridor, r"Corridor is a class; pass an object, as in Corridor\(\)"),
+        ("CartPole-v1", "'CartPole-v1' is a name"),
+        (WithoutParams(), r"method step\(key, state, action\), which does not take"),
+        (Timestep(), "returns a dict from reset instead of 2 values"),
+        # States.
+        (
+            Wrapped(lambda s: {"a": s}, lambda s: {"a": s, "b": 1}),
+            r"returns state\['b'\] from step but not from reset",
+        ),
+        (
+            Wrapped(lambda s: {"a": s, "b": 1}, lambda s: {"a": s}),
+            r"returns state\['b'\] from reset but not from step",
+        ),
+        (
+            Wrapped(lambda s: (s, None), lambda s: (s, 1.0)),
+            r"returns state\[1\] from step but not from reset",
+        ),
+        (
+            Wrapped(lambda s: [s, 1], lambda s: (s, 1)),
+            r"structure PyTreeDef\(\[.*from reset but PyTreeDef\(\(.*from step",
+        ),
+        (
+            Wrapped(lambda s: (s, "new"), lambda s: (s, "old")),
+            r"state\[1\] = 'new' of type str from reset; only arrays and numbers",
+        ),
+        (
+            Wrapped(lambda s: (s, np.array(["a"])), lambda s: (s, 1)),
+            r"state\[1\] = .*of type ndarray from reset",
+        ),
+        (
+            Wrapped(zeros(2), zeros(3)),
+            r"state\[1\] of type float32\[2\] from reset but float32\[3\] from step",
+        ),
+        (
+            Wrapped(zeros(2), zeros(2, jnp.int32)),
+            r"state\[1\] of type float32\[2\] from reset but int32\[2\] from step",
+        ),
+        (
+            Wrapped(lambda s: (s, 0.5), lambda s: (s, 1)),
+            r"state\[1\] of type float32\[\] from reset but int32\[\] from step",
+        ),
+        # Actions.
+        (Actions(-1), "has -1 actions; it must have a positive"),
+        (Actions(0), "has 0 actions; it must have a positive"),
+        (Actions(2.5), "has 2.5 actions"),
+        (Actions(jnp.float32(2.5)), "has Array.*2.5.* actions"),
+        (Actions(None), "has None actions"),
+        (Actions((2, 3)), r"has \(2, 3\) actions"),
+        # Observations.
+        (Observes(jnp.zeros((0,))), r"observation of shape \(0,\), which is empty"),
+        (Observes(jnp.zeros((3, 0))), r"observation of shape \(3, 0\), which is empty"),
+        (Observes(jnp.zeros(2, complex)), "observation of type complex64"),
+        (Observes({"a": jnp.zeros(2)}), "pytree of arrays as its observation"),
+        (Observes((jnp.zeros(2),)), "pytree of arrays as its observation"),
+        (Observes(None), "pytree of arrays as its observation"),
+        (Observes("start"), "returns observation = 'start' of type str from reset"),
+        (
+            stepping(observation=lambda x: {"x": x}),
+            r"shape \(\) from reset but a dict from step",
+        ),
+        # Outputs of step.
+        (stepping(reward=lambda x: None), "returns a NoneType as reward"),
+        (stepping(reward=lambda x: {"a": x}), "returns a dict as reward"),
+        (stepping(reward=lambda x: x + 1j), "reward of type complex64"),
+        (stepping(terminated=lambda x: x[None]), r"terminated of shape \(1,\)"),
+        (stepping(truncated=lambda x: "no"), "truncated = 'no' of type str from step"),
+        (stepping(info=lambda x: None), "returns a NoneType as the info of step"),
+        (
+            stepping(info=lambda x: {"final_observation": None}),
+            r"shape \(\) from reset but a NoneType from step",
+        ),
     ],
 )
 def test_an_environment_that_breaks_the_interface_raises(env, message):
     with pytest.raises(ConfigError, match=message):
-        adapter.adapt(env())
+        adapter.adapt(env)
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        Wrapped(lambda s: (s, 0, 0.0, False), lambda s: (s, jnp.uint8(3), 2.5, True)),
+        Wrapped(lambda s: (s, 0), lambda s: (s, jnp.float32(0.5))),
+        Wrapped(lambda s: (s, None), lambda s: (s, None)),
+        stepping(info=lambda x: x | {"name": "Corridor", "file": object()}),
+        stepping(reward=lambda x: 1, terminated=lambda x: False),
+        Actions(np.int64(2)),
+        Actions(jnp.int32(2)),
+    ],
+)
+def test_an_environment_may_use_python_numbers_and_return_any_info(env):
+    adapted = adapter.adapt(env)
+    key = prng.key(0)
+    state, _ = adapted.step(key, adapted.reset(key), jnp.int32(1))
+    again, _ = jax.jit(adapted.step)(key, state, jnp.int32(1))
+    assert adapted.spec.num_actions == 2
+    assert jax.tree.structure(again) == jax.tree.structure(state)
+    types = [jax.tree.map(lambda leaf: leaf.dtype, x) for x in (state, again)]
+    assert types[0] == types[1]
 
 
 class IntegerReward(MDP):
@@ -294,6 +490,7 @@ def test_environments_may_keep_keys_and_draw_poisson_numbers(env, tmp_path):
             jaxs_own = jax.random.fold_in(jax.random.key(7), i)
     np.testing.assert_allclose(rewards, expected, rtol=1e-6)
     small = config.Config(
+        defaults="plain",
         num_seeds=2, total_steps=400, buffer_size=200, batch_size=8, warmup_steps=50,
         hidden_sizes=(4,), eval_points=2, eval_episodes=2, eval_max_steps=5,
     )  # fmt: skip

@@ -163,7 +163,9 @@ def test_a_changed_task_has_no_known_optimal_return():
     for size in (6, 8, 20):
         args = (f"size={size}",)
         model = gymnax_mdps.from_config(
-            config.Config(environment="DeepSea-bsuite", environment_args=args)
+            config.Config(
+                defaults="plain", environment="DeepSea-bsuite", environment_args=args
+            )
         )
         policy = mdp.greedy_policy(mdp.value_iteration(model, 1.0).round(9))
         best = make.make("DeepSea-bsuite", args).optimal_return
@@ -211,7 +213,7 @@ BAD_NUMBERS = [
     ("CartPole-v1", "gravity=NaN", "gravity = nan .* a number in .-1e.38, 1e.38."),
     ("CartPole-v1", "gravity=Infinity", "gravity = inf .* default is 9.8"),
     ("CartPole-v1", "gravity=-Infinity", "gravity = -inf"),
-    ("CartPole-v1", "gravity=1e39", r"gravity = 1e\+39"),
+    ("CartPole-v1", "gravity=1.0e39", r"gravity = 1e\+39"),
     ("CartPole-v1", f"gravity=1{400 * '0'}", "gravity = 10+ "),
     ("CartPole-v1", "gravity=true", "gravity = True"),
     ("CartPole-v1", "length=0", r"length = 0 .* must be a number in \(0, 1e.38\]"),
@@ -274,14 +276,14 @@ def test_a_whole_number_of_steps_may_be_written_as_a_float():
 
 
 def test_plotting_libraries_are_imported_only_for_rendering(tmp_path):
-    """Importing matplotlib.pyplot and seaborn would add 1.5 s to every start."""
+    """Importing them would add 1.5 s to every start, and may fail."""
     program = """
 import sys
 from jaxq.envs import make
 from jaxq import Config
-env = make.from_config(Config(environment="Catch-bsuite"))
+env = make.from_config(Config(defaults="plain", environment="Catch-bsuite"))
 assert "gymnax" in sys.modules
-for name in ("matplotlib.pyplot", "seaborn", "pandas", "scipy.stats"):
+for name in ("matplotlib", "seaborn", "pandas", "scipy.stats"):
     assert name not in sys.modules, name
 
 import gymnax, jax
@@ -302,7 +304,7 @@ def test_an_overwritten_gymnax_is_diagnosed(monkeypatch):
 
 
 def test_equal_environment_fields_return_the_same_object():
-    base = config.Config()
+    base = config.Config(defaults="plain")
     other = dataclasses.replace(base, learning_rate=1.0, num_seeds=3)
     assert make.from_config(base) is make.from_config(other)
     limited = dataclasses.replace(base, time_limit=10)

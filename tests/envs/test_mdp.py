@@ -28,7 +28,9 @@ LAKE8 = ("map_name=8x8",)
 def test_value_iteration_finds_the_optimum(
     name, args, value, expected_return, expected_length
 ):
-    model = gymnax_mdps.from_config(Config(environment=name, environment_args=args))
+    model = gymnax_mdps.from_config(
+        Config(defaults="plain", environment=name, environment_args=args)
+    )
     optimum = mdp.value_iteration(model, 0.99)
     if value is not None:
         np.testing.assert_allclose(model.start @ optimum.max(axis=1), value, atol=1e-7)
@@ -50,7 +52,9 @@ def test_value_iteration_finds_the_optimum(
     ],
 )
 def test_the_random_policy_has_the_expected_return(name, args, expected):
-    model = gymnax_mdps.from_config(Config(environment=name, environment_args=args))
+    model = gymnax_mdps.from_config(
+        Config(defaults="plain", environment=name, environment_args=args)
+    )
     policy = np.full(model.reward.shape, 1 / model.reward.shape[1])
     np.testing.assert_allclose(
         mdp.expected_return_and_length(model, policy)[0], expected, atol=1e-7
@@ -59,7 +63,7 @@ def test_the_random_policy_has_the_expected_return(name, args, expected):
 
 def test_rows_of_transition_sum_to_at_most_one():
     for name in ("FrozenLake-misc", "FourRooms-misc", "DeepSea-bsuite", "Catch-bsuite"):
-        model = gymnax_mdps.from_config(Config(environment=name))
+        model = gymnax_mdps.from_config(Config(defaults="plain", environment=name))
         assert model.transition.sum(axis=2).max() <= 1 + 1e-12
         np.testing.assert_allclose(model.start.sum(), 1)
 
@@ -68,4 +72,4 @@ def test_an_environment_without_a_model_raises():
     with pytest.raises(
         ConfigError, match=r"'CartPole-v1' has no exact model.*FrozenLake"
     ):
-        gymnax_mdps.from_config(Config())
+        gymnax_mdps.from_config(Config(defaults="plain"))

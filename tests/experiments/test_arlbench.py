@@ -1,7 +1,6 @@
 """Comparison of sweeps with the published results of ARLBench."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -9,9 +8,8 @@ from small_sweeps import ROOT
 
 
 def test_the_settings_of_arlbench_are_the_published_ones(tmp_path):
-    sys.path.insert(0, str(ROOT / "experiments"))
-    import arlbench
-    from support import arlbench_settings
+    from experiments import arlbench
+    from experiments.support import arlbench_settings
 
     (tmp_path / "published").mkdir()
     arlbench.write(tmp_path)
@@ -35,9 +33,8 @@ def test_the_settings_of_arlbench_are_the_published_ones(tmp_path):
 
 
 def test_a_sweep_is_compared_with_the_published_returns(tmp_path):
-    sys.path.insert(0, str(ROOT / "experiments"))
-    import arlbench
-    from support import arlbench_settings
+    from experiments import arlbench
+    from experiments.support import arlbench_settings
 
     name = "CartPole-v1"
     settings = arlbench_settings.settings(name)

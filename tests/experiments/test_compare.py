@@ -1,10 +1,12 @@
 """The command line of compare.py."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from small_sweeps import script
+from small_sweeps import ROOT, script
 
 
 def fake_run(directory, label, task, returns, optimum, points=4, diverged=(), **config):
@@ -120,3 +122,29 @@ def test_a_pattern_selects_the_newest_finished_runs(tmp_path):
     (tmp_path / "c" / "1").mkdir(parents=True)
     out = script("compare", str(tmp_path / "c" / "*"), code=2)
     assert "matches no directory of a finished run" in out
+
+
+def test_one_seed_has_no_interval(tmp_path):
+    fake_run(tmp_path / "a", "a", "One", [4.0], 10.0)
+    fake_run(tmp_path / "b", "b", "One", [5.0], 10.0)
+    words = [str(tmp_path / name) for name in "ab"]
+    out = script("compare", *words, "--output", str(tmp_path / "out"))
+    assert "One, final return, one seed\n" in out
+    assert "  b                        5\n" in out and "[" not in out
+    result = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert result["tasks"]["One"] == {"a": [4.0, None, None], "b": [5.0, None, None]}
+    assert result["aggregates"]["a"]["IQM"] == [0.4, None, None]
+
+
+def test_seeds_without_a_final_return_are_counted(tmp_path):
+    fake_run(tmp_path / "a", "a", "One", [4.0, 5.0, 6.0], 10.0)
+    with np.load(tmp_path / "a" / "metrics.npz") as arrays:
+        saved = dict(arrays)
+    saved["eval_return"][1, -1] = np.nan
+    np.savez(tmp_path / "a" / "metrics.npz", **saved)
+    words = [str(tmp_path / "a"), "--output", str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, ROOT / "experiments" / "compare.py", *words],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert "a: 1 of 3 seeds have no final eval_return" in done.stderr

@@ -1,14 +1,15 @@
 """The command line of sweep.py."""
 
+import importlib
 import json
 import pathlib
-import sys
 
 import numpy as np
 import pytest
-from small_sweeps import FLAGS, ROOT, script
+from small_sweeps import FLAGS, script
 
 from jaxq.config.config import Config
+from jaxq.runs import plotting
 from jaxq.sweeps import search_space
 
 
@@ -24,6 +25,10 @@ from jaxq.sweeps import search_space
         ("--ranges discount=0.9,1", "no source of settings given: give exactly one"),
         ("--grid discount=0.9 discount=1", "a field is given twice"),
         ("--grid discount=0.9,1.5", r"discount = 1.5 is outside [0, 1]"),
+        (
+            "--grid priority_exponent=0.1,0.9",
+            "a sweep over priority_exponent has no effect",
+        ),
         ("--grid env.size=3", "CartPole-v1 rejects"),
         ("--grid algorithm=dqn,a2c", "setting 1: algorithm = 'a2c': choose one of"),
         ("--grid discount=0.9,1 --top 0", "top = 0 is less than 1"),
@@ -36,7 +41,11 @@ from jaxq.sweeps import search_space
             "--grid discount=1 --distributed auto",
             "the processes cannot connect",
         ),
-        ("--merge /nowhere", "is not a sweep's directory"),
+        (
+            "--random 2 --ranges discount=0.9,1 --discount 0.9",
+            "--discount has no effect since every setting has its own discount",
+        ),
+        ("--merge /nowhere", "--output has no effect with --merge"),
         ("--settings /nowhere.csv", "settings = '/nowhere.csv' cannot be read"),
     ],
 )
@@ -44,6 +53,72 @@ def test_bad_input_raises_before_anything_is_compiled(words, message, tmp_path):
     err = script("sweep", *words.split(), "--output", str(tmp_path / "out"), code=2)
     assert message in err and err.startswith("error: ")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--merge /nowhere", "is not a sweep's directory"),
+        (
+            "--grid discount=0.9,1 --sample-seed 1",
+            "--sample-seed has no effect without",
+        ),
+        (
+            "--grid discount=0.9,1 --method latin",
+            "--method has no effect without --ran",
+        ),
+        ("--merge D --sample-seed 1", "--sample-seed has no effect without --random"),
+        (
+            "--merge D --dry-run",
+            "--dry-run has no effect with --merge, which reads the",
+        ),
+        ("--merge D --shard 1/2", "--shard has no effect with --merge"),
+        ("--merge D --preset cleanrl", "--preset has no effect with --merge"),
+        ("--merge D --num-seeds 3", "--num-seeds has no effect with --merge"),
+        ("--merge D --no-double-q", "--double-q has no effect with --merge"),
+        (
+            "--grid algorithm=dqn,c51 --algorithm rainbow",
+            "--algorithm has no effect since every setting has its own algorithm",
+        ),
+        (
+            "--environment-args length=0.3 --grid env.length=0.4,0.5",
+            "--environment-args has no effect since every setting has its own env.leng",
+        ),
+    ],
+)
+def test_options_without_effect_are_refused(words, message, capsys):
+    with pytest.raises(SystemExit) as raised:
+        script_module("sweep").main(words.split())
+    error = capsys.readouterr().err
+    assert raised.value.code == 2 and error.startswith("error: ") and message in error
+
+
+def test_without_matplotlib_a_sweep_that_plots_is_refused(monkeypatch, capsys):
+    def fail():
+        raise ImportError("no matplotlib here")
+
+    monkeypatch.setattr(plotting, "_import_matplotlib", fail)
+    sweep, started = script_module("sweep"), []
+    monkeypatch.setattr(sweep, "run", lambda *args: started.append(args))
+    words = ["--grid", "discount=0.9,1"]
+    with pytest.raises(SystemExit):
+        sweep.main(words)
+    assert "cannot be imported (no matplotlib here)" in capsys.readouterr().err
+    sweep.main([*words, "--no-plot"])
+    assert len(started) == 1
+
+
+def test_a_search_refuses_flags_for_what_it_searches(capsys):
+    words = ["--ranges", "discount=0.9,1", "--discount=0.9"]
+    with pytest.raises(SystemExit) as raised:
+        script_module("tune").main(words)
+    assert raised.value.code == 2
+    assert "--discount has no effect since every" in capsys.readouterr().err
+
+
+def script_module(name):
+    """A script of experiments/, imported in this process."""
+    return importlib.import_module(f"experiments.{name}")
 
 
 def test_dry_run_prints_the_plan(tmp_path):
@@ -83,16 +158,15 @@ def test_shards_merge_and_the_printed_command_reproduces_the_best(tmp_path):
 
 def test_every_algorithm_of_a_sweep_has_its_own_components(monkeypatch):
     """Components of the first must not leak into the others' configurations."""
-    sys.path.insert(0, str(ROOT / "experiments"))
-    import sweep
-
-    configs = []
+    sweep, configs = script_module("sweep"), []
 
     def run(config, settings, *rest):
         configs.extend(search_space.apply(config, setting) for setting in settings)
 
     monkeypatch.setattr(sweep, "run", run)
     names = ["rainbow", "dqn", "tabular_q"]
-    words = ["--preset", "cleanrl", "--algorithm", "rainbow", "--grid"]
-    sweep.main([*words, f"algorithm={','.join(names)}"])
-    assert configs == [Config(algorithm=name) for name in names]
+    sweep.main(["--preset", "cleanrl", "--grid", f"algorithm={','.join(names)}"])
+    base = Config(defaults="plain", algorithm="rainbow")
+    configs += [search_space.apply(base, {"algorithm": name}) for name in names]
+    expected = [Config(defaults="plain", algorithm=name) for name in names]
+    assert configs == 2 * expected

@@ -1,7 +1,7 @@
 """The command line of tune.py."""
 
 import pytest
-from small_sweeps import FLAGS, ROOT, script
+from small_sweeps import FLAGS, script
 
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
@@ -47,8 +47,7 @@ def test_a_search_skips_settings_that_cannot_run(tmp_path):
 
 def test_a_search_gives_up_if_no_setting_can_run(tmp_path, monkeypatch, capsys):
     pytest.importorskip("optuna")
-    monkeypatch.syspath_prepend(str(ROOT / "experiments"))
-    import tune
+    from experiments import tune
 
     monkeypatch.setattr(signals.Stopper, "end_process", False)
 
@@ -59,7 +58,7 @@ def test_a_search_gives_up_if_no_setting_can_run(tmp_path, monkeypatch, capsys):
     ranges = [search_space.parse("discount=uniform:0.9:0.99")]
     arguments = tune.Arguments(output=tmp_path, ranges=("discount=uniform:0.9:0.99",))
     with pytest.raises(ConfigError, match="100 settings in a row cannot run"):
-        tune.run(Config(), ranges, arguments)
+        tune.run(Config(defaults="plain"), ranges, arguments)
     assert capsys.readouterr().out.count("cannot run: no\n") == 100
 
 
@@ -76,5 +75,7 @@ def test_a_search_trains_no_setting_twice(tmp_path):
     scores = {line.split(" | ")[1]: line.split()[2] for line in trials}
     assert len(scores) == different <= 2
     assert all(scores[line.split(" | ")[1]] == line.split()[2] for line in trials)
+    out = script("tune", *words, "v_max=uniform:1:9", "discount=0.9,1", code=2)
+    assert "a sweep over v_max has no effect" in out
     out = script("tune", *words, "batch_size=8", code=2)
     assert "batch_size has one value, 8" in out

@@ -53,7 +53,12 @@ def test_members_and_priors_are_initialized_independently(strict):
 
 
 def test_tabular_members_start_equal_and_their_priors_are_random():
-    config = Config(algorithm="bootstrapped_dqn", network="table", initial_value=0.5)
+    config = Config(
+        defaults="plain",
+        algorithm="bootstrapped_dqn",
+        network="table",
+        initial_value=0.5,
+    )
     spec = make.make("CliffWalking").spec
     network = factory.make_networks(config, spec).online
     params = network.init(jax.random.key(0), spec.example().observation)

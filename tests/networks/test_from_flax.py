@@ -79,7 +79,9 @@ def test_a_number_without_categories_stays_a_number():
 
 
 def test_every_environment_has_its_own_noise(rng, strict):
-    nets = factory.make_networks(Config(noisy=True, hidden_sizes=(8,)), spec((4,)))
+    nets = factory.make_networks(
+        Config(defaults="plain", noisy=True, hidden_sizes=(8,)), spec((4,))
+    )
     x = np.ones(4, np.float32)
     params = randomised(nets.policy, x, rng)
     keys, apply = jax.random.split(KEY, 16), jax.jit(nets.policy.apply)
@@ -90,7 +92,7 @@ def test_every_environment_has_its_own_noise(rng, strict):
 
 
 def test_dueling_values_under_noise_still_have_advantages_without_a_sum(rng):
-    config = Config(noisy=True, dueling=True, hidden_sizes=(8,))
+    config = Config(defaults="plain", noisy=True, dueling=True, hidden_sizes=(8,))
     network = factory.make_networks(config, spec((4,))).online
     x = rng.normal(size=4).astype(np.float32)
     params = randomised(network, x, rng)
@@ -154,7 +156,7 @@ def test_a_table_needs_numbered_states(more):
 
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
 def test_a_recurrent_network_threads_its_memory(kind, rng, strict):
-    config = Config(recurrent=kind, memory_size=6, hidden_sizes=(5,))
+    config = Config(defaults="plain", recurrent=kind, memory_size=6, hidden_sizes=(5,))
     network = factory.make_networks(config, spec((4,))).online
     x = rng.normal(size=(3, 4)).astype(np.float32)
     params = randomised(network, x[0], rng)
@@ -181,7 +183,7 @@ def test_a_recurrent_network_threads_its_memory(kind, rng, strict):
 
 
 def test_a_gru_remembers_by_cho_et_als_equations(rng):
-    config = Config(recurrent="gru", memory_size=6, hidden_sizes=(5,))
+    config = Config(defaults="plain", recurrent="gru", memory_size=6, hidden_sizes=(5,))
     network = factory.make_networks(config, spec((4,))).online
     x = rng.normal(size=4).astype(np.float32)
     memory = rng.normal(size=6).astype(np.float32)
@@ -219,7 +221,12 @@ def test_a_network_without_memory_passes_it_through():
 @pytest.mark.parametrize("recurrent", ["none", "lstm", "gru"])
 def test_initialisation_calls_no_lapack(recurrent):
     """Several batched QR factorizations at once hang a CPU client of two threads."""
-    config = Config(weight_init="orthogonal", recurrent=recurrent, rollout_length=4)
+    config = Config(
+        defaults="plain",
+        weight_init="orthogonal",
+        recurrent=recurrent,
+        rollout_length=4,
+    )
     network = factory.make_networks(config, spec((4,))).online
     start = jax.jit(jax.vmap(network.init, (0, None)))
     text = start.lower(jax.random.split(KEY, 5), jnp.zeros(4)).as_text()

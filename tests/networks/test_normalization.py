@@ -17,6 +17,7 @@ from jaxq.types import EnvSpec, LearnerState, Transition
 SPEC = EnvSpec("test", jax.ShapeDtypeStruct((4,), jnp.float32), 3)
 GRID = EnvSpec("grid", jax.ShapeDtypeStruct((10, 10, 2), bool), 3)
 CONFIG = Config(
+    defaults="plain",
     normalization="batch", hidden_sizes=(6,), channels=3, dense_size=5,
     learning_rate=0.01, target_period=1000,
 )  # fmt: skip
@@ -128,7 +129,9 @@ def test_running_averages_start_at_zero_and_one():
 
 @pytest.mark.parametrize("absorbs", [False, True])
 def test_only_update_batch_stats_changes_statistics(absorbs, rng):
-    config = Config(**vars(CONFIG) | {"optimizer": "adam", "max_grad_norm": 1.0})
+    config = Config(
+        defaults="plain", **vars(CONFIG) | {"optimizer": "adam", "max_grad_norm": 1.0}
+    )
     nets, x = networks(SPEC), observations(SPEC, rng)
     direction = optimizers.make_optimizer(config)
     params = randomised(SPEC, rng)

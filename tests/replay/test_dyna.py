@@ -33,6 +33,7 @@ def walk(rng, time, envs, states=STATES):
 
 def make(length, envs, batch_size=BATCH):
     config = Config(
+        defaults="plain",
         algorithm="dyna_q", rollout_length=length, num_envs=envs, network="table",
         batch_size=batch_size, discount=0.5,
     )  # fmt: skip

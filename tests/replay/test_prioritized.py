@@ -21,6 +21,7 @@ def make(length, envs, rows, n=1, **more):
     """A configuration with rollouts of `length` steps, and its store, compiled."""
     more = {"discount": 0.5, "batch_size": 16, "priority_epsilon": 0.01} | more
     config = Config(
+        defaults="plain",
         prioritized=True, num_envs=envs, update_steps=length * envs,
         buffer_size=rows * envs, n_step=n, **more,
     )  # fmt: skip

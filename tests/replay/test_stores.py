@@ -30,7 +30,11 @@ def compiled(store):
 def replay_config(length, envs, rows, **more):
     more = {"discount": 0.5, "batch_size": 16} | more
     config = Config(
-        num_envs=envs, update_steps=length * envs, buffer_size=rows * envs, **more
+        defaults="plain",
+        num_envs=envs,
+        update_steps=length * envs,
+        buffer_size=rows * envs,
+        **more,
     )
     lengths = loop_lengths.loop_lengths(config)
     assert (lengths.rollout_length, lengths.buffer_rows) == (length, rows)
@@ -104,6 +108,7 @@ def test_the_sarsa_queue_yields_every_step_once_with_the_next_action(
     length, envs, n, rng, strict
 ):
     config = Config(
+        defaults="plain",
         rollout_length=length, num_envs=envs, n_step=n, discount=0.5,
         next_value="sarsa",
     )  # fmt: skip
@@ -125,7 +130,9 @@ def test_the_sarsa_queue_yields_every_step_once_with_the_next_action(
 
 
 def test_the_sarsa_queue_yields_nothing_from_before_the_start(rng):
-    config = Config(rollout_length=2, num_envs=2, n_step=3, next_value="sarsa")
+    config = Config(
+        defaults="plain", rollout_length=2, num_envs=2, n_step=3, next_value="sarsa"
+    )
     store = compiled(stores.sarsa_queue(config, SPEC))
     stream = make_stream(rng, 6, 2, 0.0, 0.0)
     state, weights = store.init(example()), []
@@ -150,7 +157,9 @@ def plain_n_step(stream, t, e, n, gamma):
 
 @pytest.mark.parametrize("n", [1, 3, 9])
 def test_the_current_rollout_sums_n_steps_within_it(n, rng, strict):
-    config = Config(rollout_length=6, num_envs=3, n_step=n, discount=0.5)
+    config = Config(
+        defaults="plain", rollout_length=6, num_envs=3, n_step=n, discount=0.5
+    )
     store = compiled(stores.current_rollout(config, SPEC))
     state = store.init(example())
     stream = make_stream(rng, 18, 3, 0.2, 0.2)
@@ -170,7 +179,11 @@ def test_the_current_rollout_sums_n_steps_within_it(n, rng, strict):
 
 
 def test_the_current_rollout_replaces_the_previous_one(rng):
-    store = compiled(stores.current_rollout(Config(rollout_length=2, num_envs=1), SPEC))
+    store = compiled(
+        stores.current_rollout(
+            Config(defaults="plain", rollout_length=2, num_envs=1), SPEC
+        )
+    )
     first, second = rollouts(make_stream(rng, 4, 1), 2)
     state = store.add(store.add(store.init(example()), first), second)
     only = store.add(store.init(example()), second)

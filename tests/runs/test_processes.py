@@ -249,11 +249,11 @@ def test_twenty_kills_at_random_moments_change_nothing(kind, tmp_path):
 def test_memory_and_speed_are_constant_over_a_hundred_million_steps(tmp_path):
     code = """
 import dataclasses, json, pathlib, sys, time
-sys.path.insert(0, "experiments")
 from jaxq import cli
 from jaxq.config import flags
 cli.set_up_jax(flags.Options(compilation_cache=False, platform="cpu"))
-import jax, tabular
+import jax
+from experiments import tabular
 from jaxq.runs import run
 from jaxq.training import compiled, population
 config = dataclasses.replace(

@@ -21,6 +21,7 @@ from jaxq.runs.signals import Stopped, Stopper
 from jaxq.training import blocks, population
 
 BASE = Config(
+    defaults="plain",
     environment="Catch-bsuite",
     num_seeds=3,
     seed_block=2,
@@ -309,10 +310,12 @@ def test_a_directory_without_a_run_is_rejected(content, message, tmp_path):
 
 def test_the_command_line_reads_the_configuration_of_the_run(finished):
     for words in (["--resume", str(finished)], [f"--resume={finished}"]):
-        parsed, options = flags.parse({"a": Config()}, "", words, flags.Options())
+        parsed, options = flags.parse(
+            {"a": Config(defaults="plain")}, "", words, flags.Options()
+        )
         assert parsed == config() and options.resume == finished
     parsed, _ = flags.parse(
-        {"a": Config()},
+        {"a": Config(defaults="plain")},
         "",
         ["--resume", str(finished), "--total-steps", "2000"],
         flags.Options(),

@@ -101,3 +101,37 @@ def test_holm_equals_the_step_down_procedure():
     np.testing.assert_allclose(adjusted, [0.03, 0.06, 0.06, 0.02])
     np.testing.assert_allclose(comparisons.holm([0.9, 0.8]), [1.0, 1.0])
     assert comparisons.holm([]).size == 0
+
+
+WITH_NAN = np.array([[1.0, 2.0], [np.nan, 3.0], [4.0, 5.0]])
+MOMENTS = (0.5, 0.1, 3)
+
+
+@pytest.mark.parametrize(
+    "statistic",
+    [
+        *comparisons.AGGREGATES.values(),
+        lambda x: comparisons.interval(comparisons.iqm, x, resamples=10),
+        lambda x: comparisons.probability_of_improvement(x, X[:, :2]),
+        lambda x: comparisons.probability_of_improvement(X[:, :2], x),
+        lambda x: comparisons.profile(x, np.zeros(2)),
+        lambda x: comparisons.profile_band(x, np.zeros(2), resamples=10),
+        lambda x: comparisons.welch(x[:, 0], X[:, 0]),
+        lambda x: comparisons.permutation(X[:, 0], x[:, 0]),
+        lambda x: comparisons.holm(x[:, 0]),
+        lambda x: comparisons.welch_of(MOMENTS, (np.nan, 0.1, 3)),
+    ],
+)
+def test_nan_scores_raise(statistic):
+    with pytest.raises(ValueError, match=r"1 of \d scores are nan|\d of \d+ scores"):
+        statistic(WITH_NAN)
+
+
+def test_one_run_has_no_interval():
+    estimate = comparisons.interval(comparisons.mean, X[:1])
+    assert estimate.value == X[:1].mean()
+    assert np.isnan([estimate.low, estimate.high]).all()
+    improvement = comparisons.probability_of_improvement
+    assert np.isnan(comparisons.interval(improvement, X[:1], Y).low)
+    low, high = comparisons.profile_band(X[:1], np.zeros(3))
+    assert np.isnan([low, high]).all() and low.shape == (3,)

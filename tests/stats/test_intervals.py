@@ -43,10 +43,27 @@ def test_bootstrap_draws_are_the_same_in_all_calls_and_for_all_points():
     assert np.ptp(first.low) == 0
 
 
-def test_the_interval_of_one_seed_is_its_value():
+def test_one_seed_has_no_interval():
     interval = intervals.bootstrap_iqm(np.array([[3.0, 4.0]]))
-    np.testing.assert_array_equal(interval.low, [3, 4])
-    np.testing.assert_array_equal(interval.high, [3, 4])
+    np.testing.assert_array_equal(interval.value, [3, 4])
+    np.testing.assert_array_equal(interval.low, [np.nan, np.nan])
+    np.testing.assert_array_equal(interval.high, [np.nan, np.nan])
+    assert intervals.describe(np.array([14.0])) == "14"
+    assert intervals.describe(np.array([14.0, 14.0])) == "IQM 14 [14, 14]"
+    assert intervals.text(14.0, 12.0, 16.0, ", 95 % CI ") == "14, 95 % CI [12, 16]"
+
+
+def test_nan_scores_raise_with_their_number():
+    """A sort would put them above all others: the IQM of these would be 9."""
+    scores = np.array([1.0, np.nan, 9.0, np.nan])
+    with pytest.raises(ValueError, match="2 of 4 scores are nan"):
+        intervals.iqm(scores)
+    with pytest.raises(ValueError, match="2 of 4 scores are nan"):
+        intervals.bootstrap_iqm(scores)
+    assert intervals.describe(scores) == "nan in 2 of 4 seeds"
+    curves = np.array([[0.0, 1.0], [0.0, np.nan]])
+    area = intervals.area_under_curve(np.array([0, 10]), curves)
+    np.testing.assert_array_equal(area, [0.5, np.nan])
 
 
 def test_no_seeds_raise():

@@ -2,8 +2,7 @@
 
 import csv
 import dataclasses
-import pathlib
-import sys
+import json
 
 import numpy as np
 import pytest
@@ -12,8 +11,6 @@ from jaxq.config import flags
 from jaxq.config.config import Config
 from jaxq.stats import intervals
 from jaxq.sweeps import planning, plots, ranking, report, sampling, search_space
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "experiments"))
 
 
 def test_settings_are_ranked_on_paired_seeds(rng):
@@ -41,6 +38,49 @@ def test_varied_fields_are_those_that_differ():
 def test_equal_medians_are_ranked_by_the_mean():
     values = np.array([[0.0, 5, 5, 0], [0, 5, 5, 1], [0, 5, 5, -1]])
     assert [row.setting for row in ranking.rank(values, np.zeros(3))] == [1, 0, 2]
+
+
+def test_settings_with_nan_scores_rank_last(rng):
+    """Sorted, nan would be the best score."""
+    values = np.stack([np.arange(6.0), np.arange(6.0) + 1, np.arange(6.0) + 99])
+    values[1, 0], values[2, :2] = np.nan, np.nan
+    rows = ranking.rank(values, np.zeros(3))
+    assert [row.setting for row in rows] == [0, 1, 2]
+    assert [row.nan_seeds for row in rows] == [0, 1, 2]
+    assert (rows[0].iqm, rows[0].behind) == (2.5, 0.0)
+    assert np.isnan([rows[1].iqm, rows[2].low, rows[2].behind, rows[2].mean]).all()
+    assert ranking.nan_warnings(rows) == [
+        "3 scores are nan: 2 of 3 settings have such seeds, and are ranked last."
+    ]
+    assert not ranking.nan_warnings(rows[:1])
+
+
+def test_one_seed_has_no_interval(tmp_path):
+    sweep = make_sweep(["discount=0.9,0.99"])._replace(base=Config(num_seeds=1))
+    all_curves = [curves([[0, 1, 1 / 3]]), curves([[0, 1, 14]])]
+    (ranked,) = report.rank_settings(sweep, all_curves, "final")
+    report.write(tmp_path, sweep, all_curves, [ranked], "final")
+    lines = report.table(sweep, ranked).splitlines()
+    assert lines[0].split() == ["discount", "return", "gap", "to", "the", "best"]
+    assert [line.split() for line in lines[1:]] == [
+        ["1", "0.99", "14"],
+        ["2", "0.9", "0.3333", "13.67"],
+    ]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    best, second = summary["environments"][0]["ranked"]
+    assert best["low"] is best["high"] is second["behind_low"] is None
+    with (tmp_path / "settings.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[1]["iqm"]) == 1 / 3 and rows[1]["diverged"] == "0"
+
+
+def test_the_table_shows_how_many_scores_are_nan(tmp_path):
+    sweep = make_sweep(["discount=0.9,0.99"])
+    all_curves = [curves(np.full((6, 3), np.nan)), curves(np.ones((6, 3)))]
+    (ranked,) = report.rank_settings(sweep, all_curves, "final")
+    assert "nan in 6 seeds" in report.table(sweep, ranked).splitlines()[2]
+    assert "6 scores are nan" in ranked.warnings[-1]
+    report.draw(tmp_path, sweep, ranked)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +122,7 @@ def make_sweep(texts):
     """A sweep with everything that its report needs."""
     ranges = [search_space.parse(text) for text in texts]
     settings = sampling.grid(ranges)
-    base = Config(num_seeds=6, environment="CartPole-v1")
+    base = Config(defaults="plain", num_seeds=6, environment="CartPole-v1")
     configs = [search_space.apply(base, setting) for setting in settings]
     return planning.Sweep(base, settings, list(texts), configs, [], [])
 
@@ -100,7 +140,7 @@ def test_every_environment_has_its_own_table(tmp_path, rng):
     with (tmp_path / "settings.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 10 and rows[0]["rank"] == rows[5]["rank"] == "1"
-    assert rows[0]["learning_rate"] == "1" and rows[0]["environment"] == "CartPole-v1"
+    assert rows[0]["learning_rate"] == "1.0" and rows[0]["environment"] == "CartPole-v1"
     names = {path.name for path in tmp_path.glob("*.png")}
     assert names == {
         "sensitivity-learning_rate-CartPole-v1.png",
@@ -144,7 +184,7 @@ def test_an_axis_is_logarithmic_if_the_range_is():
 
 
 def test_the_best_is_confirmed_on_held_out_seeds():
-    config = Config(num_seeds=10, first_seed=5)
+    config = Config(defaults="plain", num_seeds=10, first_seed=5)
     held_out = report.confirmation(config, 7)
     assert (held_out.first_seed, held_out.num_seeds) == (15, 7)
     last = dataclasses.replace(config, first_seed=2**32 - 12)
@@ -155,15 +195,27 @@ def test_the_best_is_confirmed_on_held_out_seeds():
 @pytest.mark.parametrize(
     "config",
     [
-        Config(),
-        Config(hidden_sizes=(64, 64), stream_sizes=(8,), double_q=True),
-        Config(environment_args=("length=0.3", "tau=0.01"), max_grad_norm=5.0),
-        Config(learning_rate=1 / 3, v_min=-100.0, total_steps=123, optimizer="sgd"),
+        Config(defaults="plain"),
+        Config(
+            defaults="plain", hidden_sizes=(64, 64), stream_sizes=(8,), double_q=True
+        ),
+        Config(
+            defaults="plain",
+            environment_args=("length=0.3", "tau=0.01"),
+            max_grad_norm=5.0,
+        ),
+        Config(
+            defaults="plain",
+            learning_rate=1 / 3,
+            v_min=-100.0,
+            total_steps=123,
+            optimizer="sgd",
+        ),
     ],
 )
 def test_the_command_of_a_setting_reproduces_its_configuration(config):
-    import dqn
+    from experiments import dqn
 
-    words = ["--preset", "cleanrl", *flags.flags(config)]
+    words = ["--preset", "default", *flags.flags(config)]
     parsed, _ = flags.parse(dqn.PRESETS, "", words, flags.Options())
     assert parsed == config

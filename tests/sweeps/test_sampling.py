@@ -74,9 +74,16 @@ def test_settings_are_read_from_csv(tmp_path):
     ]
     for text, message in (
         ("", "has no rows"),
+        ("discount\n\n", "has no rows after the header"),
         ("learning_rate\n1,2\n", "line 2 does not have as many values"),
         ("learning_rate,discount\n1\n", "line 2 does not have as many values"),
-        ("speed\n1\n", "'speed' is not a field"),
+        ("speed\n1\n", "first line must name the columns: 'speed' is not a field"),
+        ("1e-3,0.9\n1e-2,0.9\n", "first line must name the columns: '1e-3'"),
+        ("learning_rate,discount,\n1,0.9,\n", "a column has no name.* empty last one"),
+        ("learning_rate,discount\n1,0.9\n\n1,\n", "line 4: discount has no value"),
+        ("env.length,discount\n,0.9\n", "line 2: env.length has no value"),
+        ("hidden_sizes,discount\n8,0.9\n,0.9", "line 3: hidden_sizes has no value"),
+        ("learning_rate;discount\n0,1;0.9", "line 2: learning_rate = '0,1' is not a"),
         (",discount\n0,0.9\n", "a column has no name"),
         ("discount,discount\n0.9,0.8\n", "discount appears twice"),
         ("learning_rate\nfast\n", "'fast' is not a number"),
@@ -86,3 +93,37 @@ def test_settings_are_read_from_csv(tmp_path):
             sampling.read_csv(path)
     with pytest.raises(ConfigError, match="cannot be read"):
         sampling.read_csv(tmp_path / "none.csv")
+    path.write_bytes("discount\n0.9\n".encode("utf-16"))
+    with pytest.raises(ConfigError, match=r"cannot be read.* Save it as UTF-8 text"):
+        sampling.read_csv(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "learning_rate,max_grad_norm\n0.1,none\n0.2,5\n",
+        "\ufefflearning_rate,max_grad_norm\n0.1,none\n0.2,5\n",  # Excel's UTF-8
+        "learning_rate, max_grad_norm \n 0.1 , None\n0.2,\t5\n",
+        "learning_rate;max_grad_norm\r\n0.1;\r\n0.2;5\r\n\r\n \r\n",  # Excel, Europe
+        '\n"learning_rate", "max_grad_norm"\r0.1,\r"0.2", "5"\r',
+        "learning_rate\tmax_grad_norm\n0.1\tnone\n\n0.2\t5",
+    ],
+)
+def test_spreadsheets_write_csv_in_many_ways(content, tmp_path):
+    path = tmp_path / "settings.csv"
+    path.write_bytes(content.encode())
+    assert sampling.read_csv(path) == [
+        {"learning_rate": 0.1, "max_grad_norm": None},
+        {"learning_rate": 0.2, "max_grad_norm": 5.0},
+    ]
+
+
+def test_an_empty_value_is_none_and_none_an_empty_tuple(tmp_path):
+    path = tmp_path / "settings.csv"
+    path.write_text('max_grad_norm\n""\n5\n')
+    settings = sampling.read_csv(path)
+    assert settings == [{"max_grad_norm": None}, {"max_grad_norm": 5.0}]
+    path.write_text("max_grad_norm,time_limit\n,\n5,\n")
+    assert sampling.read_csv(path)[0] == {"max_grad_norm": None, "time_limit": None}
+    path.write_text("hidden_sizes\nnone\n8x8\n")
+    assert [s["hidden_sizes"] for s in sampling.read_csv(path)] == [(), (8, 8)]

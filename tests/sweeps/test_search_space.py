@@ -79,7 +79,7 @@ def test_share_is_the_inverse_of_at():
 
 
 def test_a_setting_changes_fields_and_environment_parameters():
-    base = Config(environment_args=("length=0.5", "tau=0.01"))
+    base = Config(defaults="plain", environment_args=("length=0.5", "tau=0.01"))
     config = search_space.apply(
         base, {"discount": 0.9, "env.length": 2.0, "env.force_mag": 5}
     )
@@ -91,6 +91,6 @@ def test_a_setting_changes_fields_and_environment_parameters():
 
 
 def test_a_value_wins_over_the_algorithm_even_if_it_equals_the_default():
-    base = Config(algorithm="rainbow")
+    base = Config(defaults="plain", algorithm="rainbow")
     for n_step in (5, 1):
         assert search_space.apply(base, {"n_step": n_step}).n_step == n_step

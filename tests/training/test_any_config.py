@@ -19,6 +19,7 @@ ENVIRONMENTS = (
     "Breakout-MinAtar", "DeepSea-bsuite", "MemoryChain-bsuite", "Pendulum-v1", "Chess",
 )  # fmt: skip
 SMALL = Config(
+    defaults="plain",
     num_seeds=1,
     total_steps=3_000,
     buffer_size=600,

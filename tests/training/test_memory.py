@@ -15,6 +15,7 @@ from jaxq.training import blocks, compiled, memory
 from jaxq.types import Counter
 
 SMALL = Config(
+    defaults="plain",
     environment="Breakout-MinAtar",
     num_seeds=2,
     buffer_size=500,
@@ -63,7 +64,11 @@ def test_the_estimate_equals_the_bytes_of_the_state(changes):
 @pytest.mark.parametrize(("batch", "width"), [(32, 16), (128, 8)])
 def test_large_minibatches_get_narrow_blocks(batch, width):
     config = Config(
-        environment="CartPole-v1", hidden_sizes=(64, 64), batch_size=batch, num_seeds=32
+        defaults="plain",
+        environment="CartPole-v1",
+        hidden_sizes=(64, 64),
+        batch_size=batch,
+        num_seeds=32,
     )
     need = estimate(config)
     params, outputs = 4 * 64 + 64 + 64 * 64 + 64 + 64 * 2 + 2, 64 + 64 + 2

@@ -213,11 +213,13 @@ def trained_returns(config, iterations):
 
 SMALL = {
     "dqn": Config(
+        defaults="plain",
         algorithm="dqn", num_envs=4, warmup_steps=500, hidden_sizes=(32,),
         batch_size=32, buffer_size=5_000, eval_episodes=8, eval_max_steps=200,
         learning_rate=2e-3, update_steps=4, target_period=100, epsilon_steps=4_000,
     ),
     "pqn": Config(
+        defaults="plain",
         algorithm="pqn", num_envs=8, rollout_length=16, num_minibatches=4,
         num_epochs=4, hidden_sizes=(32,), eval_episodes=8, eval_max_steps=200,
         learning_rate=2e-3, epsilon_steps=10_000,

@@ -1,18 +1,18 @@
-"""Generated README parts on speed and memory."""
+"""Generated tables of speed and memory."""
 
 import json
+import statistics
 from typing import Any
 
-import scaling
-import side_by_side
-import throughput
-
-from support.provenance import ROOT, commit, load, made_with
+from experiments import scaling, side_by_side, throughput
+from experiments.support.provenance import ROOT, commit, load, made_with
 
 
 def measurements(name: str, *order: str) -> list[dict[str, Any]]:
     """Read the measurements in a file, sorted by the given fields."""
-    text = (ROOT / "results" / "throughput" / f"{name}.jsonl").read_text()
+    text = (ROOT / "results" / "throughput" / f"{name}.jsonl").read_text(
+        encoding="utf-8"
+    )
     lines = map(json.loads, text.splitlines())
     return sorted(lines, key=lambda line: [line[field] for field in order])
 
@@ -58,6 +58,47 @@ def beside_rejax() -> str:
         f"with jax {theirs['jax']}, gymnax {theirs['gymnax']}."
     )
     return "\n".join([*table, "", made])
+
+
+NAMES = {
+    "w1_classic": "DQN, CartPole-v1, an update per step",
+    "w1_harm": "DQN, CartPole-v1, an update per 10 steps",
+    "w2": "DQN, Breakout-MinAtar, an update per step",
+    "w3_rejax": "PQN, CartPole-v1",
+    "w3_breakout": "PQN, Breakout-MinAtar",
+}
+SHOWN = (("w1_classic", 8), ("w1_harm", 8), ("w2", 16), ("w3_rejax", 4),
+         ("w3_breakout", 4))  # fmt: skip
+SHOWN_ON_GPU = (("w1_classic", 1024), ("w2", 128))
+
+
+def speed_small() -> str:
+    """A few representative rates: relative to Rejax on CPU, and on one GPU."""
+    table = [
+        "| workload | device | seeds | jaxq, steps/s | Rejax, steps/s | ratio |",
+        "| --- |" + " --- |" * 5,
+    ]
+    beside = {
+        (line["workload"], line["seeds"]): line for line in measurements("side_by_side")
+    }
+    for line in map(beside.__getitem__, SHOWN):
+        rates = (
+            f"{statistics.median(rates):,.0f}"
+            for rates in line["steps_per_second"].values()
+        )
+        table.append(
+            f"| {NAMES[line['workload']]} "
+            f"| {line['about']['jaxq']['cpu_count']} CPU cores | {line['seeds']} "
+            f"| {' | '.join(rates)} | {line['ratio']:.1f} |"
+        )
+    gpu = {(line["workload"], line["seeds"]): line for line in measurements("h100")}
+    for line in map(gpu.__getitem__, SHOWN_ON_GPU):
+        device = line["manifest"]["devices"][0].removeprefix("NVIDIA ").split()[0]
+        table.append(
+            f"| {NAMES[line['workload']]} | 1 {device} | {line['seeds']:,} "
+            f"| {line['steps_per_second']:,.0f} | | |"
+        )
+    return "\n".join(table)
 
 
 def growth() -> str:

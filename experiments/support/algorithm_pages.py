@@ -1,0 +1,122 @@
+"""Pages of results/algorithms, one per algorithm, and their index.
+
+Links are written from the root of the repository; see `experiments.report`.
+"""
+
+import inspect
+import re
+
+from experiments.support import (
+    algorithm_results,
+    histogram_texts,
+    quantile_texts,
+    tables_library,
+    tabular_texts,
+    value_texts,
+)
+from experiments.support.algorithm_text import AlgorithmText
+from experiments.support.provenance import page_link
+from jaxq.config.algorithm_entry import Algorithm
+from jaxq.config.algorithm_table import ALGORITHMS
+from jaxq.config.deep_algorithms import DEEP
+from jaxq.config.tabular_algorithms import TABULAR
+
+NOTE = "<!-- Written by experiments/report.py. -->"
+TEXTS: dict[str, AlgorithmText] = (
+    tabular_texts.TEXTS
+    | value_texts.TEXTS
+    | histogram_texts.TEXTS
+    | quantile_texts.TEXTS
+)
+
+
+def pages() -> dict[str, str]:
+    """The text of every page, by its path from the root of the repository."""
+    texts = {f"results/algorithms/{name}.md": page(name) for name in ALGORITHMS}
+    return texts | {"results/algorithms/README.md": index()}
+
+
+def index() -> str:
+    """List of all algorithms."""
+    lines = [NOTE, "# Algorithms", ""]
+    for heading, table in (("Tables", TABULAR), ("Networks", DEEP)):
+        lines += [f"## {heading}", "", "| algorithm | summary |", "| --- | --- |"]
+        lines += [
+            f"| {page_link(name)} | {row.summary} |" for name, row in table.items()
+        ]
+        lines.append("")
+    lines.append("[All tables and figures](results/README.md)")
+    return "\n".join(lines) + "\n"
+
+
+def page(name: str) -> str:
+    """The page of one algorithm."""
+    row, text = ALGORITHMS[name], TEXTS[name]
+    sections = {
+        "Equation": equation(text),
+        "Differences from the paper": row.differs or "None known.",
+        "Run it": commands(name),
+        "Settings": settings(name, row),
+        "Code": code(row, text),
+        "Results": algorithm_results.results(name),
+        "Published comparison": algorithm_results.published(name),
+        "When to choose it": text.choose,
+        "See also": ", ".join(map(page_link, text.see_also))
+        + "; [all algorithms](results/algorithms/README.md).",
+    }
+    lines = [NOTE, f"# {text.title}", "", f"`{name}`: {row.summary}", ""]
+    lines += [f"Paper: {linked(row.paper)}.", ""]
+    for heading, body in sections.items():
+        lines += [f"## {heading}", "", body, ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def linked(paper: str) -> str:
+    """A reference with links to arXiv and to the publisher."""
+    paper = re.sub(r"arXiv:(\d+\.\d+)", r"[arXiv:\1](https://arxiv.org/abs/\1)", paper)
+    return re.sub(r"doi:([^\s,;]+)", r"[doi:\1](https://doi.org/\1)", paper)
+
+
+def equation(text: AlgorithmText) -> str:
+    """The equation in a block of mathematics, and its symbols."""
+    block = f"```math\n{inspect.cleandoc(text.equation)}\n```"
+    symbols = "; ".join(f"$`{symbol}`$: {meaning}" for symbol, meaning in text.symbols)
+    return f"{block}\n\n{symbols}."
+
+
+def commands(name: str) -> str:
+    """The commands that run an algorithm, and the same from Python."""
+    tabular = name in TABULAR
+    script = "experiments/tabular.py" if tabular else "experiments/dqn.py"
+    fields = f'algorithm="{name}"'
+    if tabular:
+        fields += ', environment="FrozenLake-misc"'
+    if name == "pqn_rnn":  # its four minibatches consist of whole environments
+        fields += ", num_envs=4"
+    return (
+        f"```bash\npython {script} --algorithm {name}\n```\n\n"
+        f"From Python, after `from jaxq import Config, run`: "
+        f"`result = run(Config({fields}))`."
+    )
+
+
+def settings(name: str, row: Algorithm) -> str:
+    """The components of an algorithm, and the settings of its paper."""
+    parts = tables_library.components(row.components)
+    sentence = f"`--algorithm {name}` sets {parts}." if parts else ""
+    if not parts:
+        sentence = f"`{name}` is the algorithm to which components are added."
+    if not row.settings:
+        return f"{sentence} The paper has no settings for its `--preset`."
+    flags = (tables_library.flag(field, value) for field, value in row.settings.items())
+    listed = ", ".join(f"`{flag}`" for flag in flags)
+    return f"{sentence}\n\n`--preset {name}` adds the settings of the paper: {listed}."
+
+
+def code(row: Algorithm, text: AlgorithmText) -> str:
+    """Links to the functions that make up an algorithm."""
+    lines = ["| function | file |", "| --- | --- |"]
+    for place in (f"jaxq/agents/algorithms.py:{row.agent}", *text.code):
+        path, _, function = place.partition(":")
+        lines.append(f"| `{function}` | [`{path}`]({path}) |")
+    return "\n".join(lines)

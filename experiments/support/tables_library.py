@@ -1,0 +1,64 @@
+"""Generated tables of the library: algorithms, compatibility and fields."""
+
+import itertools
+from typing import Any
+
+from experiments.support.provenance import page_link
+from jaxq.config import compatibility, field_usage
+from jaxq.config.algorithm_entry import Fields
+from jaxq.config.algorithm_table import ALGORITHMS
+from jaxq.config.tabular_algorithms import TABLE
+
+
+def algorithms() -> str:
+    """All algorithms: paper, and the flags that each one sets."""
+    lines = ["| algorithm | paper | flags it sets |", "| --- | --- | --- |"]
+    for name, row in ALGORITHMS.items():
+        lines.append(
+            f"| {page_link(name)} | {row.paper} | {components(row.components)} |"
+        )
+    return "\n".join(lines)
+
+
+def components(fields: Fields) -> str:
+    """The flags that switch an algorithm's components on."""
+    # Every algorithm on a table shares these, and `table` stands for them.
+    table = TABLE if "network" in fields else {}
+    words = [
+        f"`{flag(field, value)}`"
+        for field, value in fields.items()
+        if (field, value) not in table.items()
+    ]
+    return ", ".join(["a table", *words] if table else words)
+
+
+def flag(field: str, value: Any) -> str:
+    """A field as typed on the command line."""
+    name = f"--{field.replace('_', '-')}"
+    if isinstance(value, bool):
+        return name if value else name.replace("--", "--no-", 1)
+    words = value if isinstance(value, tuple) else (value,)
+    return " ".join([name, *(str(word).removesuffix(".0") for word in words)])
+
+
+def compatibility_rules() -> str:
+    """The compatibility rules, grouped by condition and reason."""
+    lines = ["| for | these fields must be | because |", "| --- | --- | --- |"]
+    grouped = itertools.groupby(
+        compatibility.RULES, key=lambda rule: (rule.when.name, rule.reason)
+    )
+    for (condition, reason), rules in grouped:
+        fields = "; ".join(
+            f"`{rule.field}` {' or '.join(f'`{value}`' for value in rule.allowed)}"
+            for rule in rules
+        )
+        lines.append(f"| {condition} | {fields} | {reason} |")
+    return "\n".join(lines)
+
+
+def field_readers() -> str:
+    """The fields that every part reads."""
+    lines = ["| part | fields |", "| --- | --- |"]
+    for usage in field_usage.USAGE:
+        lines.append(f"| {usage.part} | {', '.join(f'`{f}`' for f in usage.fields)} |")
+    return "\n".join(lines)

@@ -1,0 +1,147 @@
+"""Generated tables of the returns of runs.
+
+Links are written from the root of the repository; see `experiments.report`.
+"""
+
+import math
+from typing import Any
+
+from experiments.support.provenance import (
+    ROOT,
+    hardware,
+    interval,
+    load,
+    made_with,
+    page_link,
+)
+from jaxq.config.algorithm_table import ALGORITHMS
+
+
+def main_job() -> str:
+    """Curve and final return of the README's first experiment."""
+    summary = load("main", "summary.json")
+    final = interval(summary["final_eval_return"])
+    manifest = load("main", "manifest.json")
+    return (
+        "![DQN on CartPole-v1](results/main/curve.png)\n\n"
+        f"Final greedy return after {summary['steps_per_seed']:,} steps per seed: "
+        f"{final}, the IQM over {summary['num_seeds']} seeds with its 95 % confidence "
+        f"interval, in {summary['seconds']:.0f} s ({hardware(manifest)})."
+    )
+
+
+def hard_rows() -> list[dict[str, Any]]:
+    """Records of `experiments/hard.py`."""
+    paths = sorted((ROOT / "results" / "hard").glob("*.json"))
+    return [load("hard", path.name) for path in paths]
+
+
+def hard(rows: list[dict[str, Any]] | None = None) -> str:
+    """Deep exploration and memory: solved seeds with and without the component."""
+    rows = hard_rows() if rows is None else rows
+    lines = [
+        "| problem | algorithm | seeds that solve it | final greedy return, IQM [95 %] "
+        "| steps per seed | made with |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        problem = f"{row['environment']} {' '.join(row['environment_args'])}"
+        lines.append(
+            f"| {problem} | {page_link(row['algorithm'])} | {row['solved_seeds']} of "
+            f"{row['num_seeds']} | {interval(row['final'])} | "
+            f"{row['steps_per_seed']:,} | {hardware(row['manifest'])} |"
+        )
+    return "\n".join(lines)
+
+
+def classic_rows() -> dict[tuple[str, str], dict[str, Any]]:
+    """Records of `experiments/classic.py`, by algorithm and environment."""
+    rows = [
+        load("classic", path.name)
+        for path in sorted((ROOT / "results" / "classic").glob("*.json"))
+    ]
+    return {(row["algorithm"], row["environment"]): row for row in rows}
+
+
+def classic() -> str:
+    """Final returns and curves of every deep algorithm on three environments."""
+    rows = classic_rows()
+    environments = list(dict.fromkeys(environment for _, environment in rows))
+    steps = {name: rows["dqn", name]["steps_per_seed"] for name in environments}
+    headings = [f"{name}, {steps[name]:,} steps" for name in environments]
+    lines = ["| " + " | ".join(["algorithm", *headings]) + " |"]
+    lines.append("| --- |" + " --- |" * len(headings))
+    for algorithm in ALGORITHMS:
+        cells = [
+            classic_cell(rows.get((algorithm, name)), steps[name])
+            for name in environments
+        ]
+        if any(cells):
+            lines.append(f"| {page_link(algorithm)} | " + " | ".join(cells) + " |")
+    sources = made_with(row["manifest"] for row in rows.values())
+    lines += ["", f"{sources}.", ""]
+    for name in environments:
+        picture = f"results/figures/classic_{name}.png"
+        if (ROOT / picture).exists():
+            lines.append(f"![all algorithms on {name}]({picture})")
+    return "\n".join(lines)
+
+
+def classic_cell(row: dict[str, Any] | None, usual_steps: int) -> str:
+    """Final return, and the number of steps if it is larger than the usual one."""
+    if row is None:
+        return ""
+    steps = row["steps_per_seed"]
+    suffix = f" in {steps:,}" if steps > 1.05 * usual_steps else ""
+    return interval(row["final"]) + suffix
+
+
+def environment_rows() -> list[dict[str, Any]]:
+    """Records of every environment and algorithm in results/environments."""
+    paths = sorted((ROOT / "results" / "environments").glob("*.json"))
+    return [load("environments", path.name) for path in paths]
+
+
+def environments(rows: list[dict[str, Any]] | None = None) -> str:
+    """Final returns on every environment that an agent of values can learn."""
+    rows = environment_rows() if rows is None else rows
+    if not rows:
+        return "None yet."
+    lines = [
+        "| environment | algorithm | final greedy return, IQM [95 %] | random policy "
+        "| optimum | steps per seed | made with |",
+        "| --- |" + " --- |" * 6,
+    ]
+    for row in rows:
+        levels = row["levels"]
+        lines.append(
+            f"| {row['environment']} | {page_link(row['algorithm'])} "
+            f"| {interval(row['final'])} | {level(levels['random policy'])} "
+            f"| {level(levels['optimum'])} | {row['steps_per_seed']:,} "
+            f"| {hardware(row['manifest'])} |"
+        )
+    return "\n".join(lines)
+
+
+def level(value: float | None) -> str:
+    """Return of a reference policy; `unknown` for None and nan."""
+    known = value is not None and math.isfinite(value)
+    return f"{value:.1f}" if known else "unknown"
+
+
+def sweep() -> str:
+    """A sweep over learning rates, and its best setting rerun on held-out seeds."""
+    summary, manifest = load("sweep", "summary.json"), load("sweep", "manifest.json")
+    rows = summary["environments"][0]["ranked"]
+    confirmed = load("sweep", "confirmed.json")
+    best = rows[0]
+    ends = None if best["low"] is None else (best["low"], best["high"])
+    return (
+        "![Sensitivity](results/sweep/sensitivity-learning_rate.png)\n\n"
+        f"{len(rows)} learning rates x {summary['num_seeds']} seeds, "
+        f"{summary['programs']} compiled program. The best, "
+        f"{best['fields']['learning_rate']:.3g}, has an IQM of "
+        f"{interval(best | {'confidence_95': ends})} on the selection seeds and "
+        f"{interval(confirmed['final_eval_return'])} on "
+        f"{confirmed['num_seeds']} held-out seeds ({hardware(manifest)})."
+    )

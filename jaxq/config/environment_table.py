@@ -1,0 +1,66 @@
+"""The table of environments: the defaults of a `Config` for each of them.
+
+`Config(environment=NAME)` takes from here the fields that are not given, unless
+`defaults` is "plain". The settings were found on two CPU cores and are meant to learn
+within minutes; results/README.md has the final return of ten seeds for each.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from jaxq.config.algorithm_entry import NOTHING, Fields
+from jaxq.config.environment_entry import Environment
+from jaxq.config.environment_settings import ALGORITHMS, CLASSIC, KINDS, MINATAR, SMALL
+
+ENVIRONMENTS: dict[str, Environment] = CLASSIC | MINATAR | SMALL
+
+MARGIN = 0.1  # of the range; a histogram of a Gaussian needs room beyond its mean
+
+
+def kind(fields: Mapping[str, Any]) -> str:
+    """Kind of agent that a configuration describes; see `Environment`."""
+    if fields["network"] == "table":
+        return "table"
+    source = "rollouts" if fields["rollout_length"] else "replay"
+    return source if fields["recurrent"] == "none" else f"recurrent_{source}"
+
+
+def settings(environment: str, algorithm: str, kind: str) -> Fields:
+    """Fields that the table sets; none for an environment that is not in it."""
+    row = ENVIRONMENTS.get(environment)
+    if row is None or (kind == "table" and not row.numbered):
+        return NOTHING
+    plain_kind = kind.removeprefix("recurrent_")
+    return {
+        **KINDS[kind],
+        **ALGORITHMS.get(algorithm, NOTHING),
+        **row.settings,
+        **row.kinds.get(plain_kind, NOTHING),
+        **row.kinds.get(kind, NOTHING),
+        **row.algorithms.get(algorithm, NOTHING),
+    }
+
+
+def return_bounds(environment: str, discount: float) -> Fields:
+    """Smallest and largest return of an environment, with a margin.
+
+    The bounds are reward (1 + gamma + gamma^2 + ...), for the smallest and the largest
+    reward. They are unknown, and no field is set, if the environment is not in the
+    table or if this sum is infinite.
+
+    Args:
+        environment: name.
+        discount: gamma, per step.
+    """
+    row = ENVIRONMENTS.get(environment)
+    if row is None or not 0 <= discount <= 1:
+        return NOTHING
+    low, high, most = row.rewards
+    total = most if discount == 1 else (1 - discount**most) / (1 - discount)
+    if not math.isfinite(total):
+        return NOTHING
+    margin = MARGIN * (high - low)
+    bounds = (low - margin) * total, (high + margin) * total
+    v_min, v_max = (float(f"{bound:.6g}") for bound in bounds)
+    return {"v_min": v_min, "v_max": v_max}
