@@ -172,7 +172,10 @@ def test_loops_keep_the_replay_ratio(envs, steps, updates, warmup, n, chunk, poi
 @pytest.mark.parametrize("chunk", [0, 1, 7, 100, 1_999, 2_000, 2_001, 10**6])
 def test_the_number_of_steps_does_not_depend_on_the_chunk_length(chunk):
     """4,900 iterations make two calls of 2,000 and one of 900, or three of 1,634."""
-    settings = Config(warmup_steps=1_000, total_steps=50_000, eval_points=1)
+    settings = Config(
+        num_envs=1, update_steps=10, warmup_steps=1_000, total_steps=50_000,
+        eval_points=1,
+    )  # fmt: skip
     settings = dataclasses.replace(settings, chunk_iterations=chunk)
     lengths = loop_lengths.loop_lengths(settings)
     assert lengths.total_steps == 50_000 and lengths.point_iterations == 4_900
@@ -187,7 +190,11 @@ def test_chunks_divide_the_iterations_of_a_point_if_that_takes_few_calls(
     iterations, chunk
 ):
     settings = Config(
-        warmup_steps=1_000, total_steps=1_000 + 10 * iterations, eval_points=1
+        num_envs=1,
+        update_steps=10,
+        warmup_steps=1_000,
+        total_steps=1_000 + 10 * iterations,
+        eval_points=1,
     )
     lengths = loop_lengths.loop_lengths(settings)
     assert lengths.point_iterations == iterations
