@@ -1,4 +1,8 @@
-"""The return of a policy from the returns of the actions that it chooses among."""
+"""The return of a policy from the returns of the actions that it chooses among.
+
+Outputs of minus infinity mark invalid actions, and are left out. A terminal state may
+have no valid action at all; its outputs are finite, and multiplied by a discount of 0.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -7,11 +11,7 @@ from jaxq.types import Array, PyTree
 
 
 def average(output: PyTree, policy: Array) -> PyTree:
-    """Mean of every leaf [A, ...] under the probabilities policy [A].
-
-    Values of minus infinity, which mark invalid actions, are left out, because a
-    terminal state may have no valid action at all.
-    """
+    """Mean of every leaf [A, ...] under the probabilities policy [A]."""
 
     def mean(leaf: Array) -> Array:
         weight = policy.reshape(-1, *[1] * (leaf.ndim - 1))
@@ -30,8 +30,11 @@ def mix_logits(logits: Array, policy: Array) -> Array:
         logits: [A, K].
         policy: [A] probabilities.
     """
-    log_probabilities = jax.nn.log_softmax(logits)
-    return jax.nn.logsumexp(log_probabilities, axis=0, b=policy[:, None])
+    counts = (policy > 0.0) & (logits != -jnp.inf).all(axis=-1)
+    log_probabilities = jax.nn.log_softmax(jnp.where(counts[:, None], logits, 0.0))
+    weight = jnp.where(counts, policy, 0.0)[:, None]
+    mixed = jax.nn.logsumexp(log_probabilities, axis=0, b=weight)
+    return jnp.where(counts.any(), mixed, 0.0)
 
 
 def mix_samples(value: Array, weight: Array, policy: Array) -> tuple[Array, Array]:
@@ -46,4 +49,6 @@ def mix_samples(value: Array, weight: Array, policy: Array) -> tuple[Array, Arra
     Returns:
         Values [A N] and weights [A N].
     """
-    return value.reshape(-1), (policy[:, None] * weight).reshape(-1)
+    weight = policy[:, None] * weight
+    counts = (weight > 0.0) & (value != -jnp.inf)
+    return jnp.where(counts, value, 0.0).reshape(-1), weight.reshape(-1)

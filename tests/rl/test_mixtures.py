@@ -145,3 +145,18 @@ def test_a_head_without_a_mixture_is_refused_for_other_policies():
     head = head._replace(mix=mixtures.average)
     target = losses.bootstrap_target(head, transition(), output, output, random_action)
     assert target == 2.0
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_invalid_actions_are_left_out_of_a_mixture(name):
+    head = ALL[name].head
+    valid = jnp.linspace(0.0, 1.0, head.num_outputs)
+    output = jnp.stack([valid, jnp.full_like(valid, -jnp.inf)])
+
+    def loss(policy):
+        target = head.backup(1.0, 0.9, head.mix(output, jnp.asarray(policy)))
+        return head.loss(valid, target)[0]
+
+    alone = head.backup(1.0, 0.9, valid)
+    np.testing.assert_allclose(loss([1.0, 0.0]), head.loss(valid, alone)[0], rtol=1e-5)
+    assert np.isfinite(loss([0.0, 0.0]))  # a terminal state without actions
