@@ -23,6 +23,9 @@ EVERYWHERE = ("dqn", "c51", "pqn")
 RECURRENT = ("r2d2", "pqn_rnn")
 MEMORY = ("BernoulliBandit-misc", "GaussianBandit-misc", "MemoryChain-bsuite",
           "MetaMaze-misc")  # fmt: skip
+# It shuffles its arms at every step: no policy is better than another.
+UNLEARNABLE = ("SimpleBandit-bsuite",)
+NAMES = tuple(name for name in ENVIRONMENTS if name not in UNLEARNABLE)
 ALGORITHMS = (*EVERYWHERE, *RECURRENT, "tabular_q")
 
 
@@ -30,7 +33,7 @@ ALGORITHMS = (*EVERYWHERE, *RECURRENT, "tabular_q")
 class Arguments:
     """Command-line arguments."""
 
-    environments: tuple[str, ...] = tuple(ENVIRONMENTS)
+    environments: tuple[str, ...] = NAMES
     """Environments to run."""
     algorithms: tuple[str, ...] = ALGORITHMS
     """Algorithms to run, where they apply."""

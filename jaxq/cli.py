@@ -15,12 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from jaxq.config import command_line, flag_conflicts, flags
 from jaxq.config.config import Config
-from jaxq.config.fields import (
-    CheckpointError,
-    ConfigError,
-    Locked,
-    UnusedFieldWarning,
-)
+from jaxq.config.fields import CheckpointError, ConfigError, Locked, UnusedFieldWarning
 from jaxq.config.validate import validate
 from jaxq.runs import compilation_cache
 

@@ -91,15 +91,15 @@ class Head(NamedTuple):
     q_values: output[A, ...] -> q_values[A]
     backup: (reward, discount, next_output[...]) -> target of `loss`
     loss: (output[...], target) -> (loss, priority), both scalar
-    averages: whether outputs may be averaged over actions under a policy; otherwise one
-        action must be selected
+    mix: (output[A, ...], policy[A]) -> next_output, for the mixture of the returns of
+        all actions; None: targets must select one action
     """
 
     num_outputs: int  # K, outputs of the last layer per action
     q_values: Callable[[PyTree], Array]
     backup: Callable[[Array, Array, PyTree], Any]
     loss: Callable[[PyTree, Any], tuple[Array, Array]]
-    averages: bool = False
+    mix: Callable[[PyTree, Array], PyTree] | None = None
 
 
 class Network(NamedTuple):

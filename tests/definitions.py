@@ -84,6 +84,13 @@ def epsilon_greedy(q_values, epsilon):
     )
 
 
+class Weighted(NamedTuple):
+    """Samples of a return that are not equally likely."""
+
+    value: np.ndarray
+    weight: np.ndarray
+
+
 class Plain(NamedTuple):
     """A head, and the definition of its functions."""
 
@@ -91,6 +98,7 @@ class Plain(NamedTuple):
     q_values: Callable  # output[A, K] -> [A]
     backup: Callable  # reward, discount, next_output[K] -> target
     loss: Callable  # output[K], target -> (loss, priority)
+    mixture: Callable  # reward, discount, next_output[A, K], policy[A] -> target
 
 
 def scalar(loss="squared", delta=1.0, rescaled=False):
@@ -102,11 +110,16 @@ def scalar(loss="squared", delta=1.0, rescaled=False):
         value = error**2 / 2 if loss == "squared" else huber(error, delta)
         return value, abs(error)
 
+    def mixture(reward, discount, output, policy):
+        returns = [h_inverse(y) for y in output[:, 0]]
+        return h(reward + discount * np.dot(policy, returns))
+
     return Plain(
         heads.scalar(loss, delta, rescaled),
         lambda output: np.array([h_inverse(y) for y in output[:, 0]]),
         lambda r, d, output: h(r + d * h_inverse(output[0])),
         compare,
+        mixture,
     )
 
 
@@ -116,15 +129,27 @@ def quantile(size, delta=1.0, rescaled=False):
     fraction = [(2 * i + 1) / (2 * size) for i in range(size)]
 
     def compare(output, target):
-        weight = [1 / len(target)] * len(target)
-        loss = quantile_loss(output, fraction, target, weight, delta)
-        return loss, abs(np.mean(target) - np.mean(output))
+        if not isinstance(target, Weighted):
+            target = Weighted(target, np.full(len(target), 1 / len(target)))
+        loss = quantile_loss(output, fraction, *target, delta)
+        return loss, abs(np.dot(*target) - np.mean(output))
+
+    def backup(reward, discount, output):
+        return np.array([h(reward + discount * h_inverse(y)) for y in output])
+
+    def mixture(reward, discount, output, policy):
+        samples = [
+            (y, p / len(z)) for z, p in zip(output, policy, strict=True) for y in z
+        ]
+        value, weight = np.array(samples).T
+        return Weighted(backup(reward, discount, value), weight)
 
     return Plain(
         heads.quantile(size, delta, rescaled),
         lambda output: np.array([np.mean([h_inverse(y) for y in z]) for z in output]),
-        lambda r, d, output: np.array([h(r + d * h_inverse(y)) for y in output]),
+        backup,
         compare,
+        mixture,
     )
 
 
@@ -132,7 +157,11 @@ def _histogram(head, centres, backup):
     def q_values(output):
         return np.array([softmax(z) @ centres for z in output])
 
-    return Plain(head, q_values, backup, cross_entropy)
+    def mixture(reward, discount, output, policy):
+        probabilities = sum(p * softmax(z) for p, z in zip(policy, output, strict=True))
+        return backup(reward, discount, np.log(probabilities))
+
+    return Plain(head, q_values, backup, cross_entropy, mixture)
 
 
 def categorical(size, low, high):

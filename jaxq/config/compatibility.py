@@ -82,8 +82,6 @@ RULES = (
     ),
     Rule(MUNCHAUSEN, "double_q", (False,), "it selects no greedy action"),
     Rule(MUNCHAUSEN, "next_value", ("max",), "it bootstraps from its own policy"),
-    Rule(EXPECTED_SARSA, "head", AVERAGING_HEADS, "histograms cannot be averaged"),
-    Rule(EXPECTED_SARSA, "value_rescaling", (False,), _NOT_AVERAGED),
     Rule(EXPECTED_SARSA, "exploration", ("epsilon_greedy",), _ONE_POLICY),
     Rule(
         EXPECTED_SARSA, "epsilon_schedule",

@@ -114,9 +114,9 @@ DEEP: dict[str, Algorithm] = {
         "Fortunato et al., arXiv:1706.10295",
         {"noisy": True, "epsilon_schedule": "none"},
         MNIH,
-        "Every environment acts with its own noise, drawn at every step. A "
-        "minibatch shares its noise, which is drawn separately for the estimate, the "
-        "target and the selection of the next action.",
+        "Every environment acts with its own noise, drawn at every step. A minibatch "
+        "shares its noise, drawn separately for estimate, target and selection. As in "
+        "the paper, the maximum over noisy values overestimates while noise lasts.",
     ),
     "rainbow": Algorithm(
         "Rainbow: double, dueling, prioritised, n-step, categorical and noisy.",

@@ -13,17 +13,17 @@ class LoopLengths(NamedTuple):
     num_updates: int  # gradient steps per iteration (U)
     buffer_rows: int  # steps of every environment kept for replay
     warmup_rollouts: int  # rollouts with random actions
-    chunk_iterations: int  # iterations per compiled call
-    point_chunks: int  # compiled calls between points of the curve
+    chunk_iterations: int  # iterations per compiled call, at most
+    point_iterations: int  # iterations between points of the curve
     num_points: int  # points of the curve
     warmup_steps: int  # environment steps of the warm-up
     point_steps: int  # environment steps between points of the curve
     total_steps: int  # environment steps of the whole run
 
     @property
-    def point_iterations(self) -> int:
-        """Iterations between points of the curve."""
-        return self.chunk_iterations * self.point_chunks
+    def point_chunks(self) -> int:
+        """Compiled calls between points of the curve; the last may be shorter."""
+        return _ceil(self.point_iterations, self.chunk_iterations)
 
     @property
     def iterations(self) -> int:
@@ -51,17 +51,16 @@ def loop_lengths(config: Config) -> LoopLengths:
     warmup_steps = warmup * iteration_steps
     iterations = max(1, _ceil(config.total_steps - warmup_steps, iteration_steps))
     point = _ceil(iterations, config.eval_points)
-    chunks = _ceil(point, config.chunk_iterations or DEFAULT_CHUNK)
-    chunk = _ceil(point, chunks)
-    num_points = _ceil(iterations, chunk * chunks)
-    point_steps = chunk * chunks * iteration_steps
+    chunk = config.chunk_iterations or _chunk(point)
+    num_points = _ceil(iterations, point)
+    point_steps = point * iteration_steps
     return LoopLengths(
         rollout_length=length,
         num_updates=num_updates,
         buffer_rows=_ceil(config.buffer_size, iteration_steps) * length,
         warmup_rollouts=warmup,
-        chunk_iterations=chunk,
-        point_chunks=chunks,
+        chunk_iterations=min(point, chunk),
+        point_iterations=point,
         num_points=num_points,
         warmup_steps=warmup_steps,
         point_steps=point_steps,
@@ -74,6 +73,18 @@ DEFAULT_CHUNK = 2_000  # iterations per compiled call, at most
 
 def _ceil(total: int, part: int) -> int:
     return -(-total // part)
+
+
+def _chunk(point: int) -> int:
+    """Iterations per compiled call, which divide a point's if that takes few calls.
+
+    Otherwise the last call before a point is shorter, and an accelerator compiles
+    another program for it.
+    """
+    fewest = _ceil(point, DEFAULT_CHUNK)
+    numbers = range(fewest, min(2 * fewest, fewest + 100) + 1)
+    calls = next((number for number in numbers if point % number == 0), fewest)
+    return _ceil(point, calls)
 
 
 def _iteration(config: Config) -> tuple[int, int]:

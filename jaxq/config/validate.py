@@ -6,7 +6,7 @@ import typing
 from collections.abc import Callable
 from typing import Any, Literal
 
-from jaxq.config import algorithm_table, compatibility, loop_lengths
+from jaxq.config import algorithm_table, compatibility, loop_lengths, normalization
 from jaxq.config.components import HISTOGRAMS
 from jaxq.config.config import Config, annotation
 from jaxq.config.fields import MAX_INT32, ConfigError, Range, did_you_mean
@@ -225,6 +225,7 @@ _CHECKS: tuple[Callable[[Config, LoopLengths], None], ...] = (
     _check_counters,
     _check_replay,
     _check_rollouts,
+    normalization.check,
     _check_order,
     _check_return_bounds,
     _check_ladder,

@@ -69,19 +69,39 @@ def adapt(
     contract.check_methods(env, params, name)
     num_actions = contract.num_actions(env, params, name)
     types = contract.probe_contract(env, params, name)
-    spec = _spec(env, params, name, num_actions, types.observation, table)
+    # A user's class may have the name of one of gymnax's, and another task.
+    known = name if type(env).__module__.startswith("gymnax.") else ""
+    table = table or gymnax_facts.table_index(known, env, params)
+    dtype = _observation_dtype(known, types.observation.dtype)
+    observation = jax.ShapeDtypeStruct(types.observation.shape, dtype)
+    spec = _spec(env, params, name, num_actions, observation, table)
     contract.check_mask(spec)
-    adapter = GymnaxAdapter(
-        env, params, types, spec.observation.dtype, timeout_is_terminal
-    )
+    adapter = GymnaxAdapter(env, params, types, dtype)
     environment = Environment(
         spec=spec,
         reset=adapter.reset,
         step=adapter.step,
         time_limit=float(getattr(params, "max_steps_in_episode", math.inf)),
-        optimal_return=gymnax_facts.optimal_return(name, changed),
+        optimal_return=gymnax_facts.optimal_return(known, changed),
     )
-    return _with_parameters(environment, adapter, parameters or {})
+    environment = _with_parameters(environment, adapter, parameters or {})
+    return end_at_timeouts(environment) if timeout_is_terminal else environment
+
+
+def end_at_timeouts(environment: Environment) -> Environment:
+    """The environment with every truncation reported as a termination."""
+
+    def step(key: Key, state: EnvState, action: Array) -> tuple[EnvState, Step]:
+        state, step = environment.step(key, state, action)
+        ended = step.terminated | step.truncated
+        truncated = jnp.zeros_like(ended)
+        return state, step._replace(terminated=ended, truncated=truncated)
+
+    def bind(values: Mapping[str, Array]) -> Environment:
+        assert environment.bind is not None
+        return end_at_timeouts(environment.bind(values))
+
+    return environment._replace(step=step, bind=bind if environment.bind else None)
 
 
 class GymnaxAdapter(NamedTuple):
@@ -91,7 +111,6 @@ class GymnaxAdapter(NamedTuple):
     params: Any
     types: contract.Contract
     observation_dtype: Any
-    timeout_is_terminal: bool
 
     def reset(self, key: Key) -> EnvState:
         """The start of an episode."""
@@ -105,8 +124,6 @@ class GymnaxAdapter(NamedTuple):
             self.types.convert_key(key), state.inner, action, self.params
         )
         terminated, truncated = jnp.bool_(terminated), jnp.bool_(truncated)
-        if self.timeout_is_terminal:
-            terminated = terminated | truncated
         step = Step(
             observation=state.observation,
             action=action,
@@ -120,7 +137,7 @@ class GymnaxAdapter(NamedTuple):
     def _cast(self, observation: Array) -> Array:
         if jnp.issubdtype(self.observation_dtype, jnp.bool_):
             return observation != 0
-        return observation.astype(self.observation_dtype)
+        return jnp.asarray(observation).astype(self.observation_dtype)
 
     def _cast_state(self, inner: PyTree) -> PyTree:
         """Cast a state, which may hold Python numbers, to the dtypes of a step's."""
@@ -139,16 +156,14 @@ def _spec(
     observation: jax.ShapeDtypeStruct,
     table: gymnax_facts.TableIndex | None,
 ) -> EnvSpec:
-    dtype = _observation_dtype(name, observation.dtype)
     num_categories = None
-    if observation.shape == () and dtype == jnp.int32:
+    if observation.shape == () and observation.dtype == jnp.int32:
         num_categories = _num_categories(env, params)
-    table = table or gymnax_facts.table_index(name, env, params)
     if table is None and num_categories is not None:
         table = gymnax_facts.TableIndex(num_categories, lambda observation: observation)
     return EnvSpec(
         name=name,
-        observation=jax.ShapeDtypeStruct(observation.shape, dtype),
+        observation=observation,
         num_actions=num_actions,
         num_categories=num_categories,
         num_states=table.num_states if table else None,

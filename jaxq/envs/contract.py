@@ -186,7 +186,15 @@ def _trace(
     _require(env, name, violations.state_problem(state, outputs[1]))
     _check_state_keys(state, outputs[1])
     _require(env, name, _step_problem(observation, outputs))
-    return Contract(convert_key, observation, outputs[1])
+    return Contract(convert_key, _common_type(observation, outputs), outputs[1])
+
+
+def _common_type(observation: Any, step: tuple[Any, ...]) -> jax.ShapeDtypeStruct:
+    """A type that holds the observations of reset and of step."""
+    dtype = observation.dtype
+    for other in (step[0], step[5]["final_observation"]):
+        dtype = jnp.promote_types(dtype, other.dtype)
+    return jax.ShapeDtypeStruct(observation.shape, dtype)
 
 
 def _require(env: Any, name: str, problem: str | None) -> None:
@@ -227,4 +235,7 @@ def _step_problem(first_observation: Any, step: tuple[Any, ...]) -> str | None:
                 f"returns observations of shape {first_observation.shape} from reset "
                 f"but {shape} from step"
             )
+        problem = violations.observation_problem(leaf)
+        if problem:
+            return problem
     return None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxq.config.fields import ConfigError, did_you_mean, json_value
-from jaxq.envs import contract, gymnax_facts, lazy_import, sutton_barto
+from jaxq.envs import argument_checks, contract, gymnax_facts, lazy_import, sutton_barto
 
 # jaxq's own environments, in addition to those that gymnax registers.
 TEXTBOOK = {
@@ -57,7 +57,8 @@ def build(
     standard, defaults = source.make(name)
     fields = {field.name for field in dataclasses.fields(defaults)}
     changes = {key: arguments.pop(key) for key in list(arguments) if key in fields}
-    _check_types(name, changes, defaults)
+    changes = argument_checks.check_parameters(name, changes, defaults)
+    arguments = argument_checks.check_constructor(name, arguments, type(standard))
     # gymnax and its environments reject arguments with many types of exceptions.
     try:
         env, params = source.make(name, **arguments)
@@ -170,18 +171,6 @@ def _parse_value(text: str) -> Any:
         return json_value(text)
     except json.JSONDecodeError:
         return text
-
-
-def _check_types(name: str, changes: Mapping[str, Any], defaults: Any) -> None:
-    """Raise unless every changed parameter is a number, or a bool like its default."""
-    for key, value in changes.items():
-        default = getattr(defaults, key)
-        both_or_neither_bool = isinstance(value, bool) == isinstance(default, bool)
-        if not both_or_neither_bool or not isinstance(value, int | float):
-            raise ConfigError(
-                f"environment_args: {key} = {value!r} of {name} must be of type "
-                f"{type(default).__name__}; the default is {default!r}."
-            )
 
 
 def _changes_task(name: str, constructor: type, arguments: Mapping[str, Any]) -> bool:

@@ -132,7 +132,7 @@ def observation_problem(observation: Any) -> str | None:
 
 
 def scalar_problem(values: Mapping[str, Any]) -> str | None:
-    """The first of some outputs of step that is not a scalar."""
+    """The first of step's reward and ends of an episode that is not a valid scalar."""
     for name, leaf in values.items():
         if not hasattr(leaf, "shape"):
             return f"returns a {type(leaf).__name__} as {name} instead of a scalar"
@@ -140,4 +140,9 @@ def scalar_problem(values: Mapping[str, Any]) -> str | None:
             return f"returns {name} of shape {leaf.shape} instead of a scalar"
         if jnp.issubdtype(leaf.dtype, jnp.complexfloating) or is_key(leaf):
             return f"returns {name} of type {leaf.dtype} instead of a real number"
+        if name != "reward" and jnp.issubdtype(leaf.dtype, jnp.floating):
+            return (
+                f"returns {name} of type {leaf.dtype} instead of bool; compare it, as "
+                f"in {name} > 0.5"
+            )
     return None

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import erf
 
+from jaxq.rl import mixtures
 from jaxq.types import Array, Head
 
 
@@ -76,7 +77,7 @@ def categorical(num_atoms: int, v_min: Array | float, v_max: Array | float) -> H
         projection = jax.vmap(two_hot_target, in_axes=(0, None))(values, atoms)
         return jax.nn.softmax(next_output) @ projection
 
-    return Head(num_atoms, q_values, backup, cross_entropy)
+    return Head(num_atoms, q_values, backup, cross_entropy, mixtures.mix_logits)
 
 
 def two_hot(num_atoms: int, v_min: Array | float, v_max: Array | float) -> Head:
@@ -100,7 +101,7 @@ def two_hot(num_atoms: int, v_min: Array | float, v_max: Array | float) -> Head:
         value = reward + discount * q_values(next_output[None])[0]
         return two_hot_target(value, _atoms(v_min, v_max, num_atoms))
 
-    return Head(num_atoms, q_values, backup, cross_entropy)
+    return Head(num_atoms, q_values, backup, cross_entropy, mixtures.mix_logits)
 
 
 def hl_gauss(
@@ -139,4 +140,4 @@ def hl_gauss(
         mass = jnp.maximum(jnp.diff(cumulative), 0.0)
         return mass / jnp.sum(mass)
 
-    return Head(num_bins, q_values, backup, cross_entropy)
+    return Head(num_bins, q_values, backup, cross_entropy, mixtures.mix_logits)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxq.rl import mixtures
 from jaxq.types import Array, Head
 
 RESCALING = 1e-3  # c of Pohlen et al.: the slope of `rescale` far from zero
@@ -73,7 +74,10 @@ def scalar(
         error = target - output[0]
         return losses[loss](error), jnp.abs(error)
 
-    return Head(1, q_values, backup, td, averages=not rescaled)
+    def mix(output: Array, policy: Array) -> Array:
+        return h(mixtures.average(h_inverse(output), policy))
+
+    return Head(1, q_values, backup, td, mix)
 
 
 class QuantileTarget(NamedTuple):
@@ -129,14 +133,24 @@ def quantile(
     def q_values(output: Array) -> Array:
         return jnp.mean(h_inverse(output), axis=-1)
 
-    def backup(reward: Array, discount: Array, next_output: Array) -> QuantileTarget:
-        value = h(reward + discount * h_inverse(next_output))
-        return QuantileTarget(value, jnp.full(value.shape, 1.0 / value.size))
+    def weighted(output: Array) -> QuantileTarget:
+        return QuantileTarget(output, jnp.full(output.shape, 1.0 / output.shape[-1]))
+
+    def backup(
+        reward: Array, discount: Array, next_output: Array | QuantileTarget
+    ) -> QuantileTarget:
+        if not isinstance(next_output, QuantileTarget):  # one action's, not a mixture
+            next_output = weighted(next_output)
+        value = h(reward + discount * h_inverse(next_output.value))
+        return QuantileTarget(value, next_output.weight)
 
     def td(output: Array, target: QuantileTarget) -> tuple[Array, Array]:
         return quantile_loss(output, fraction, target, huber_delta)
 
-    return Head(num_quantiles, q_values, backup, td, averages=not rescaled)
+    def mix(output: Array, policy: Array) -> QuantileTarget:
+        return QuantileTarget(*mixtures.mix_samples(*weighted(output), policy))
+
+    return Head(num_quantiles, q_values, backup, td, mix)
 
 
 class Quantiles(NamedTuple):
@@ -154,6 +168,11 @@ class ProposedQuantiles(NamedTuple):
     edge: Array  # [A, N - 1] proposed fractions, through which the proposal learns
     edge_value: Array  # [A, N - 1] quantiles at the proposed fractions
     entropy: Array  # [A] entropy of the lengths of the intervals
+
+
+def _mix_quantiles(output: Quantiles, policy: Array) -> Quantiles:
+    value, weight = mixtures.mix_samples(output.value, output.weight, policy)
+    return Quantiles(value, output.fraction.reshape(-1), weight)
 
 
 def implicit_quantile(huber_delta: Array | float = 1.0) -> Head:
@@ -182,7 +201,7 @@ def implicit_quantile(huber_delta: Array | float = 1.0) -> Head:
         mean_error -= jnp.sum(output.weight * output.value)
         return loss, jnp.abs(jax.lax.stop_gradient(mean_error))
 
-    return Head(1, q_values, backup, td, averages=True)
+    return Head(1, q_values, backup, td, _mix_quantiles)
 
 
 def fully_parameterized(
@@ -223,4 +242,7 @@ def fully_parameterized(
         # Only the gradient of the term counts: the reported loss is the quantile loss.
         return loss + term - jax.lax.stop_gradient(term), priority
 
-    return Head(1, q_values, backup, td, averages=True)
+    def mix(output: ProposedQuantiles, policy: Array) -> ProposedQuantiles:
+        return output._replace(quantiles=_mix_quantiles(output.quantiles, policy))
+
+    return Head(1, q_values, backup, td, mix)

@@ -6,7 +6,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxq.rl import exploration
+from jaxq.rl import exploration, mixtures
 from jaxq.types import (
     Array,
     Head,
@@ -40,6 +40,7 @@ def epsilon_greedy(transition: Transition, q_values: Array) -> Array:
     return exploration.epsilon_greedy_policy(q_values, transition.epsilon)
 
 
+SELECT_ONE = (greedy, sarsa)  # policies that choose one action with probability 1
 BOOTSTRAP_POLICIES = {"max": greedy, "sarsa": sarsa, "expected_sarsa": epsilon_greedy}
 
 
@@ -57,25 +58,13 @@ def select_action(output: PyTree, action: Array) -> PyTree:
     return jax.tree.map(select, output)
 
 
-def average(output: PyTree, policy: Array) -> PyTree:
-    """Mean of every leaf [A, ...] under the probabilities policy [A].
-
-    Values of minus infinity, which mark invalid actions, are left out, because a
-    terminal state may have no valid action at all.
-    """
-
-    def mean(leaf: Array) -> Array:
-        weight = policy.reshape(-1, *[1] * (leaf.ndim - 1))
-        counts = (weight > 0.0) & (leaf != -jnp.inf)
-        return jnp.sum(jnp.where(counts, weight * leaf, 0.0), axis=0)
-
-    return jax.tree.map(mean, output)
-
-
 def td_target(
     head: Head, next_outputs: PyTree, policy: Array, reward: Array, discount: Array
 ) -> PyTree:
     """The target of an estimate: reward + discount * sum_a' policy(a') Z(s', a').
+
+    The outputs are averaged, elementwise. That is the expected return for a scalar
+    head; for a distribution of the return, see `bootstrap_target`.
 
     Args:
         head: how the outputs represent returns, and how they are backed up.
@@ -86,7 +75,7 @@ def td_target(
     Returns:
         The second argument of `head.loss`.
     """
-    return head.backup(reward, discount, average(next_outputs, policy))
+    return head.backup(reward, discount, mixtures.average(next_outputs, policy))
 
 
 def bootstrap_target(
@@ -98,10 +87,14 @@ def bootstrap_target(
 ) -> PyTree:
     """The target whose next action one estimate selects and another evaluates.
 
-    reward + discount * sum_a' pi(a' | Q_select(s', .)) Z_evaluate(s', a')
+    reward + discount * Z_evaluate(s', a'),  a' ~ pi(. | Q_select(s', .))
+
+    For a distribution of the return, this is the mixture of the distributions of all
+    actions: two equally likely actions that return 0 and 4 return 0 or 4, never 2.
 
     Args:
-        head: how the outputs represent returns.
+        head: how the outputs represent returns; it must have `mix`, unless
+            `bootstrap_policy` is in `SELECT_ONE`.
         transition: from s to s'.
         evaluate_outputs: [A, ...] estimates of s' that enter the target.
         select_outputs: [A, ...] estimates of s' that the policy follows; the same
@@ -111,12 +104,22 @@ def bootstrap_target(
     Returns:
         The second argument of `head.loss`.
 
-    Reference: van Hasselt et al., arXiv:1509.06461, equations 2 to 4.
+    Raises:
+        ValueError: if the head cannot mix the returns of several actions.
+
+    Reference: van Hasselt et al., arXiv:1509.06461, equations 2 to 4; Bellemare et al.,
+    arXiv:1707.06887, section 3 (the distributional Bellman operator of a policy).
     """
     policy = bootstrap_policy(transition, head.q_values(select_outputs))
-    return td_target(
-        head, evaluate_outputs, policy, transition.reward, transition.discount
-    )
+    mix = mixtures.average if bootstrap_policy in SELECT_ONE else head.mix
+    if mix is None:
+        raise ValueError(
+            "the head has no `mix`, which this bootstrap policy needs. Give it one "
+            "(`mixtures.average` if its outputs are expected returns), or use the "
+            "policies greedy or sarsa, which select one action."
+        )
+    next_output = mix(evaluate_outputs, policy)
+    return head.backup(transition.reward, transition.discount, next_output)
 
 
 def compare(
@@ -151,7 +154,7 @@ def td_loss(
     """The temporal-difference loss, for any head.
 
     pi = bootstrap_policy(q'(s', .))           (double: q(s', .), the online parameters)
-    target = r + discount * sum_a' pi(a') Z'(s', a')    (Z': target params, no gradient)
+    target = r + discount * Z'(s', a'),  a' ~ pi        (Z': target params, no gradient)
     loss = head.loss(Z(s, a), target)
 
     Args:

@@ -30,6 +30,10 @@ def munchausen_loss(
     target = r + alpha max(T log pi(a | s), clip)
              + discount sum_a' pi(a' | s') (Z'(s', a') - T log pi(a' | s'))
 
+    For quantiles, the mean over actions is taken fraction by fraction, as in the
+    paper's M-IQN and its authors' code. It is not the distribution of the return of pi,
+    which is a mixture; see `losses.bootstrap_target`.
+
     Args:
         network: the network that learns, with a scalar or quantile head.
         alpha: [] weight of the log-policy.

@@ -8,9 +8,10 @@ CALL_SECONDS = 1.0  # of a call on a CPU; a signal waits for the end of a call
 class Pacer:
     """Chooses the length of compiled calls, so that signals are handled promptly.
 
-    A GPU always runs the number of iterations it was compiled for. A CPU program takes
-    any number; unless the configuration fixes it, calls adapt to `CALL_SECONDS`. The
-    first call has one iteration and is not timed, because it includes compilation.
+    A GPU runs the number of iterations it was compiled for, except in a shorter last
+    call before a point of the curve. A CPU program takes any number; unless the
+    configuration fixes it, calls adapt to `CALL_SECONDS`. The first call has one
+    iteration and is not timed, because it includes compilation.
     """
 
     def __init__(self, lengths: loop_lengths.LoopLengths, adaptive: bool):
@@ -27,9 +28,8 @@ class Pacer:
             iterations: done so far.
             whole_chunk: do not adapt, so that the call is long enough for a profile.
         """
-        if not self.adaptive:
-            return self._chunk
-        length = self._chunk if whole_chunk else self._length
+        adapt = self.adaptive and not whole_chunk
+        length = self._length if adapt else self._chunk
         return min(length, self._point - iterations % self._point)
 
     def record(self, iterations: int, seconds: float) -> None:

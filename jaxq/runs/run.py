@@ -14,7 +14,7 @@ from jaxq.config.fields import UnusedFieldWarning
 from jaxq.envs.adapter import Environment
 from jaxq.runs import curves, pacing, report, results, summary
 from jaxq.runs import session as sessions
-from jaxq.training import checks
+from jaxq.training import checks, compiled
 from jaxq.training import population as populations
 
 
@@ -110,9 +110,9 @@ def start(session: sessions.Session) -> populations.Population:
         session.bar.print(f"resuming at {population.steps:,} steps")
         writer.save(None)
     if not writer.levels:
-        random_returns = population.evaluate(1.0).episode_return
+        random = population.evaluate(1.0, compiled.RANDOM_POLICY)
         writer.levels = {
-            "random policy": float(random_returns.mean()),
+            "random policy": float(random.episode_return.mean()),
             "optimum": session.env.optimal_return,
             **session.options.extras.levels,
         }
@@ -177,7 +177,7 @@ def _call(
         if profile:
             stack.enter_context(jax.profiler.trace(profile))
         started = time.monotonic()
-        population.train(iterations if pacer.adaptive else None)
+        population.train(iterations)
         pacer.record(iterations, time.monotonic() - started)
     if profile:
         session.bar.print(f"trace: {profile}")

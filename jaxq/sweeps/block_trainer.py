@@ -75,13 +75,12 @@ class BlockTrainer:
         lengths = self._program.lengths
         if len(self.points) > lengths.num_points:
             return False
-        if self._population.devices[0].platform == "cpu":
-            # The number of iterations is an argument of the program on a CPU, as in a
-            # single run: one call trains to the point.
-            self._population.train(lengths.point_iterations)
-        else:
-            for _ in range(lengths.point_chunks):
-                self._population.train()
+        # A CPU's program takes any number of iterations: one call trains to the point.
+        on_cpu = self._population.devices[0].platform == "cpu"
+        point, chunk = lengths.point_iterations, lengths.chunk_iterations
+        length = point if on_cpu else chunk
+        for done in range(0, point, length):
+            self._population.train(min(length, point - done))
         self._measure()
         self._save_if_due()
         return True

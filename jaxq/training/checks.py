@@ -1,5 +1,7 @@
 """Checks of a run's configuration and environment, before anything compiles."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -9,7 +11,7 @@ from jaxq.config.components import HISTOGRAMS
 from jaxq.config.config import ENVIRONMENT_OPTIONS, Config, given
 from jaxq.config.fields import ConfigError, check_name
 from jaxq.envs import make
-from jaxq.envs.adapter import Environment
+from jaxq.envs.adapter import Environment, end_at_timeouts
 from jaxq.training import pytree_arrays
 from jaxq.types import EnvSpec, PyTree
 from jaxq.xla import prng
@@ -23,7 +25,7 @@ def check(config: Config, environment: Environment | None = None) -> Environment
         environment: replaces the one that `config` names.
 
     Returns:
-        The environment.
+        The environment, with `timeout_is_terminal` applied.
 
     Raises:
         ConfigError: for the first error found.
@@ -38,11 +40,17 @@ def check(config: Config, environment: Environment | None = None) -> Environment
         )
     if environment is not None:
         check_environment(config, environment)
+        if config.timeout_is_terminal:
+            environment = _end_at_timeouts(environment)
     env = environment or make.from_config(config)
     if not config.timeout_is_terminal:
         validate.check_time_limit(env.time_limit)
     check_agent(config, env.spec)
     return env
+
+
+# The same environment gives the same object, so that compiled programs are reused.
+_end_at_timeouts = functools.lru_cache(maxsize=64)(end_at_timeouts)
 
 
 def check_environment(config: Config, environment: Environment) -> None:

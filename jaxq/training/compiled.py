@@ -31,7 +31,9 @@ from jaxq.xla import loops, prng
 jax.tree_util.register_dataclass(Config, traced_fields(), static_fields())
 
 _NOTHING: Mapping[str, Any] = {}
-_EVALUATE = 2**32 - 2  # folded into a seed's key for the keys of evaluation
+# Folded into a seed's key for the keys of evaluation; `loop.start` uses 2^32 - 1.
+CURVE = 2**32 - 2  # points of the curve
+RANDOM_POLICY = 2**32 - 3  # the level of the random policy
 
 
 def traced(config: Config, changes: Mapping[str, Any] = _NOTHING) -> Config:
@@ -125,17 +127,22 @@ def evaluate_block(
     keys: Key,
     state: loop.RunState,
     epsilon: Array,
+    stream: Array | int = CURVE,
     parameters: Mapping[str, Array] = _NOTHING,
     *,
     env: Environment,
 ) -> evaluate.Evaluation:
-    """Evaluate the members of a block, with separate keys; [S, K]. See `start`."""
+    """Evaluate the members of a block; [S, K]. See `start`.
+
+    The keys are a function of the seed, of `stream` and of the clock.
+    """
+    stream = jnp.asarray(stream, jnp.uint32)
     max_steps = int(min(config.eval_max_steps, env.time_limit))
 
     def one(
         config: Config, parameters: PyTree, key: Key, state: loop.RunState
     ) -> evaluate.Evaluation:
-        key = jax.random.fold_in(jax.random.fold_in(key, _EVALUATE), state.steps.value)
+        key = jax.random.fold_in(jax.random.fold_in(key, stream), state.steps.value)
         return evaluate.evaluate(
             key,
             algorithms.make(config, env.spec),

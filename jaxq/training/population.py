@@ -165,26 +165,37 @@ class Population:
     def train(self, iterations: int | None = None) -> None:
         """Train every seed.
 
+        A CPU's program takes any number of iterations at no cost. In a GPU's, which
+        would otherwise wait for the host in every iteration, chunk_iterations are
+        compiled; any other number runs another program.
+
         Args:
-            iterations: None means chunk_iterations, compiled into a GPU's program,
-                which would otherwise wait for the host in every iteration. A CPU's
-                program takes any number at no cost.
+            iterations: None means chunk_iterations.
         """
-        if iterations is None and self._on_cpu:
-            iterations = self._lengths.chunk_iterations
-        length = () if iterations is None else (np.int32(iterations),)
+        chunk = self._lengths.chunk_iterations
+        count = chunk if iterations is None else iterations
+        compiled_in = count == chunk and not self._on_cpu
+        length = () if compiled_in else (np.int32(count),)
         self.intact = False  # until the donated states are replaced
         self.states = self._map(
             compiled.chunk, lambda i: (self._keys[i], self.states[i], *length)
         )
         self.intact = True
 
-    def evaluate(self, epsilon: float) -> evaluate.Evaluation:
-        """Evaluate every seed; [S, K]."""
-        rate = np.float32(epsilon)
+    def evaluate(
+        self, epsilon: float, stream: int = compiled.CURVE
+    ) -> evaluate.Evaluation:
+        """Evaluate every seed; [S, K].
+
+        Args:
+            epsilon: probability of a random action.
+            stream: of random numbers; `compiled.CURVE` or `compiled.RANDOM_POLICY`.
+        """
+        options = np.float32(epsilon), np.uint32(stream)
         return self._join(
             self._map(
-                compiled.evaluate_block, lambda i: (self._keys[i], self.states[i], rate)
+                compiled.evaluate_block,
+                lambda i: (self._keys[i], self.states[i], *options),
             )
         )
 

@@ -10,7 +10,7 @@ import pytest
 from conftest import CONFORMANCE, mark_others, same
 from mdps import ConstantReward, Corridor, LengthBiased
 
-from jaxq.agents import algorithms
+from jaxq.agents import algorithms, factory
 from jaxq.config import loop_lengths
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
@@ -45,8 +45,9 @@ def test_timeout_is_terminal_learns_the_value_of_the_time_limited_task(name):
     changes = {"timeout_is_terminal": True}
     if name == "tabular_q":  # all samples of a minibatch update the same entry
         changes["learning_rate"] = 0.002
-    env = adapter.adapt(ConstantReward(), timeout_is_terminal=True)
-    trained = family.Trained(family.config(name, **changes), env).train()
+    config = family.config(name, **changes)
+    env = checks.check(config, adapter.adapt(ConstantReward()))
+    trained = family.Trained(config, env).train()
     # The value averaged over the steps of an episode of 7: V = 1 + 0.9 * (6/7) V.
     values = trained.q_values([jnp.int32(0)])
     if name == "pqn":
@@ -55,6 +56,45 @@ def test_timeout_is_terminal_learns_the_value_of_the_time_limited_task(name):
         assert monte_carlo < values[0] < 1 / (1 - 0.9 * 6 / 7)
     else:
         np.testing.assert_allclose(values, 1 / (1 - 0.9 * 6 / 7), rtol=0.1)
+
+
+class OneAction(ConstantReward):
+    num_actions = 1
+
+
+@pytest.mark.parametrize(
+    ("task", "sigma", "value", "tolerance"),
+    [
+        (ConstantReward, 0.5, 10.3, 0.15),
+        (ConstantReward, 1e-3, 10.0, 0.05),
+        (OneAction, 0.5, 10.0, 0.1),
+    ],
+)
+def test_noisy_dqn_overestimates_by_the_maximum_over_noisy_values(
+    task, sigma, value, tolerance
+):
+    """A reward of 1 is worth 10, and the maximum of two noisy values more than either.
+
+    The mean values satisfy E Q(a) = 1 + 0.9 E max_a' Q'(a'), where the maximum is over
+    noisy values. Without noise, or with a single action, the solution is 10.
+    """
+    env = adapter.adapt(task())
+    config = family.config("noisy_dqn", noisy_sigma=sigma, hidden_sizes=(16,))
+    trained = family.Trained(config, env, seeds=range(8)).train()
+    learner = trained.state.agent.learner
+    network = factory.make_networks(config, env.spec).online
+    keys = jax.random.split(jax.random.key(0), 1000)
+
+    def q_values(key, params):
+        return network.head.q_values(network.apply(key, params, jnp.int32(0)))
+
+    of_keys = jax.vmap(q_values, (0, None))
+    sample = jax.jit(jax.vmap(of_keys, (None, 0)))  # [seed, key, action]
+    online = np.asarray(sample(keys, learner.params))
+    target = np.asarray(sample(keys, learner.target_params)).max(axis=2)
+    np.testing.assert_allclose(online.mean(), value, atol=tolerance)
+    fixed_point = 1 + 0.9 * target.mean(axis=1)
+    np.testing.assert_allclose(online.mean(axis=(1, 2)), fixed_point, atol=0.03)
 
 
 def test_the_table_equals_that_of_q_learning_in_numpy():

@@ -27,6 +27,7 @@ PARTS = {
     "prioritized": {"prioritized": True},
     "n_step": {"n_step": 3},
     "layer norm": {"normalization": "layer"},
+    "expected_sarsa": {"next_value": "expected_sarsa"},
     "boltzmann": {"exploration": "boltzmann"},
     "penalty": {"q_penalty": 0.1},
     "ladder": {"epsilon_schedule": "ladder", "epsilon_start": 0.4},
@@ -116,7 +117,6 @@ REFUSED = [
         "rescaled outputs cannot be averaged",
     ),
     ({"next_value": "sarsa"}, "set rollout_length = 1"),
-    ({"next_value": "expected_sarsa", "head": "hl_gauss"}, "cannot be averaged"),
     ({"network": "table", "noisy": True}, "a table has no layers"),
     ({"network": "table", "head": "implicit_quantile"}, "cannot take a fraction"),
     ({"value_rescaling": True, "head": "two_hot"}, "set their own scale"),
@@ -135,6 +135,22 @@ REFUSED = [
     ({"algorithm": "pqn", "n_step": 3}, "see trace_decay"),
     ({"algorithm": "pqn", "head": "implicit_quantile"}, "single numbers"),
     ({"algorithm": "pqn", "num_minibatches": 7}, "must divide"),
+    (
+        {"algorithm": "pqn", "normalization": "batch", "num_minibatches": 256},
+        "rollout_length = 32, num_envs = 8 and num_minibatches = 256 normalises "
+        "minibatches of one example.*Lower num_minibatches",
+    ),
+    (
+        {"normalization": "batch", "batch_size": 1},
+        "normalization = 'batch' with batch_size = 1 .*Raise batch_size",
+    ),
+    (
+        {"normalization": "batch", "rollout_length": 1, "num_envs": 1},
+        "rollout_length = 1, num_envs = 1 and num_minibatches = 1 normalises",
+    ),
+    ({"normalization": "layer", "hidden_sizes": (8, 1)}, r"hidden_sizes = \(8, 1\) "),
+    ({"normalization": "layer", "stream_sizes": (1,)}, r"stream_sizes = \(1,\) with"),
+    ({"algorithm": "pqn", "channels": 1}, "channels = 1 with normalization = 'layer'"),
     ({"rollout_length": 4, "n_step": 5}, "n_step = 5 exceeds rollout_length = 4"),
     ({"epsilon_schedule": "ladder"}, "every action would be random"),
     (LADDER | {"num_envs": 1}, "num_envs = 1. Raise num_envs"),
@@ -203,8 +219,8 @@ def test_every_algorithm_has_a_preset_that_can_be_changed():
     assert preset("rainbow").target_period == 2_000
     assert preset("prioritized_dqn").target_period == 7_500
     pqn = loop_lengths.loop_lengths(preset("pqn"))
-    updates = pqn.num_points * pqn.point_chunks * pqn.chunk_iterations * pqn.num_updates
-    # The length of a run is rounded up to whole chunks.
+    updates = pqn.iterations * pqn.num_updates
+    # The length of a run is rounded up to whole points of the curve.
     assert preset("pqn").learning_rate_updates == pytest.approx(updates, 1e-2)
     assert preset("rainbow", n_step=1).n_step == 1
     with pytest.raises(ConfigError, match="choose one of tabular_q"):

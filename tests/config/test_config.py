@@ -152,10 +152,9 @@ def test_loops_keep_the_replay_ratio(envs, steps, updates, warmup, n, chunk, poi
     assert lengths.buffer_rows * envs >= settings.buffer_size
     assert lengths.warmup_steps >= warmup
     assert lengths.warmup_rollouts * lengths.rollout_length > n
-    assert (
-        lengths.point_steps
-        == lengths.chunk_iterations * lengths.point_chunks * iteration
-    )
+    assert lengths.point_steps == lengths.point_iterations * iteration
+    whole = (lengths.point_chunks - 1) * lengths.chunk_iterations
+    assert 0 < lengths.point_iterations - whole <= lengths.chunk_iterations
     assert (
         lengths.total_steps
         == lengths.warmup_steps + lengths.num_points * lengths.point_steps
@@ -163,7 +162,44 @@ def test_loops_keep_the_replay_ratio(envs, steps, updates, warmup, n, chunk, poi
     assert lengths.total_steps >= 20_000
     if chunk:
         assert lengths.chunk_iterations <= chunk
+    chosen = loop_lengths.loop_lengths(
+        dataclasses.replace(settings, chunk_iterations=0)
+    )
+    assert chosen.total_steps == lengths.total_steps
+    assert chosen.point_iterations == lengths.point_iterations
     assert lengths.num_points <= points
+
+
+@pytest.mark.parametrize("chunk", [0, 1, 7, 100, 1_999, 2_000, 2_001, 10**6])
+def test_the_number_of_steps_does_not_depend_on_the_chunk_length(chunk):
+    """4,900 iterations make two calls of 2,000 and one of 900, or three of 1,634."""
+    settings = Config(
+        num_envs=1, update_steps=10, warmup_steps=1_000, total_steps=50_000,
+        eval_points=1,
+    )  # fmt: skip
+    settings = dataclasses.replace(settings, chunk_iterations=chunk)
+    lengths = loop_lengths.loop_lengths(settings)
+    assert lengths.total_steps == 50_000 and lengths.point_iterations == 4_900
+    assert lengths.chunk_iterations == min(chunk, 4_900) or not chunk
+
+
+@pytest.mark.parametrize(
+    ("iterations", "chunk"),
+    [(490, 490), (2_000, 2_000), (4_900, 1_225), (4_001, 1_334), (2_003, 1_002)],
+)
+def test_chunks_divide_the_iterations_of_a_point_if_that_takes_few_calls(
+    iterations, chunk
+):
+    settings = Config(
+        num_envs=1,
+        update_steps=10,
+        warmup_steps=1_000,
+        total_steps=1_000 + 10 * iterations,
+        eval_points=1,
+    )
+    lengths = loop_lengths.loop_lengths(settings)
+    assert lengths.point_iterations == iterations
+    assert lengths.chunk_iterations == chunk
 
 
 def notes(config):

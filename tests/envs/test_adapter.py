@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnax.environments.minatar.breakout import MinBreakout as Breakout
 from mdps import MDP, Corridor, Discrete
 from rollouts import random_rollout
 
@@ -280,6 +281,98 @@ def test_rewards_and_observations_are_cast():
     steps = random_rollout(env, 30, 2)
     assert steps.reward.dtype == np.float32
     assert steps.observation.dtype == np.int32
+
+
+class Shifted(MDP):
+    """Observes `first` at reset and `later` after a step, of other dtypes."""
+
+    limit = 2
+
+    def __init__(self, first, later, final=None):
+        self.values = first, later, later if final is None else final
+
+    def reset(self, key, params):
+        return jnp.asarray(self.values[0]), jnp.int32(0)
+
+    def step(self, key, state, action, params):
+        _, later, final = self.values
+        done = state == 1
+        info = {"final_observation": jnp.asarray(final)}
+        return jnp.asarray(later), state + 1, 1.0, done, ~done, info
+
+
+def array(dtype, value):
+    return np.full(1, value, dtype)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ((array(np.int32, 0), array(np.float32, 0.75)), jnp.float32),
+        ((array(np.uint8, 7), array(np.float32, 300.5)), jnp.float32),
+        ((array(np.uint8, 7), array(np.int32, 300)), jnp.int32),
+        ((array(np.uint8, 7), array(np.int8, -1)), jnp.int32),
+        ((array(bool, True), array(np.float32, 0.25)), jnp.float32),
+        ((array(bool, True), array(np.uint8, 9)), jnp.uint8),
+        ((np.int32(0), np.float32(3.7)), jnp.float32),
+        ((np.float32(0.5), np.int32(3)), jnp.float32),
+        ((array(np.int32, 4), array(np.int32, 4), array(np.float32, 0.5)), jnp.float32),
+        ((array(bool, 1), array(bool, 1), array(np.float32, 0.25)), jnp.float32),
+        ((array(bool, True), array(bool, False)), jnp.bool_),
+        ((array(np.uint8, 7), array(np.uint8, 255)), jnp.uint8),
+    ],
+    ids=str,
+)
+def test_observations_have_the_common_type_of_reset_and_step(values, dtype):
+    env = adapter.adapt(Shifted(*values))
+    assert env.spec.observation.dtype == dtype
+    start = env.reset(prng.key(0))
+    state, step = env.step(prng.key(1), start, jnp.int32(0))
+    first, later, final = values if len(values) == 3 else (*values, values[1])
+    for actual, expected in (
+        (start.observation, first),
+        (step.observation, first),
+        (step.next_observation, final),
+        (state.observation, later),
+    ):
+        assert actual.dtype == dtype
+        np.testing.assert_array_equal(actual, expected)
+
+
+def test_a_scalar_that_is_not_always_an_integer_does_not_number_the_states():
+    assert adapter.adapt(Corridor()).spec.num_states == 5
+    spec = adapter.adapt(Shifted(np.int32(0), np.float32(3.7))).spec
+    assert spec.num_states is None and spec.num_categories is None
+
+
+class Likely(Corridor):
+    """Returns the probability of an end in place of the end."""
+
+    def step(self, key, state, action, params):
+        out = super().step(key, state, action, params)
+        return (*out[:3], 0.25 * out[3], *out[4:])
+
+
+def test_an_end_that_is_a_real_number_is_refused():
+    with pytest.raises(ConfigError, match="terminated of type float32 instead of bool"):
+        adapter.adapt(Likely())
+
+
+class Faded(Breakout):
+    """Breakout with grey pixels and another reward."""
+
+    def get_obs(self, *args, **kwargs):
+        return 0.5 * super().get_obs(*args, **kwargs)
+
+
+def test_facts_about_a_gymnax_environment_do_not_apply_to_a_class_of_its_name():
+    env = Faded()
+    assert env.name == "Breakout-MinAtar"
+    adapted = adapter.adapt(env)
+    assert adapted.spec.observation.dtype == jnp.float32
+    assert np.max(adapted.reset(prng.key(0)).observation) == 0.5
+    assert make.make("Breakout-MinAtar").spec.observation.dtype == bool
+    assert np.isnan(adapter.adapt(Corridor(), name="CartPole-v1").optimal_return)
 
 
 class KeepsItsKey(MDP):

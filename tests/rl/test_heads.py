@@ -53,12 +53,6 @@ def test_a_head_equals_its_definition(name, rng, strict):
         assert_close((value[i], priority[i]), expected, rtol=2e-4)
 
 
-def test_only_heads_that_are_linear_in_their_outputs_can_be_averaged():
-    averaging = {name for name, plain in ALL.items() if plain.head.averages}
-    assert averaging == {"squared", "huber", "quantile"}
-    assert heads.implicit_quantile().averages and heads.fully_parameterized().averages
-
-
 def test_an_unknown_loss_raises():
     with pytest.raises(ValueError, match="'cubed': choose one of squared, huber"):
         heads.scalar("cubed")

@@ -47,8 +47,7 @@ def plain_target(plain, params, target_params, step, *, double, policy, views):
     else:
         epsilon = step.epsilon if policy == "expected_sarsa" else 0.0
         probabilities = definitions.epsilon_greedy(q_values, epsilon)
-    mean = sum(p * z for p, z in zip(probabilities, next_output, strict=True))
-    return plain.backup(step.reward, step.discount, mean)
+    return plain.mixture(step.reward, step.discount, next_output, probabilities)
 
 
 def with_gradients(loss):
@@ -83,7 +82,6 @@ CASES = [
     for double in (False, True)
     for views in ("same", "evaluator", "all")
     if views == "all" or (name, policy) == (VIEWED[views], "max")
-    if not (name == "categorical" and policy == "expected_sarsa")
     if not (policy == "sarsa" and double)
 ]
 

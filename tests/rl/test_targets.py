@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from definitions import ACTIONS
 
-from jaxq.rl import losses
+from jaxq.rl import losses, mixtures
 
 BATCH = 24
 
@@ -16,7 +16,7 @@ def test_every_leaf_is_selected_and_averaged(rng, strict):
     tree = {"a": rng.normal(size=3), "b": rng.normal(size=(3, 2, 2))}
     tree = jax.tree.map(np.float32, tree)
     row = jax.jit(losses.select_action)(tree, jnp.int32(2))
-    mean = jax.jit(losses.average)(tree, jnp.array([0.2, 0.0, 0.8]))
+    mean = jax.jit(mixtures.average)(tree, jnp.array([0.2, 0.0, 0.8]))
     for name, leaf in tree.items():
         np.testing.assert_array_equal(row[name], leaf[2])
         np.testing.assert_allclose(
@@ -31,7 +31,7 @@ def test_a_greedy_average_has_the_bits_of_the_selected_row(rng, strict):
     for action in range(3):
         policy = greedy(jnp.float32(action == np.arange(3)))
         row = jax.jit(losses.select_action)(output, jnp.int32(action))
-        mean = jax.jit(losses.average)(output, policy)
+        mean = jax.jit(mixtures.average)(output, policy)
         for name in output:
             assert np.asarray(mean[name]).tobytes() == np.asarray(row[name]).tobytes()
 

@@ -367,9 +367,9 @@ def test_a_signal_in_the_first_evaluation_loses_no_reference_level(
     reference = run.run(config(), output=tmp_path / "a", plot=False)
     evaluate = population.Population.evaluate
 
-    def stopping(self, epsilon):
+    def stopping(self, *arguments):
         signal.raise_signal(signal.SIGINT)
-        return evaluate(self, epsilon)
+        return evaluate(self, *arguments)
 
     with monkeypatch.context() as patched, pytest.raises(Stopped):
         patched.setattr(population.Population, "evaluate", stopping)

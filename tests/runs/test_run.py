@@ -19,7 +19,7 @@ from jaxq.config.config import Config, traced_fields
 from jaxq.config.fields import ConfigError
 from jaxq.envs import adapter, make
 from jaxq.runs import files, manifest, pacing, report, results, run, summary
-from jaxq.training import blocks, compiled, loop, metrics, population
+from jaxq.training import blocks, checks, compiled, loop, metrics, population
 
 
 def make_keys(config):
@@ -149,6 +149,82 @@ def test_the_chunk_length_does_not_change_results(four, length):
     config = dataclasses.replace(TINY, chunk_iterations=length, eval_points=1)
     assert loop_lengths.loop_lengths(config).chunk_iterations == length
     assert same(trained(config, chunks=250 // length), four)
+
+
+def test_a_chunk_length_that_does_not_divide_a_point_does_not_change_results(
+    four, monkeypatch
+):
+    """A point is 125 iterations: two calls of 60 and one of 5."""
+    config = dataclasses.replace(TINY, chunk_iterations=60)
+    whole, parts = run.run(TINY), run.run(config)
+    # As on an accelerator: the length of a whole chunk is compiled into its program.
+    monkeypatch.setattr(population.Population, "_on_cpu", False)
+    calls = []
+    chunk = compiled.chunk
+    monkeypatch.setattr(
+        compiled,
+        "chunk",
+        lambda *args, **k: calls.append(args[3:]) or chunk(*args, **k),
+    )
+    accelerated = run.run(config)
+    assert calls == [(), (), (5,)] * 2
+    for result in (parts, accelerated):
+        assert same(result.curve, whole.curve)
+        assert same(result.params, four.agent.learner.params)
+
+
+def test_timeout_is_terminal_acts_on_an_environment_object():
+    """As on one that is named, to the same bits."""
+    config = dataclasses.replace(TINY, timeout_is_terminal=True)
+    named = run.run(dataclasses.replace(config, time_limit=12))
+    passed = run.run(config, make.make("CartPole-v1", time_limit=12))
+    assert same(passed.params, named.params)
+    assert same(passed.eval_returns, named.eval_returns)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("environment_args", ("gravity=9.0",)),
+        ("time_limit", 12),
+        ("sticky_actions", 0.25),
+        ("full_action_set", True),
+    ],
+)
+def test_options_that_build_an_environment_are_refused_for_an_object(field, value):
+    config = dataclasses.replace(TINY, **{field: value})
+    with pytest.raises(ConfigError, match=f"{field} = .* has no effect.*Build the env"):
+        checks.check(config, make.make("CartPole-v1"))
+
+
+def test_an_environment_object_is_wrapped_once():
+    """Otherwise every run would compile its programs again."""
+    env = make.make("CartPole-v1", ("gravity=9.0",))
+    config = dataclasses.replace(TINY, timeout_is_terminal=True)
+    wrapped = checks.check(config, env)
+    assert wrapped is checks.check(config, env) and wrapped is not env
+    assert checks.check(TINY, env) is env
+    bound = wrapped.bind({"gravity": jnp.float32(9.0)})
+    assert bound.step is not env.step and wrapped.parameters == env.parameters
+
+
+def test_the_level_of_the_random_policy_has_keys_of_its_own(monkeypatch):
+    """With random evaluation, the first point would otherwise repeat the level."""
+    measured = []
+    evaluate = population.Population.evaluate
+
+    def spy(self, *arguments):
+        evaluation = evaluate(self, *arguments)
+        measured.append(evaluation.episode_return)
+        return evaluation
+
+    monkeypatch.setattr(population.Population, "evaluate", spy)
+    result = run.run(dataclasses.replace(TINY, eval_epsilon=1.0))
+    level, first = measured[:2]
+    assert level.shape == first.shape == (4, 3)
+    assert (level != first).any(axis=1).all()  # every seed
+    assert same(first, result.eval_returns[:, 0])
+    assert result.summary["levels"]["random policy"] == pytest.approx(level.mean())
 
 
 def test_a_round_trip_to_the_host_does_not_change_results(four):
@@ -646,7 +722,7 @@ def test_the_manifest_names_the_script_relative_to_the_repository(monkeypatch):
 
 def test_calls_on_a_cpu_adapt_to_a_second_and_stop_at_points():
     lengths = loop_lengths.loop_lengths(TINY)._replace(
-        chunk_iterations=100, point_chunks=2
+        chunk_iterations=100, point_iterations=200
     )
     pacer = pacing.Pacer(lengths, adaptive=True)
     assert pacer.next(0) == 1
@@ -662,9 +738,13 @@ def test_calls_on_a_cpu_adapt_to_a_second_and_stop_at_points():
     assert pacer.next(62) == 1
 
 
-def test_calls_of_a_compiled_length_do_not_adapt():
-    lengths = loop_lengths.loop_lengths(TINY)
+def test_calls_of_a_compiled_length_do_not_adapt_and_stop_at_points():
+    lengths = loop_lengths.loop_lengths(TINY)._replace(
+        chunk_iterations=60, point_iterations=125
+    )
     pacer = pacing.Pacer(lengths, adaptive=False)
-    for _ in range(3):
-        assert pacer.next(0) == lengths.chunk_iterations
-        pacer.record(lengths.chunk_iterations, 100.0)
+    done = 0
+    for length in (60, 60, 5, 60, 60, 5):
+        assert pacer.next(done) == length
+        pacer.record(length, 100.0)
+        done += length
