@@ -122,7 +122,7 @@ def script_module(name):
 
 
 def test_dry_run_prints_the_plan(tmp_path):
-    words = ["--grid", "learning_rate=1e-3,1e-2", "batch_size=8,16", "--dry-run"]
+    words = ["--grid", "learning_rate=1e-3,1e-2", "n_step=1,3", "--dry-run"]
     out = script("sweep", *FLAGS, *words, "--output", str(tmp_path / "out"))
     assert "4 settings x 4 seeds" in out and "compiled programs: 2" in out
     assert "inputs: learning_rate" in out and "blocks of 4 members" in out

@@ -65,9 +65,7 @@ def test_a_search_gives_up_if_no_setting_can_run(tmp_path, monkeypatch, capsys):
 def test_a_search_trains_no_setting_twice(tmp_path):
     pytest.importorskip("optuna")
     words = [*FLAGS, "--output", str(tmp_path), "--no-plot", "--ranges"]
-    out = script(
-        "tune", *words, "batch_size=8,16", "--trials", "6", "--confirm-seeds", "0"
-    )
+    out = script("tune", *words, "n_step=1,3", "--trials", "6", "--confirm-seeds", "0")
     (directory,) = (tmp_path / "tune" / "dqn").iterdir()
     different = len((directory / "settings.csv").read_text().splitlines()) - 1
     trials = [line for line in out.splitlines() if line.startswith("trial ")]
@@ -77,5 +75,5 @@ def test_a_search_trains_no_setting_twice(tmp_path):
     assert all(scores[line.split(" | ")[1]] == line.split()[2] for line in trials)
     out = script("tune", *words, "v_max=uniform:1:9", "discount=0.9,1", code=2)
     assert "a sweep over v_max has no effect" in out
-    out = script("tune", *words, "batch_size=8", code=2)
-    assert "batch_size has one value, 8" in out
+    out = script("tune", *words, "n_step=3", code=2)
+    assert "n_step has one value, 3" in out
