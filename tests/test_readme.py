@@ -177,6 +177,8 @@ def test_a_run_of_the_readme(tmp_path):
     assert "done in" in done.stdout and list(tmp_path.rglob("curve.png"))
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 def test_a_sweep_of_the_readme(tmp_path):
     command = next(line for line in commands(README) if "sweep.py" in line)
     grid = "learning_rate=1e-3,1e-2 target_period=20,200"
