@@ -62,6 +62,8 @@ class OneAction(ConstantReward):
     num_actions = 1
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 @pytest.mark.parametrize(
     ("task", "sigma", "value", "tolerance"),
     [

@@ -44,7 +44,7 @@ def history(name, observation):
 # One for every kind of agent, head, loss and store.
 PROBED = (
     "tabular_q", "double_q_learning", "dyna_q", "dqn", "prioritized_dqn", "c51",
-    "munchausen_iqn", "bootstrapped_dqn", "r2d2", "pqn",
+    "qr_dqn", "r2d2", "pqn",
 )  # fmt: skip
 
 
@@ -122,8 +122,8 @@ def short(name):
 
 
 # One for every kind of store and agent; the others are slow tests.
-KINDS = ("tabular_q", "r2d2", "pqn")
-CI_KINDS = (*KINDS, "dyna_q", "peng_q_lambda", "dqn", "prioritized_dqn")
+KINDS = ("tabular_q", "pqn")
+CI_KINDS = (*KINDS, "r2d2", "dyna_q", "peng_q_lambda", "dqn", "prioritized_dqn")
 EVERY_KIND = [
     pytest.param(
         name,
@@ -190,7 +190,7 @@ def test_the_invariants_of_the_loop(name):
         assert same(lane(state, seed), lane(twice, seed))
 
 
-@pytest.mark.parametrize("name", mark_others(NAMES, ("tabular_q",), SLOW))
+@pytest.mark.parametrize("name", mark_others(NAMES, (), SLOW))
 def test_the_functions_of_an_agent_run_eagerly_and_reuse_no_key(name):
     """Without jit, structures and dtypes are kept and values are finite."""
     env = family.gauntlet()

@@ -1,5 +1,6 @@
 """Batch normalisation: by the minibatch in learning, by averages in acting."""
 
+import dataclasses
 import functools
 
 import jax
@@ -129,9 +130,7 @@ def test_running_averages_start_at_zero_and_one():
 
 @pytest.mark.parametrize("absorbs", [False, True])
 def test_only_update_batch_stats_changes_statistics(absorbs, rng):
-    config = Config(
-        defaults="plain", **vars(CONFIG) | {"optimizer": "adam", "max_grad_norm": 1.0}
-    )
+    config = dataclasses.replace(CONFIG, optimizer="adam", max_grad_norm=1.0)
     nets, x = networks(SPEC), observations(SPEC, rng)
     direction = optimizers.make_optimizer(config)
     params = randomised(SPEC, rng)

@@ -129,7 +129,7 @@ def test_fractions_are_uniform_and_new_with_every_key(rng):
 
 
 def test_noise_changes_the_values_and_not_the_fractions(rng):
-    config = Config(defaults="plain", **vars(IQN) | {"noisy": True})
+    config = Config(**vars(IQN) | {"noisy": True})
     params, x = randomised(config, rng), observation(rng)
     noisy, _ = applied(config)(KEY, params, x)
     embedding = params["FractionEmbedding_0"]["Dense_0"]
@@ -227,7 +227,7 @@ def test_the_proposal_and_the_values_learn_from_separate_losses(rng):
 
 
 def test_proposals_have_their_own_optimizer(rng):
-    config = Config(defaults="plain", **vars(FQF) | {
+    config = Config(**vars(FQF) | {
         "optimizer": "adam", "optimizer_eps": 1e-4, "learning_rate": 0.05,
         "fraction_learning_rate": 0.002,
     })  # fmt: skip

@@ -78,7 +78,7 @@ def stop_after(monkeypatch, calls):
 
 
 @pytest.mark.conformance
-@pytest.mark.parametrize("kind", mark_others(KINDS, ["replay", "pqn"], CONFORMANCE))
+@pytest.mark.parametrize("kind", mark_others(KINDS, ["replay"], CONFORMANCE))
 def test_an_interrupted_run_resumes_bit_for_bit(kind, tmp_path, monkeypatch):
     reference = run.run(config(kind), output=tmp_path, plot=False)
     lengths = loop_lengths.loop_lengths(config(kind))

@@ -691,8 +691,8 @@ def test_invalid_arguments_raise_helpful_errors(tmp_path):
     for environment in (Corridor(), Corridor, "CartPole-v1"):
         with pytest.raises(ConfigError, match=r"Pass jaxq\.adapt\(environment\)"):
             run.run(TINY, environment)
-    for invalid in (Corridor, object()):
-        with pytest.raises(ConfigError, match="must be an object with default_params"):
+    for invalid, message in ((Corridor, "is a class"), (object(), "default_params")):
+        with pytest.raises(ConfigError, match=message):
             adapter.adapt(invalid)
     with pytest.raises(ConfigError, match="is not a directory"):
         run.run(TINY, resume=str(tmp_path / "none"))

@@ -5,7 +5,6 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from conftest import CONFORMANCE, mark_others
 from small_sweeps import BASE, RATES, train_curves
 
 from jaxq.config.config import traced_fields
@@ -38,6 +37,7 @@ def test_every_member_equals_its_single_run(tmp_path):
         assert_equal(curve, single(config, sweep.packings[0].width))
 
 
+@pytest.mark.slow
 @pytest.mark.conformance
 def test_every_member_of_a_mixed_block_equals_its_single_run(tmp_path):
     base = dataclasses.replace(BASE, num_seeds=2, seed_block=3)
@@ -55,9 +55,9 @@ def test_every_member_of_a_mixed_block_equals_its_single_run(tmp_path):
 
 
 # Not true of v_min, v_max and Munchausen's temperature: the last bit differs.
-@pytest.mark.parametrize(
-    "algorithm", mark_others(["dqn", "prioritized_dqn"], ["dqn"], CONFORMANCE)
-)
+@pytest.mark.slow
+@pytest.mark.conformance
+@pytest.mark.parametrize("algorithm", ["dqn", "prioritized_dqn"])
 def test_per_member_traced_fields_give_the_same_bits_as_shared_ones(algorithm):
     base = dataclasses.replace(
         BASE, algorithm=algorithm, max_grad_norm=5.0, loss="huber", n_step=3,

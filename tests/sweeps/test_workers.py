@@ -25,6 +25,8 @@ from jaxq.sweeps import block_files, block_trainer, hosts, planning
 from jaxq.training import block_pool
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 def test_two_processes_share_the_blocks_of_a_sweep(tmp_path):
     """The files of its blocks are tested with the slow test below."""
     address = f"127.0.0.1:{free_port()}"

@@ -230,7 +230,7 @@ ITERATIONS = {"dqn": 3_000, "pqn": 150}
 RANDOM_RETURN = 22.0  # of uniformly random actions in CartPole
 
 
-@pytest.mark.parametrize("name", mark_others(SMALL, ["dqn"], CONFORMANCE))
+@pytest.mark.parametrize("name", mark_others(SMALL, [], CONFORMANCE))
 def test_training_learns_alike_with_everything_plain(name):
     tuned = trained_returns(SMALL[name], ITERATIONS[name])
     with switch.plain():
