@@ -40,10 +40,14 @@ def made_with(manifests: Iterable[dict[str, Any]]) -> str:
 
 def interval(final: dict[str, Any]) -> str:
     """IQM with its confidence interval, if it has one."""
-    # Adding zero turns a rounded -0.0 into 0.0.
-    values = (final["iqm"], *(final["confidence_95"] or ()))
-    iqm, *ends = (f"{round(value, 1) + 0.0:.1f}" for value in values)
+    iqm, *ends = map(rounded, (final["iqm"], *(final["confidence_95"] or ())))
     return f"{iqm} [{', '.join(ends)}]" if ends else iqm
+
+
+def rounded(score: float) -> str:
+    """A return with one decimal, or two if it is small."""
+    decimals = 1 if abs(score) >= 10 else 2
+    return f"{round(score, decimals) + 0.0:.{decimals}f}"  # never -0.0
 
 
 def page_link(algorithm: str) -> str:

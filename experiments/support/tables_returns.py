@@ -13,6 +13,7 @@ from experiments.support.provenance import (
     load,
     made_with,
     page_link,
+    rounded,
 )
 from jaxq.config.algorithm_table import ALGORITHMS
 
@@ -117,7 +118,7 @@ def environments(rows: list[dict[str, Any]] | None = None) -> str:
         lines.append(
             f"| {row['environment']} | {page_link(row['algorithm'])} "
             f"| {interval(row['final'])} | {level(levels['random policy'])} "
-            f"| {level(levels['optimum'])} | {row['steps_per_seed']:,} "
+            f"| {level(levels.get('optimum'))} | {row['steps_per_seed']:,} "
             f"| {hardware(row['manifest'])} |"
         )
     return "\n".join(lines)
@@ -126,7 +127,7 @@ def environments(rows: list[dict[str, Any]] | None = None) -> str:
 def level(value: float | None) -> str:
     """Return of a reference policy; `unknown` for None and nan."""
     known = value is not None and math.isfinite(value)
-    return f"{value:.1f}" if known else "unknown"
+    return rounded(value) if known else "unknown"
 
 
 def sweep() -> str:

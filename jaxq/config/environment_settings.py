@@ -200,7 +200,11 @@ SMALL: dict[str, Environment] = {
     "SimpleBandit-bsuite": Environment(Rewards(0.0, 1.0, 1)),
     "BernoulliBandit-misc": Environment(Rewards(0.0, 1.0, 100), _NOISY),
     "GaussianBandit-misc": Environment(Rewards(-1.0, 1.0, 100), _NOISY),
-    "FourRooms-misc": Environment(Rewards(0.0, 1.0, 1), numbered=True),
+    "FourRooms-misc": Environment(
+        Rewards(0.0, 1.0, 1),
+        kinds={"replay": {"total_steps": 200_000, "learning_rate_updates": 24_750.0}},
+        numbered=True,
+    ),
     "FrozenLake-misc": Environment(Rewards(0.0, 1.0, 1), _NOISY, numbered=True),
     "MetaMaze-misc": Environment(Rewards(0.0, 10.0, 10), _NOISY),
     "Pong-misc": Environment(Rewards(-1.0, 1.0, 5)),
