@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from experiments.support import search, unused_flags
 from jaxq import cli
-from jaxq.config import flags
+from jaxq.config import environment_notes, flags
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.config.validate import validate
@@ -145,6 +145,8 @@ def run(
     sweep = planning.plan(config, settings, ranges, devices)
     root = arguments.output
     directory = planning.directory(root, "sweep", sweep.base, sweep.settings)
+    for line in environment_notes.notes(config):
+        print(line)
     if arguments.dry_run:
         print(planning.describe(sweep), f"directory: {directory}", sep="\n")
         return

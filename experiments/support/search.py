@@ -128,6 +128,7 @@ def confirm(
     if not seeds:
         return
     held_out = report.confirmation(config, seeds)
+    print(f"training the best on {seeds} held-out seeds ...", flush=True)
     summary = _train_or_load(held_out, directory / "confirmed", options)
     score = _describe(summary, options.score)
     if diverged := len(summary["diverged_seeds"]):

@@ -102,8 +102,8 @@ def _theirs(row: dict[str, Any]) -> str:
 def tabular() -> str:
     """Learned tables compared with Q*."""
     lines = [
-        "| environment | greedy return | return of Q* | greedy episode length | "
-        "max \\|Q - Q*\\|, first and final | seconds |",
+        "| environment | greedy return | return of the policy of Q* "
+        "| greedy episode length | max \\|Q - Q*\\|, first and final | seconds |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for path in sorted((ROOT / "results" / "tabular").iterdir()):

@@ -126,8 +126,9 @@ def environments(rows: list[dict[str, Any]] | None = None) -> str:
 
 def level(value: float | None) -> str:
     """Return of a reference policy; `unknown` for None and nan."""
-    known = value is not None and math.isfinite(value)
-    return rounded(value) if known else "unknown"
+    if value is None or not math.isfinite(value):
+        return "unknown"
+    return rounded(value)
 
 
 def sweep() -> str:

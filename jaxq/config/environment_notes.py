@@ -9,10 +9,11 @@ def notes(config: Config) -> list[str]:
     filled = _filled_in(config)
     if filled:
         values = ", ".join(f"{name} {_value(config, name)}" for name in filled)
-        return [
+        settings = (
             f"settings for {config.environment}: {values} (flags override them; "
             "--defaults plain leaves them out)"
-        ]
+        )
+        return [settings, *_short_run(config, filled)]
     known = config.environment in environment_table.ENVIRONMENTS
     if known or config.defaults == "plain":
         return []
@@ -31,6 +32,19 @@ def _filled_in(config: Config) -> list[str]:
     names |= environment_table.return_bounds(config.environment, config.discount)
     without_effect = {*given(config), *field_usage.unused(config)}
     return [name for name in names if name not in without_effect]
+
+
+def _short_run(config: Config, filled: list[str]) -> list[str]:
+    """A note if schedules from the table outlast a run."""
+    kind = environment_table.kind(vars(config))
+    table = environment_table.settings(config.environment, config.algorithm, kind)
+    schedules = {"epsilon_steps", "learning_rate_updates"}.intersection(filled)
+    if not schedules or config.total_steps >= table["total_steps"]:
+        return []
+    return [
+        f"note: {' and '.join(sorted(schedules))} are for {table['total_steps']:,} "
+        f"steps, not for {config.total_steps:,}; set them for a shorter run"
+    ]
 
 
 def _value(config: Config, name: str) -> str:

@@ -1,5 +1,6 @@
 """Checks of a configuration, made before jax is imported and anything is compiled."""
 
+import contextlib
 import dataclasses
 import math
 import typing
@@ -46,7 +47,8 @@ def _check_field(name: str, value: Any, default: Any) -> None:
     for item in value if isinstance(default, tuple) else (value,):
         if not _is_of(kind, item):
             raise ConfigError(
-                f"{name} = {value!r} must be of type {kind.__name__}; try {default!r}."
+                f"{name} = {value!r} must be of type {kind.__name__}; try "
+                f"{_converted(kind, item, default)!r}."
             )
         if kind is float:
             _check_float(name, item, default)
@@ -54,6 +56,15 @@ def _check_field(name: str, value: Any, default: Any) -> None:
             raise ConfigError(
                 f"{name} = {item!r} is outside {bounds}; try {default!r}."
             )
+
+
+def _converted(kind: type, item: Any, default: Any) -> Any:
+    """A value of the right type: the item's own if it has one, else the default."""
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        number = float(item)
+        if kind is float or (kind is int and number.is_integer()):
+            return kind(number)
+    return default
 
 
 def _is_of(kind: type, item: Any) -> bool:

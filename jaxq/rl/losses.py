@@ -131,7 +131,7 @@ def compare(
         head: how the output represents returns.
         output: [A, ...] estimates of all actions.
         action: [] the action whose estimate is compared.
-        target: a target of the head, as returned by `td_target`.
+        target: a target of the head, as returned by `head.backup`.
 
     Returns:
         The loss [] and its LossInfo.

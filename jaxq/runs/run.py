@@ -67,6 +67,8 @@ def run(
     Warns:
         fields.UnusedFieldWarning: for every given field that has no effect.
     """
+    if environment is not None:
+        config = checks.settings_for_object(config)
     env = checks.check(config, environment)
     chosen = sorted(field_usage.chosen(config))
     for note in field_effects.notes(config, env.spec, chosen):

@@ -1,5 +1,6 @@
 """Checks of a run's configuration and environment, before anything compiles."""
 
+import dataclasses
 import functools
 
 import jax
@@ -51,6 +52,17 @@ def check(config: Config, environment: Environment | None = None) -> Environment
 
 # The same environment gives the same object, so that compiled programs are reused.
 _end_at_timeouts = functools.lru_cache(maxsize=64)(end_at_timeouts)
+
+
+def settings_for_object(config: Config) -> Config:
+    """The configuration of a run on an environment that is passed as an object.
+
+    The table has no settings for it: fields that are not given are plain, unless the
+    configuration names an environment whose settings to take.
+    """
+    if {"environment", "defaults"} & given(config):
+        return config
+    return dataclasses.replace(config, defaults="plain")
 
 
 def check_environment(config: Config, environment: Environment) -> None:

@@ -71,6 +71,13 @@ def test_return_bounds_follow_rewards_and_discount(environment, discount, bounds
         validate.validate(dataclasses.replace(config, v_min=-100.0, v_max=0.0))
 
 
+def test_an_environment_object_takes_plain_settings():
+    config = checks.settings_for_object(Config(num_seeds=3))
+    assert config == Config(num_seeds=3, defaults="plain")
+    for chosen in (Config(environment="Acrobot-v1"), Config(defaults="environment")):
+        assert checks.settings_for_object(chosen) == chosen
+
+
 def test_an_environment_object_needs_return_bounds():
     environment = adapt(gymnax.make("Catch-bsuite")[0])
     with pytest.raises(ConfigError, match="needs v_min and v_max"):
@@ -115,5 +122,9 @@ def test_the_settings_taken_are_printed():
     (line,) = environment_notes.notes(Config(algorithm="c51", defaults="plain"))
     assert "v_min -10, v_max 110 " in line
     assert environment_notes.notes(Config(defaults="plain")) == []
+    _, note = environment_notes.notes(Config(total_steps=100_000))
+    assert note.startswith("note: epsilon_steps and learning_rate_updates are for 200,")
+    short = Config(total_steps=10**5, epsilon_steps=1e4, learning_rate_updates=1e4)
+    assert len(environment_notes.notes(short)) == 1
     (line,) = environment_notes.notes(Config(environment="CliffWalking"))
     assert line.startswith("note: no settings are known for CliffWalking")
