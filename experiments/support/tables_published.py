@@ -62,6 +62,10 @@ def notes(algorithm: str) -> Iterator[str]:
             f"{cartpole['published_steps_at_level']:,})."
         )
     yield (
+        "These are returns of the exploring agent with CleanRL's settings, not of the "
+        "greedy policy with the environment's."
+    )
+    yield (
         f"Returns are running means over {cartpole['smoothing_steps']:,} steps; the "
         "smoothing of the published curves is not documented."
     )
