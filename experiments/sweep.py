@@ -145,10 +145,9 @@ def run(
     sweep = planning.plan(config, settings, ranges, devices)
     root = arguments.output
     directory = planning.directory(root, "sweep", sweep.base, sweep.settings)
-    for line in environment_notes.notes(config):
-        print(line)
     if arguments.dry_run:
-        print(planning.describe(sweep), f"directory: {directory}", sep="\n")
+        print(*environment_notes.notes(sweep.base), planning.describe(sweep), sep="\n")
+        print(f"directory: {directory}")
         return
     with signals.Stopper() as stop:
         train(sweep, directory, devices, shard, stop, arguments)
@@ -194,6 +193,8 @@ def train(
         total = sum(sweep.steps(job) for job in sweep.jobs[shard[0] :: shard[1]])
         show = arguments.progress and is_main
         with progress.Progress(total, 1, show, verbose=is_main) as bar:
+            for line in environment_notes.notes(sweep.base):
+                bar.print(line)
             bar.print(planning.describe(sweep))
             bar.print(f"sweep: {directory}")
             done = workers.train(sweep, directory, devices, shard, bar, stop)
