@@ -4,7 +4,7 @@ import itertools
 from typing import Any
 
 from experiments.support.provenance import page_link
-from jaxq.config import compatibility, field_usage
+from jaxq.config import aliases, compatibility, field_usage
 from jaxq.config.algorithm_entry import Fields
 from jaxq.config.algorithm_table import ALGORITHMS
 from jaxq.config.tabular_algorithms import TABLE
@@ -34,7 +34,7 @@ def components(fields: Fields) -> str:
 
 def flag(field: str, value: Any) -> str:
     """A field as typed on the command line."""
-    name = f"--{field.replace('_', '-')}"
+    name = aliases.flag(field)
     if isinstance(value, bool):
         return name if value else name.replace("--", "--no-", 1)
     words = value if isinstance(value, tuple) else (value,)

@@ -3,14 +3,14 @@
 import dataclasses
 from collections.abc import Iterable
 
-from jaxq.config import flag_conflicts
+from jaxq.config import aliases, flag_conflicts
 from jaxq.config.config import Config
 from jaxq.sweeps import search_space
 
 SAMPLING = ("--method", "--sample-seed")
 UNUSED_BY_MERGE = (
     *("--preset", "--output", "--shard", "--distributed", "--dry-run"),
-    *(f"--{f.name.replace('_', '-')}" for f in dataclasses.fields(Config)),
+    *(aliases.flag(field.name) for field in dataclasses.fields(Config)),
 )
 
 
@@ -53,7 +53,7 @@ def refuse_swept(words: list[str], config: Config, fields: Iterable[str]) -> Non
     reasons = {}
     for field in fields:
         reason = f"since every setting has its own {field}"
-        reasons[f"--{field.replace('_', '-')}"] = reason
+        reasons[aliases.flag(field)] = reason
         if field.removeprefix(search_space.PARAMETER) in parameters:
             reasons["--environment-args"] = reason
     flag_conflicts.refuse(words, reasons)

@@ -121,7 +121,7 @@ TEXTS: dict[str, AlgorithmText] = {
         ),
         ("jaxq/networks/layers.py:Dense", "jaxq/rl/losses.py:td_loss"),
         "Choose it when a schedule of epsilon is hard to set: exploration depends on "
-        "the state and fades by itself. It is no deep exploration: for that, see "
+        "the state and fades by itself. It is not deep exploration: for that, see "
         "Bootstrapped DQN. In the runs above it is no better than DQN with epsilon, "
         "and slower per step.",
         ("bootstrapped_dqn", "rainbow", "dqn"),

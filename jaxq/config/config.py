@@ -79,17 +79,9 @@ def _resolve(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str,
 
     Values of a wrong type are kept, for `validate` to report.
     """
-    plain = {**defaults, **given}
-    algorithm, environment = str(plain["algorithm"]), str(plain["environment"])
+    algorithm = str(given.get("algorithm", defaults["algorithm"]))
     fields = {**defaults, **algorithm_table.components(algorithm), **given}
-    if plain["defaults"] == "environment":
-        kind = environment_table.kind(fields)
-        settings = environment_table.settings(environment, algorithm, kind)
-        fields |= {**settings, **given}
-    if isinstance(fields["discount"], int | float):
-        bounds = environment_table.return_bounds(environment, fields["discount"])
-        fields |= {**bounds, **given}
-    return fields
+    return {**fields, **environment_table.filled_in(fields), **given}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

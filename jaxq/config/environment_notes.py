@@ -1,19 +1,24 @@
 """Lines at the start of a run that show the settings taken from the table."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from jaxq.config import environment_table, field_usage
 from jaxq.config.config import Config, given
 
 
 def notes(config: Config) -> list[str]:
     """The settings that the environment filled in, as one line; none if it set none."""
-    filled = _filled_in(config)
+    settings = environment_table.filled_in(vars(config))
+    without_effect = {*given(config), *field_usage.unused(config)}
+    filled = [name for name in settings if name not in without_effect]
     if filled:
         values = ", ".join(f"{name} {_value(config, name)}" for name in filled)
-        settings = (
+        line = (
             f"settings for {config.environment}: {values} (flags override them; "
             "--defaults plain leaves them out)"
         )
-        return [settings, *_short_run(config, filled)]
+        return [line, *_short_run(config, settings, filled)]
     known = config.environment in environment_table.ENVIRONMENTS
     if known or config.defaults == "plain":
         return []
@@ -23,26 +28,15 @@ def notes(config: Config) -> list[str]:
     ]
 
 
-def _filled_in(config: Config) -> list[str]:
-    """Names of the fields in use that come from the table."""
-    kind = environment_table.kind(vars(config))
-    names: dict[str, object] = {}
-    if config.defaults == "environment":
-        names |= environment_table.settings(config.environment, config.algorithm, kind)
-    names |= environment_table.return_bounds(config.environment, config.discount)
-    without_effect = {*given(config), *field_usage.unused(config)}
-    return [name for name in names if name not in without_effect]
-
-
-def _short_run(config: Config, filled: list[str]) -> list[str]:
+def _short_run(
+    config: Config, settings: Mapping[str, Any], filled: list[str]
+) -> list[str]:
     """A note if schedules from the table outlast a run."""
-    kind = environment_table.kind(vars(config))
-    table = environment_table.settings(config.environment, config.algorithm, kind)
     schedules = {"epsilon_steps", "learning_rate_updates"}.intersection(filled)
-    if not schedules or config.total_steps >= table["total_steps"]:
+    if not schedules or config.total_steps >= settings["total_steps"]:
         return []
     return [
-        f"note: {' and '.join(sorted(schedules))} are for {table['total_steps']:,} "
+        f"note: {' and '.join(sorted(schedules))} are for {settings['total_steps']:,} "
         f"steps, not for {config.total_steps:,}; set them for a shorter run"
     ]
 

@@ -26,6 +26,18 @@ def kind(fields: Mapping[str, Any]) -> str:
     return source if fields["recurrent"] == "none" else f"recurrent_{source}"
 
 
+def filled_in(fields: Mapping[str, Any]) -> Fields:
+    """Fields that the table sets in a configuration, unless they are given."""
+    environment, discount = str(fields["environment"]), fields["discount"]
+    bounds = NOTHING
+    if isinstance(discount, int | float):
+        bounds = return_bounds(environment, discount)
+    if fields["defaults"] != "environment":
+        return bounds
+    table = settings(environment, str(fields["algorithm"]), kind(fields))
+    return {**table, **bounds}
+
+
 def settings(environment: str, algorithm: str, kind: str) -> Fields:
     """Fields that the table sets; none for an environment that is not in it."""
     row = ENVIRONMENTS.get(environment)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import tyro
 
-from jaxq.config import aliases, command_line, help_page
+from jaxq.config import aliases, command_line, flag_conflicts, help_page
 from jaxq.config.config import Config, Fields, changed, from_json
 from jaxq.config.fields import ConfigError, check_name
 
@@ -137,11 +137,9 @@ def _understood(
 
 def fields_of(args: list[str]) -> list[str]:
     """Names of the configuration's fields that are set by flags."""
-    words = [word.partition("=")[0] for word in aliases.canonical_flags(args)]
-    words = [word for word in words if word.startswith("--")]
-    names = {word[2:].replace("-", "_") for word in words}
-    names |= {name.removeprefix("no_") for name in names}
-    return [field.name for field in dataclasses.fields(Config) if field.name in names]
+    given = flag_conflicts.given(args)
+    names = [field.name for field in dataclasses.fields(Config)]
+    return [name for name in names if aliases.flag(name) in given]
 
 
 def flags(config: Config) -> list[str]:
@@ -155,13 +153,13 @@ def flags(config: Config) -> list[str]:
     chosen = [name for name in named if kept[name] != getattr(plain, name)]
     words: list[str] = []
     for name in [*chosen, *changed(config, base)]:
-        value, flag = getattr(config, name), name.replace("_", "-")
+        value, flag = getattr(config, name), aliases.flag(name)
         if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
+            words.append(flag if value else flag.replace("--", "--no-", 1))
         elif isinstance(value, tuple):
-            words += [f"--{flag}", *map(str, value)]
+            words += [flag, *map(str, value)]
         else:
-            words += [f"--{flag}", str(value)]
+            words += [flag, str(value)]
     return words
 
 
