@@ -1,7 +1,7 @@
 """Final returns on every gymnax environment that a value-based agent can learn.
 
-Ten seeds, with the settings of `jaxq.config.environment_table`: DQN, C51 and PQN
-everywhere, tabular Q-learning where the states can be numbered, and recurrent agents
+Ten seeds, with the settings of `jaxq.config.environment_table`: DQN and PQN
+everywhere, C51 on all but the games of MinAtar, tabular Q-learning where the states can be numbered, and recurrent agents
 where a policy needs memory. Finished runs are skipped, and interrupted ones resume;
 select with `--environments` and `--algorithms`.
 """
@@ -14,12 +14,14 @@ from experiments import classic
 from experiments.support import search
 from jaxq import Config, cli
 from jaxq.config import command_line, flags
+from jaxq.config.environment_settings import MINATAR
 from jaxq.config.environment_table import ENVIRONMENTS
 from jaxq.config.fields import check_name
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
 
 EVERYWHERE = ("dqn", "c51", "pqn")
+GAMES = ("dqn", "pqn")
 RECURRENT = ("r2d2", "pqn_rnn")
 MEMORY = ("BernoulliBandit-misc", "GaussianBandit-misc", "MemoryChain-bsuite",
           "MetaMaze-misc")  # fmt: skip
@@ -45,6 +47,8 @@ class Arguments:
 
 def algorithms(environment: str) -> tuple[str, ...]:
     """The algorithms that are run on an environment."""
+    if environment in MINATAR:
+        return GAMES
     recurrent = RECURRENT if environment in MEMORY else ()
     tabular = ("tabular_q",) if ENVIRONMENTS[environment].numbered else ()
     return (*EVERYWHERE, *recurrent, *tabular)

@@ -45,7 +45,7 @@ def pytest_configure(config):
 FAST_COMPILATION = "--xla_backend_optimization_level=0"
 if jax.__version_info__ < (0, 11):  # later versions abort: the flag is unknown to them
     FAST_COMPILATION += " --xla_cpu_use_fusion_emitters=false"
-MAX_MAPPINGS = 20_000
+MAX_MAPPINGS = 40_000
 _tests_done = 0
 
 

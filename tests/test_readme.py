@@ -38,7 +38,7 @@ SMALL = {
     "eval_episodes": 1, "eval_max_steps": 20,
 }  # fmt: skip
 SMALL_FLAGS = shlex.split(
-    "--num-seeds 4 --total-steps 3000 --warmup-steps 1000 --eval-points 1 "
+    "--num-seeds 4 --total-steps 1600 --warmup-steps 1000 --eval-points 1 "
     "--eval-episodes 1 --eval-max-steps 50"
 )
 

@@ -206,6 +206,15 @@ SMALL: dict[str, Environment] = {
         numbered=True,
     ),
     "FrozenLake-misc": Environment(Rewards(0.0, 1.0, 1), _NOISY, numbered=True),
-    "MetaMaze-misc": Environment(Rewards(0.0, 10.0, 10), _NOISY),
-    "Pong-misc": Environment(Rewards(-1.0, 1.0, 5)),
+    "MetaMaze-misc": Environment(Rewards(0.0, 10.0, 10), _NOISY, kinds={
+        "replay": {"total_steps": 300_000, "learning_rate_updates": 37_250.0},
+        "rollouts": {"total_steps": 2_400_000},
+        "recurrent_rollouts": {"learning_rate_updates": 75_000.0},
+    }),
+    # An observation has 3,600 numbers; the reward is 1 until the ball is lost.
+    "Pong-misc": Environment(Rewards(0.0, 1.0), kinds={
+        "replay": {"buffer_size": 10_000},
+        "rollouts": {"total_steps": 200_000, "epsilon_steps": 50_000.0},
+        "recurrent_rollouts": {"learning_rate_updates": 6_240.0},
+    }),
 }  # fmt: skip

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import CONFORMANCE, mark_others, same
 from mdps import ConstantReward, Corridor, LengthBiased
+from rollouts import random_rollout
 
 from jaxq.agents import algorithms, factory
 from jaxq.config import loop_lengths
@@ -28,19 +29,10 @@ def make_agent(name, env, **changes):
     return config, algorithms.make(config, env.spec)
 
 
-def random_rollout(env, time, envs):
-    """Rollout of random actions, [time, envs]."""
-    key = jax.random.key(7)
-    state = jax.vmap(env.reset)(jax.random.split(key, envs))
-
-    def step(state, key):
-        action = jax.random.randint(key, (envs,), 0, env.spec.num_actions)
-        return jax.vmap(env.step)(jax.random.split(key, envs), state, action)
-
-    return jax.lax.scan(step, state, jax.random.split(key, time))[1]
-
-
-@pytest.mark.parametrize("name", ["tabular_q", "dqn", "pqn"])
+@pytest.mark.parametrize(
+    "name",
+    mark_others(["tabular_q", "dqn", "pqn"], ["tabular_q", "dqn"], CONFORMANCE),
+)
 def test_timeout_is_terminal_learns_the_value_of_the_time_limited_task(name):
     changes = {"timeout_is_terminal": True}
     if name == "tabular_q":  # all samples of a minibatch update the same entry
@@ -105,16 +97,17 @@ def test_the_table_equals_that_of_q_learning_in_numpy():
     config, agent = make_agent("tabular_q", env)
     read = transition_readers.transitions(env.spec.observation, 1, config.discount)
     state = agent.init(jax.random.key(0), env.spec.example())
-    update = jax.jit(agent.update)
+    update, observe = jax.jit(agent.update), jax.jit(agent.observe)
+    sample_of = jax.jit(lambda key, store: ring.sample_uniform(key, store, read, 16, 1))
     table = np.zeros((5, 2), np.float64)
     for step in range(60):
         key = jax.random.key(step)
         if step % 10 == 0:
-            rollout = random_rollout(env, 1, 4)
+            rollout = random_rollout(env, 1, 4, seed=step)
             for _ in range(10):
-                state = agent.observe(key, state, rollout)
+                state = observe(key, state, rollout)
         sample_key, _ = jax.random.split(key)
-        sample = ring.sample_uniform(sample_key, state.store, read, 16, 1)
+        sample = sample_of(sample_key, state.store)
         batch, weight = jax.device_get((sample.example[:5], sample.weight))
         state, _ = update(key, state, jnp.float32(1))
         before = table.copy()
@@ -274,13 +267,10 @@ def test_evaluation_marks_episodes_that_were_cut_off():
     np.testing.assert_array_equal(result.episode_return, 5)
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 @pytest.mark.parametrize(
-    "environment",
-    mark_others(
-        ["Breakout-MinAtar", "FrozenLake-misc", "FourRooms-misc"],
-        ["FourRooms-misc"],
-        CONFORMANCE,
-    ),
+    "environment", ["Breakout-MinAtar", "FrozenLake-misc", "FourRooms-misc"]
 )
 def test_dqn_trains_on_every_kind_of_observation(environment):
     config = dataclasses.replace(

@@ -5,7 +5,6 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from conftest import CONFORMANCE, mark_others
 
 from experiments import dqn, tabular
 from jaxq.config.fields import ConfigError
@@ -20,9 +19,9 @@ def learn(preset, num_seeds=4, **changes):
     return run.run(config, extras=tabular.exact_values(config))
 
 
-@pytest.mark.parametrize(
-    "preset", mark_others(["catch", "deepsea"], ["catch"], CONFORMANCE)
-)
+@pytest.mark.slow
+@pytest.mark.conformance
+@pytest.mark.parametrize("preset", ["catch", "deepsea"])
 def test_the_table_converges_to_the_optimal_values(preset):
     result = learn(preset, total_steps=60_000, eval_points=4)
     error = result.extra["q_error"]

@@ -12,7 +12,7 @@ import pytest
 from conftest import CONFORMANCE, mark_others
 from rollouts import random_rollout
 
-from jaxq.config import config
+from jaxq.config import config, environment_table
 from jaxq.config.fields import ConfigError
 from jaxq.envs import gymnax_facts, gymnax_mdps, make, mdp
 
@@ -57,6 +57,12 @@ def test_every_environment_returns_steps_that_match_its_spec(name):
         steps.observation[1:][inside],
         equal_nan=True,
     )
+    # Discounted returns are inside the bounds that classification heads take.
+    bounds = environment_table.return_bounds(name, 0.99)
+    returns = np.zeros(4)
+    for reward, ended in zip(steps.reward[::-1], done[::-1], strict=True):
+        returns = reward + 0.99 * np.where(ended, 0, returns)
+        assert np.all(bounds["v_min"] <= returns) and np.all(returns <= bounds["v_max"])
     if spec.state_index is not None:
         index = jax.vmap(jax.vmap(spec.state_index))(jnp.asarray(steps.observation))
         assert index.min() >= 0 and index.max() < spec.num_states

@@ -6,7 +6,6 @@ import pathlib
 import random
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,11 +13,10 @@ import time
 
 import numpy as np
 import pytest
-from conftest import CONFORMANCE
-from test_resume import KINDS, digest
+from test_resume import KINDS, config, digest
 
 from jaxq.config.fields import Locked
-from jaxq.runs import checkpoint, files
+from jaxq.runs import checkpoint, files, results
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = """
@@ -79,23 +77,12 @@ def uninterrupted(tmp_path, words, script="dqn.py"):
 LONG = [*WORDS, "--total-steps", 60_000]
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    return uninterrupted(tmp_path_factory.mktemp("finished"), LONG)
-
-
-@pytest.mark.parametrize(
-    "signals",
-    [
-        pytest.param({signal.SIGINT: 130}, id="Ctrl-C"),
-        pytest.param(
-            {signal.SIGINT: 130, signal.SIGTERM: 143}, id="both", marks=CONFORMANCE
-        ),
-    ],
-)
-def test_a_run_stopped_by_signals_resumes_bit_for_bit(signals, finished, tmp_path):
+@pytest.mark.slow
+@pytest.mark.conformance
+def test_a_run_stopped_by_signals_resumes_bit_for_bit(tmp_path):
+    finished = uninterrupted(tmp_path, LONG)
     process = start([*LONG, "--output", tmp_path / "runs"])
-    for number, code in signals.items():
+    for number, code in {signal.SIGINT: 130, signal.SIGTERM: 143}.items():
         directory = wait_for(process, tmp_path / "runs")
         with pytest.raises(Locked, match=f"in use by process {process.pid}, st"):
             files.Lock(directory)
@@ -170,13 +157,12 @@ def test_a_directory_that_vanishes_ends_the_run(tmp_path):
     checkpoint.newest(tmp_path / "elsewhere")
 
 
-def test_two_corrupt_checkpoints_have_their_own_exit_code(finished, tmp_path):
-    directory = shutil.copytree(finished, tmp_path / "copy")
-    newest, older = checkpoint.paths(directory)
-    for path in (newest, older):
-        path.write_bytes(path.read_bytes()[:-7])
-    output = end(start(["--resume", directory]), 6)
-    assert newest.name in output and older.name in output
+def test_two_corrupt_checkpoints_have_their_own_exit_code(tmp_path):
+    results.write_config(tmp_path, config())
+    for iterations in (25, 50):
+        checkpoint.path_of(tmp_path, iterations).write_bytes(b"cut off")
+    output = end(start(["--resume", tmp_path]), 6)
+    assert "checkpoint-0000000025" in output and "checkpoint-0000000050" in output
     assert "Start a new run" in output and "Traceback" not in output
 
 
@@ -206,6 +192,8 @@ finally:
 """
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 def test_a_run_connects_to_nothing_and_writes_nowhere_else(tmp_path):
     out, cache = tmp_path / "runs", tmp_path / "cache"
     cache.mkdir()

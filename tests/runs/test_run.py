@@ -11,6 +11,7 @@ import pytest
 from conftest import CONFORMANCE, equations, mark_others, same
 from family import TINY, lane
 from mdps import Corridor
+from rollouts import random_rollout
 
 from jaxq import types
 from jaxq.agents import schedules
@@ -58,6 +59,7 @@ def test_a_seed_does_not_depend_on_its_neighbours(four, neighbours):
     assert same(lane(other, neighbours.index(2)), lane(four, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.conformance
 def test_a_seed_alone_equals_itself_among_eight():
     alone = run.run(dataclasses.replace(TINY, num_seeds=1, first_seed=5))
@@ -176,10 +178,11 @@ def test_a_chunk_length_that_does_not_divide_a_point_does_not_change_results(
 def test_timeout_is_terminal_acts_on_an_environment_object():
     """As on one that is named, to the same bits."""
     config = dataclasses.replace(TINY, timeout_is_terminal=True)
-    named = run.run(dataclasses.replace(config, time_limit=12))
-    passed = run.run(config, make.make("CartPole-v1", time_limit=12))
-    assert same(passed.params, named.params)
-    assert same(passed.eval_returns, named.eval_returns)
+    named = checks.check(dataclasses.replace(config, time_limit=12))
+    passed = checks.check(config, make.make("CartPole-v1", time_limit=12))
+    steps = random_rollout(passed, 40, 4)
+    assert same(steps, random_rollout(named, 40, 4))
+    assert steps.terminated.any() and not steps.truncated.any()
 
 
 @pytest.mark.parametrize(
@@ -633,7 +636,8 @@ def test_mean_returns_count_every_finished_episode_once():
     np.testing.assert_allclose(tally.episode_length, means[1], rtol=1e-4)
 
 
-@pytest.mark.parametrize("update_steps", [1, 2])  # two updates per iteration, or one
+# Two updates per iteration, or one.
+@pytest.mark.parametrize("update_steps", mark_others([1, 2], [1], CONFORMANCE))
 def test_update_metrics_are_means_over_updates(update_steps):
     """Means over five iterations equal the mean of the five separate ones."""
     config = dataclasses.replace(TINY, update_steps=update_steps, chunk_iterations=1)

@@ -37,7 +37,7 @@ SMALL = Config(
     eval_episodes=2,
     eval_max_steps=9,
 )
-BATCHES, BATCH = 10, 50
+BATCHES, BATCH = 25, 20
 
 
 def value(rng, name):
@@ -123,7 +123,7 @@ def test_a_random_configuration_raises_a_config_error_or_traces(batch):
                 k: v for k, v in dataclasses.asdict(config).items() if v != defaults[k]
             }
             raise AssertionError(f"number {number}: {changed}") from error
-        if number % 10 == 9:
-            jax.clear_caches()
+    if batch:  # the other default tests keep their programs
+        jax.clear_caches()
     print(f"{sum(accepted)} of {len(accepted)} accepted")
-    assert 5 < sum(accepted) < BATCH - 5
+    assert 1 < sum(accepted) < BATCH - 1
