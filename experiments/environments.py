@@ -3,8 +3,7 @@
 Ten seeds, with the settings of `jaxq.config.environment_table`: DQN and PQN
 everywhere, C51 on all but the games of MinAtar, tabular Q-learning where the states
 can be numbered, and recurrent agents where a policy needs memory. Finished runs are
-skipped, and interrupted ones resume; select with
-`--environments` and `--algorithms`.
+skipped, and interrupted ones resume; select with `--environments` and `--algorithms`.
 """
 
 import dataclasses
