@@ -26,7 +26,7 @@ def compilation_cache(tmp_path_factory):
         root = root.parent
     jax.config.update("jax_compilation_cache_dir", str(root / "jax-cache"))
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(root / "jax-cache")
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def pytest_configure(config):

@@ -29,6 +29,8 @@ def environment(tmp_path, **changes):
     return kept | {"XDG_CACHE_HOME": str(tmp_path / "cache")} | changes
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 def test_programs_are_cached_and_a_chunk_is_profiled(tmp_path):
     trace, out = tmp_path / "trace", tmp_path / "runs"
     words = [*TINY.split(), "--no-progress", "--output", out, "--profile", trace]

@@ -37,6 +37,8 @@ def my_algorithm():
     del algorithms.ALGORITHMS["advantage_learning"]
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 def test_an_algorithm_of_user_defined_components_solves_its_environment(my_algorithm):
     env = adapt(my_environment.Line())
     config = Config(

@@ -62,7 +62,10 @@ def check_parts(head, parts):
     assert metrics.loss.shape == () and action.dtype == jnp.int32, parts
 
 
-@pytest.mark.parametrize("head", HEADS)
+SOME_HEADS = ("scalar", "categorical", "quantile")
+
+
+@pytest.mark.parametrize("head", mark_others(HEADS, SOME_HEADS, CONFORMANCE))
 def test_all_components_together_work_with_every_head(head):
     check_parts(head, tuple(PARTS))
 

@@ -254,7 +254,7 @@ BAD_OPTIONS = [
     (("--preset", "nope"), "preset = 'nope': choose one of default, cleanrl"),
     (("--lr-schedule", "linear"), "Did you mean --learning-rate-schedule?"),
     (("--discount", "nan"), "discount = nan must be finite"),
-    (("--num-seeds", "10000000"), "seeds fit. Use --num-seeds"),
+    (("--num-seeds", "300000"), "seeds fit. Use --num-seeds"),
     (("--cpu-cores", "-1"), "cpu_cores must be >= 0, got -1"),
     (("--checkpoint-seconds", "nan"), "checkpoint_seconds must be >= 0, got nan"),
     (("--resume", "/nowhere"), "--output has no effect with --resume"),

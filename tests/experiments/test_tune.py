@@ -9,6 +9,8 @@ from jaxq.runs import signals
 from jaxq.sweeps import planning, search_space
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 def test_a_search_resumes(tmp_path):
     pytest.importorskip("optuna")
     words = [

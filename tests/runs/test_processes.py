@@ -148,6 +148,8 @@ def test_an_unwritable_output_raises():
     assert "compil" not in output
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 def test_a_directory_that_vanishes_ends_the_run(tmp_path):
     process = start([*WORDS, "--total-steps", 200_000, "--output", tmp_path / "runs"])
     directory = wait_for(process, tmp_path / "runs")

@@ -99,6 +99,8 @@ def test_an_interrupted_run_resumes_bit_for_bit(kind, tmp_path, monkeypatch):
         assert manifest["status"] == "finished" and len(manifest["resumed"]) == 1
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 def test_a_resumed_run_may_have_more_steps(tmp_path):
     short = run.run(config(), output=tmp_path / "short", plot=False)
     lengths = loop_lengths.loop_lengths(config())

@@ -114,7 +114,9 @@ class Spy:
         return self._function(*args, **kwargs)
 
 
-@pytest.mark.parametrize("fails", mark_others([False, True], [False], CONFORMANCE))
+@pytest.mark.slow
+@pytest.mark.conformance
+@pytest.mark.parametrize("fails", [False, True])
 def test_training_is_compiled_in_parallel_with_the_start(monkeypatch, caplog, fails):
     hidden = (7 + fails,)  # so that nothing is cached
     config = dataclasses.replace(TINY, hidden_sizes=hidden, eval_points=2)
@@ -153,6 +155,8 @@ def test_the_chunk_length_does_not_change_results(four, length):
     assert same(trained(config, chunks=250 // length), four)
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 def test_a_chunk_length_that_does_not_divide_a_point_does_not_change_results(
     four, monkeypatch
 ):

@@ -139,6 +139,8 @@ def test_two_processes_and_a_killed_sweep_give_the_same_bytes_as_one(tmp_path):
         assert (sweep_directory(tmp_path / "three") / name).read_bytes() == expected
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 def test_a_long_block_resumes_from_its_last_checkpoint(tmp_path, monkeypatch):
     base = dataclasses.replace(BASE, eval_points=5)
     sweep, _ = train_curves(tmp_path / "whole", base, RATES)

@@ -37,7 +37,7 @@ SMALL = Config(
     eval_episodes=2,
     eval_max_steps=9,
 )
-BATCHES, BATCH = 25, 20
+BATCHES, BATCH = 50, 10
 
 
 def value(rng, name):
@@ -126,4 +126,4 @@ def test_a_random_configuration_raises_a_config_error_or_traces(batch):
     if batch:  # the other default tests keep their programs
         jax.clear_caches()
     print(f"{sum(accepted)} of {len(accepted)} accepted")
-    assert 1 < sum(accepted) < BATCH - 1
+    assert 0 < sum(accepted) < BATCH
