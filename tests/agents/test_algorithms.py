@@ -55,11 +55,10 @@ class OneAction(ConstantReward):
 
 
 @pytest.mark.slow
-@pytest.mark.conformance
 @pytest.mark.parametrize(
     ("task", "sigma", "value", "tolerance"),
     [
-        (ConstantReward, 0.5, 10.3, 0.15),
+        pytest.param(ConstantReward, 0.5, 10.3, 0.15, marks=pytest.mark.conformance),
         (ConstantReward, 1e-3, 10.0, 0.05),
         (OneAction, 0.5, 10.0, 0.1),
     ],
@@ -268,9 +267,13 @@ def test_evaluation_marks_episodes_that_were_cut_off():
 
 
 @pytest.mark.slow
-@pytest.mark.conformance
 @pytest.mark.parametrize(
-    "environment", ["Breakout-MinAtar", "FrozenLake-misc", "FourRooms-misc"]
+    "environment",
+    mark_others(
+        ["Breakout-MinAtar", "FrozenLake-misc", "FourRooms-misc"],
+        ["Breakout-MinAtar", "FrozenLake-misc"],
+        [pytest.mark.conformance],
+    ),
 )
 def test_dqn_trains_on_every_kind_of_observation(environment):
     config = dataclasses.replace(

@@ -119,9 +119,7 @@ def short(name):
 
 # One for every kind of store and agent. Of replay, test_run has more.
 KINDS = ("pqn",)
-CI_KINDS = (
-    *KINDS, "tabular_q", "r2d2", "dyna_q", "peng_q_lambda", "dqn", "prioritized_dqn",
-)  # fmt: skip
+CI_KINDS = (*KINDS, "tabular_q", "r2d2", "dyna_q", "prioritized_dqn")
 EVERY_KIND = [
     pytest.param(
         name,
