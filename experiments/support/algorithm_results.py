@@ -81,7 +81,7 @@ def environments(name: str) -> str:
     if not rows:
         return ""
     title = "[Other environments](results/README.md#environments):"
-    return f"{title}\n\n{tables_returns.environments(rows)}"
+    return f"{title}\n\n{tables_returns.environments_of(rows)}"
 
 
 def exact() -> str:

@@ -103,11 +103,37 @@ def environment_rows() -> list[dict[str, Any]]:
     return [load("environments", path.name) for path in paths]
 
 
-def environments(rows: list[dict[str, Any]] | None = None) -> str:
-    """Final returns on every environment that an agent of values can learn."""
-    rows = environment_rows() if rows is None else rows
+def environments() -> str:
+    """Final returns on every environment: a row per environment, and all algorithms."""
+    rows = environment_rows()
     if not rows:
         return "None yet."
+    by_pair = {(row["environment"], row["algorithm"]): row for row in rows}
+    used = {algorithm for _, algorithm in by_pair}
+    columns = ["dqn", *(name for name in ALGORITHMS if name in used - {"dqn"})]
+    links = [page_link(name) for name in columns]
+    lines = [
+        f"| environment | random policy | optimum | {' | '.join(links)} |",
+        "| --- |" + " --- |" * (2 + len(columns)),
+    ]
+    for name in dict.fromkeys(environment for environment, _ in by_pair):
+        found = [by_pair.get((name, algorithm)) for algorithm in columns]
+        levels = next(row["levels"] for row in found if row is not None)
+        cells = [level(levels["random policy"]), level(levels.get("optimum"))]
+        cells += [environment_cell(row) for row in found]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"{made_with(row['manifest'] for row in rows)}."])
+
+
+def environment_cell(row: dict[str, Any] | None) -> str:
+    """Final return, and the steps per seed in thousands."""
+    if row is None:
+        return ""
+    return f"{interval(row['final'])} in {row['steps_per_seed'] / 1000:,.0f}k"
+
+
+def environments_of(rows: list[dict[str, Any]]) -> str:
+    """Final returns of one algorithm on every environment."""
     lines = [
         "| environment | algorithm | final greedy return, IQM [95 %] | random policy "
         "| optimum | steps per seed | made with |",

@@ -175,7 +175,12 @@ def test_environments_are_listed_with_their_levels(monkeypatch, tmp_path):
     directory = tmp_path / "results" / "environments"
     directory.mkdir(parents=True)
     (directory / "Acrobot-v1_dqn.json").write_text(json.dumps(record))
-    row = tables_returns.environments().splitlines()[2]
+    pqn = record | {"algorithm": "pqn", "environment": "B", "steps_per_seed": 802_816}
+    (directory / "B_pqn.json").write_text(json.dumps(pqn))
+    first, second = tables_returns.environments().splitlines()[2:4]
+    assert first == "| Acrobot-v1 | -499.0 | unknown | -86.1 [-93.4, -81.5] in 80k |  |"
+    assert second == "| B | -499.0 | unknown |  | -86.1 [-93.4, -81.5] in 803k |"
+    (row,) = tables_returns.environments_of([record]).splitlines()[2:]
     assert row.startswith(
         "| Acrobot-v1 | [`dqn`](results/algorithms/dqn.md) | -86.1 [-93.4, -81.5] "
         "| -499.0 | unknown | 80,080 | 2 x cpu"
