@@ -16,14 +16,18 @@ from jaxq.config.fields import ConfigError
 if TYPE_CHECKING:
     from jaxq.agents.algorithms import register as register
     from jaxq.envs.adapter import adapt as adapt
+    from jaxq.runs.loading import load as load
+    from jaxq.runs.policy import Policy as Policy
     from jaxq.runs.results import Result as Result
     from jaxq.runs.run import run as run
 
 __version__ = "0.1.0"
 
 _LAZY = {
+    "Policy": "jaxq.runs.policy",
     "Result": "jaxq.runs.results",
     "adapt": "jaxq.envs.adapter",
+    "load": "jaxq.runs.loading",
     "register": "jaxq.agents.algorithms",
     "run": "jaxq.runs.run",
 }

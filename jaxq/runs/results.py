@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxq.config.config import Config
 from jaxq.runs import files, manifest
+from jaxq.stats import intervals
 from jaxq.types import PyTree
 
 
@@ -51,6 +52,35 @@ class Result(NamedTuple):
     params: PyTree
     summary: dict[str, Any]  # see `summary.summarize`
     directory: pathlib.Path | None
+
+    def __repr__(self) -> str:
+        final = np.asarray(self.summary["final_eval_return"]["per_seed"], float)
+        lines = [
+            f"{self.config.algorithm} on {self.config.environment}",
+            f"{len(final)} seeds, {self.summary['steps_per_seed']:,} steps per seed, "
+            f"{self.summary['seconds']:.1f} s",
+            f"final return {intervals.describe(final, label=', 95 % CI ')}",
+            f"diverged seeds: {', '.join(map(str, self._diverged())) or 'none'}",
+            f"directory: {self.directory or 'none, nothing was saved'}",
+        ]
+        return "\n".join(lines)
+
+    def _diverged(self) -> list[int]:
+        return [int(seed) for seed in self.summary["diverged_seeds"]]
+
+    def to_pandas(self) -> Any:
+        """The curves as a DataFrame with a row per seed and point, as metrics.csv.
+
+        Raises:
+            ImportError: if pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError(
+                "Result.to_pandas needs pandas: pip install pandas"
+            ) from error
+        return pandas.DataFrame(table(self.config, self.curve, self.extra))
 
 
 class ExtraMetrics(NamedTuple):
@@ -114,13 +144,43 @@ def write_curve(
         eval_returns: [S, P, K] return of every evaluation episode.
         extra: extra metrics of the experiment, [S, P].
     """
-    seeds = config.first_seed + np.arange(config.num_seeds)
-    columns = {k: v for k, v in curve._asdict().items() if k != "steps"}
-    columns.update(extra)
-    arrays = {"seed": seeds, "steps": curve.steps, "eval_returns": eval_returns}
-    files.write_arrays(directory / "metrics.npz", arrays | columns)
-    rows: list[list[Any]] = [["seed", "step", *columns]]
-    for i, seed in enumerate(seeds):
-        for p, step in enumerate(curve.steps):
-            rows.append([seed, step, *(values[i, p] for values in columns.values())])
-    files.write_csv(directory / "metrics.csv", rows)
+    arrays = {
+        "seed": _seeds(config),
+        "steps": curve.steps,
+        "eval_returns": eval_returns,
+        **_per_seed(curve, extra),
+    }
+    files.write_arrays(directory / "metrics.npz", arrays)
+    columns = table(config, curve, extra)
+    rows = zip(*columns.values(), strict=True)
+    files.write_csv(directory / "metrics.csv", [list(columns), *map(list, rows)])
+
+
+def table(
+    config: Config, curve: Curve, extra: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Columns of a table with a row per seed and point; [S P].
+
+    Args:
+        config: gives the numbers of the seeds.
+        curve: the measurements.
+        extra: extra metrics of the experiment, [S, P].
+    """
+    seeds = _seeds(config)
+    columns = {
+        "seed": np.repeat(seeds, len(curve.steps)),
+        "step": np.tile(curve.steps, len(seeds)),
+    }
+    for name, values in _per_seed(curve, extra).items():
+        columns[name] = values.reshape(-1)
+    return columns
+
+
+def _seeds(config: Config) -> np.ndarray:
+    return config.first_seed + np.arange(config.num_seeds)
+
+
+def _per_seed(curve: Curve, extra: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Measurements with a value for every seed, [S, P]."""
+    shared = {k: v for k, v in curve._asdict().items() if k != "steps"}
+    return {**shared, **extra}

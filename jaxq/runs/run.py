@@ -10,12 +10,13 @@ import jax
 from jaxq.agents import field_effects
 from jaxq.config import field_usage
 from jaxq.config.config import Config
-from jaxq.config.fields import UnusedFieldWarning
+from jaxq.config.fields import ConfigError, UnusedFieldWarning
 from jaxq.envs.adapter import Environment
 from jaxq.runs import curves, pacing, report, results, summary
 from jaxq.runs import session as sessions
-from jaxq.training import checks, compiled
+from jaxq.training import checks, compiled, warm_start
 from jaxq.training import population as populations
+from jaxq.types import PyTree
 
 
 def run(
@@ -32,6 +33,7 @@ def run(
     profile: pathlib.Path | None = None,
     devices: list[jax.Device] | None = None,
     extras: results.ExtraMetrics = results.NO_EXTRAS,
+    params: PyTree = None,
 ) -> results.Result:
     """Train all seeds of a configuration, with periodic evaluations.
 
@@ -57,6 +59,9 @@ def run(
             one.
         devices: one per worker; None uses `blocks.workers()`.
         extras: additional metrics, measured at every point of the curve.
+        params: to start from, for the online and the target network: of one seed, or
+            of every seed with a leading axis [S]. The replay buffer starts with the
+            experience of a new agent, and the optimizer's state is new.
 
     Raises:
         ConfigError: for invalid settings, before anything is compiled.
@@ -73,6 +78,10 @@ def run(
     chosen = sorted(field_usage.chosen(config))
     for note in field_effects.notes(config, env.spec, chosen):
         warnings.warn(note, UnusedFieldWarning, stacklevel=2)
+    if params is not None:
+        if resume is not None:
+            raise ConfigError("params has no effect on a run that resumes: omit it.")
+        params = warm_start.per_seed(config, env.spec, params)
     options = sessions.Options(
         None if output is None else pathlib.Path(output),
         None if resume is None else pathlib.Path(resume),
@@ -84,6 +93,7 @@ def run(
         profile,
         devices,
         extras,
+        params,
     )
     with sessions.prepare(config, env, options) as session:
         started = time.monotonic()
@@ -108,6 +118,10 @@ def start(session: sessions.Session) -> populations.Population:
         session.blocks,
         saved.arrays if saved else None,
     )
+    if session.options.params is not None:
+        population.states = warm_start.replace_params(
+            population.states, session.options.params
+        )
     if saved:
         session.bar.print(f"resuming at {population.steps:,} steps")
         writer.save(None)

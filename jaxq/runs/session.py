@@ -2,11 +2,13 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from jaxq.config import environment_notes, loop_lengths
 from jaxq.config.config import Config
@@ -25,6 +27,7 @@ from jaxq.runs import (
 )
 from jaxq.training import blocks, memory
 from jaxq.training import population as populations
+from jaxq.types import PyTree
 
 
 class Options(NamedTuple):
@@ -40,6 +43,7 @@ class Options(NamedTuple):
     profile: pathlib.Path | None
     devices: list[jax.Device] | None
     extras: results.ExtraMetrics
+    params: PyTree  # [S, ...] to start from, or None
 
 
 @dataclasses.dataclass
@@ -98,6 +102,8 @@ def prepare(config: Config, env: Environment, options: Options) -> Iterator[Sess
             directory = results.make_directory(options.output, config, env.spec.name)
             _hold(stack, directory)
         provenance["seed_block"] = int(layout[0].seeds.size)
+        if options.params is not None:
+            provenance["initial_params"] = _digest(options.params)
         writer = run_writer.RunWriter(
             config,
             lengths,
@@ -120,6 +126,12 @@ def prepare(config: Config, env: Environment, options: Options) -> Iterator[Sess
         )
         _print_header(session, estimate)
         yield session
+
+
+def _digest(params: PyTree) -> str:
+    """SHA-256 of given parameters."""
+    leaves = (np.ascontiguousarray(leaf) for leaf in jax.tree.leaves(params))
+    return hashlib.sha256(b"".join(leaf.tobytes() for leaf in leaves)).hexdigest()
 
 
 def _load(

@@ -1,0 +1,96 @@
+"""Start training from given parameters."""
+
+import operator
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from jaxq.agents import algorithms
+from jaxq.config.config import Config
+from jaxq.config.fields import CheckpointError, ConfigError
+from jaxq.training import loop, pytree_arrays
+from jaxq.types import Agent, EnvSpec, PyTree
+from jaxq.xla import prng
+
+
+def params_shape(agent: Agent, spec: EnvSpec, num_seeds: int = 0) -> PyTree:
+    """Shapes and dtypes of an agent's parameters.
+
+    Args:
+        agent: the agent.
+        spec: of its environment.
+        num_seeds: S of a leading axis [S]; 0 for none.
+    """
+    key = jax.eval_shape(lambda: prng.key(0))
+    params = jax.eval_shape(agent.init, key, spec.example()).learner.params
+    lead = (num_seeds,) if num_seeds else ()
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((*lead, *leaf.shape), leaf.dtype), params
+    )
+
+
+def per_seed(config: Config, spec: EnvSpec, params: PyTree) -> PyTree:
+    """Given parameters with a leading axis [S], on the host.
+
+    Args:
+        config: of the run.
+        spec: of its environment.
+        params: of every seed, [S, ...], or of one that all seeds start from.
+
+    Raises:
+        ConfigError: if they are not those of this agent.
+    """
+    agent, seeds = algorithms.make(config, spec), config.num_seeds
+    arrays = pytree_arrays.flatten(params)
+    alone, shape = params_shape(agent, spec), params_shape(agent, spec, seeds)
+    if all(
+        arrays[name].shape == leaf.shape
+        for name, leaf in _named(alone).items()
+        if name in arrays
+    ):
+        arrays = {
+            name: np.broadcast_to(array, (seeds, *array.shape))
+            for name, array in arrays.items()
+        }
+    try:
+        return pytree_arrays.unflatten(shape, arrays)
+    except CheckpointError as error:
+        raise ConfigError(
+            f"params do not fit {config.algorithm} on {spec.name} with num_seeds = "
+            f"{seeds}: {error}. Pass those of one seed, or of every seed with a "
+            "leading axis, of a run whose network is the same."
+        ) from error
+
+
+def _named(tree: PyTree) -> dict[str, jax.ShapeDtypeStruct]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {pytree_arrays.path_name(path): leaf for path, leaf in leaves}
+
+
+def replace_params(
+    states: Sequence[loop.RunState], params: PyTree
+) -> list[loop.RunState]:
+    """States that learn from given online parameters, copied to the target.
+
+    Args:
+        states: of each block; leading axis its members, filled up with the last one.
+        params: of every seed, [S, ...].
+    """
+    result, first = [], 0
+    for state in states:
+        learner = state.agent.learner
+        width = int(learner.diverged_at.size)
+        last = jax.tree.leaves(params)[0].shape[0] - 1
+        members = np.minimum(np.arange(first, first + width), last)
+        (device,) = learner.diverged_at.devices()
+
+        # Two copies, as the program that trains overwrites both.
+        online, target = (
+            jax.device_put(jax.tree.map(operator.itemgetter(members), params), device)
+            for _ in range(2)
+        )
+        learner = learner._replace(params=online, target_params=target)
+        result.append(state._replace(agent=state.agent._replace(learner=learner)))
+        first += width
+    return result

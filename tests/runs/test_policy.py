@@ -1,0 +1,235 @@
+"""Policies of finished, unfinished and untrained runs, and warm starts."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import same
+from family import TINY
+from mdps import Corridor
+
+import jaxq
+from jaxq.agents import algorithms
+from jaxq.config.fields import CheckpointError, ConfigError
+from jaxq.envs import adapter, make
+from jaxq.runs import files, results, run
+from jaxq.training import blocks, compiled, warm_start
+
+OBSERVATION = np.float32([0.01, -0.2, 0.03, 0.4])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    config = dataclasses.replace(TINY, first_seed=3)
+    return run.run(config, output=tmp_path_factory.mktemp("run"), plot=False)
+
+
+def untrained(config, returns=(1.0, 3.0, np.nan), environment=None):
+    """A Result with initial parameters and given final returns."""
+    spec = (environment or make.from_config(config)).spec
+    agent = algorithms.make(config, spec)
+    keys = jax.random.split(jax.random.key(0), len(returns))
+    init = jax.vmap(lambda key: agent.init(key, spec.example()).learner.params)
+    curve = results.Curve(*[np.zeros((len(returns), 1))] * len(results.Curve._fields))
+    curve = curve._replace(eval_return=np.float32(returns)[:, None])
+    return results.Result(config, curve, curve.eval_return, {}, init(keys), {}, None)
+
+
+SMALL = {
+    "num_seeds": 3, "buffer_size": 200, "batch_size": 4, "hidden_sizes": (8,),
+    "memory_size": 4, "sequence_length": 4, "burn_in": 2,
+}  # fmt: skip
+
+
+def plain_values(directory, seed, observation):
+    """Q(s, .) of a network with one hidden layer, from the saved arrays."""
+    with np.load(directory / "params.npz") as arrays:
+        hidden, output = sorted({name.rpartition("/")[0] for name in arrays.files})
+        kernel, bias = arrays[f"{hidden}/kernel"], arrays[f"{hidden}/bias"]
+        x = np.maximum(np.float64(observation) @ kernel[seed] + bias[seed], 0)
+        return x @ arrays[f"{output}/kernel"][seed] + arrays[f"{output}/bias"][seed]
+
+
+def test_a_policy_has_the_values_of_the_saved_network(finished):
+    directory = finished.directory
+    for seed in range(4):
+        agent = jaxq.load(directory, seed=3 + seed)
+        values = agent.q_values(OBSERVATION)
+        expected = plain_values(directory, seed, OBSERVATION)
+        np.testing.assert_allclose(values, expected, rtol=1e-5)
+        action = agent.act(jax.random.key(0), OBSERVATION)
+        assert action.dtype == jnp.int32 and action == np.argmax(expected)
+
+
+def test_the_best_seed_has_the_highest_last_return():
+    result = untrained(dataclasses.replace(TINY, **SMALL))
+    best = jaxq.load(result)
+    assert best.seeds == (1,)
+    assert same(best.params, jax.tree.map(lambda leaf: leaf[1], result.params))
+
+
+def test_a_directory_gives_the_policy_of_its_result(finished):
+    from_result, from_files = jaxq.load(finished), jaxq.load(str(finished.directory))
+    assert from_result.seeds == from_files.seeds
+    assert same(from_result.params, from_files.params)
+    assert repr(from_files).startswith("Policy(environment='CartPole-v1', seed=")
+
+
+def test_an_unfinished_run_gives_the_policy_of_its_last_checkpoint(finished, tmp_path):
+    directory = tmp_path / "run"
+    directory.mkdir()
+    for path in finished.directory.glob("[!.]*"):
+        (directory / path.name).write_bytes(path.read_bytes())
+    manifest = json.loads((directory / "manifest.json").read_text())
+    files.write_json(directory / "manifest.json", manifest | {"status": "interrupted"})
+    (directory / "params.npz").write_bytes(b"of an earlier, shorter run")
+    unfinished = jaxq.load(directory, seed="all")
+    assert same(unfinished.params, jaxq.load(finished, seed="all").params)
+    assert jaxq.load(directory).seeds == jaxq.load(finished).seeds
+    for path in directory.glob("*.jaxq"):
+        path.unlink()
+    with pytest.raises(CheckpointError, match="has no checkpoint"):
+        jaxq.load(directory)
+
+
+def test_policies_pass_through_jit_and_vmap(finished):
+    every = jaxq.load(finished, seed="all")
+    assert every.seeds == (3, 4, 5, 6)
+    values = jax.jit(jax.vmap(lambda agent: agent.q_values(OBSERVATION)))(every)
+    for seed, row in zip(every.seeds, values, strict=True):
+        alone = every.seed(seed).q_values(OBSERVATION)
+        np.testing.assert_allclose(row, alone, rtol=1e-6)
+    observations = np.stack([OBSERVATION, -OBSERVATION])
+    agent = every.seed(4)
+    keys = jax.random.split(jax.random.key(0), 2)
+    actions = jax.vmap(agent.act)(keys, observations)
+    assert [int(a) for a in actions] == [
+        int(jnp.argmax(agent.q_values(x))) for x in observations
+    ]
+
+
+def test_epsilon_is_the_probability_of_a_random_action(finished):
+    agent = jaxq.load(finished)
+    keys = jax.random.split(jax.random.key(1), 4000)
+    greedy = int(agent.act(keys[0], OBSERVATION))
+    actions = jax.vmap(lambda key: agent.act(key, OBSERVATION, epsilon=0.5))(keys)
+    assert abs(np.mean(actions != greedy) - 0.25) < 4 * (0.1875 / 4000) ** 0.5
+
+
+@pytest.mark.parametrize("algorithm", ["r2d2", "pqn_rnn"])
+def test_a_recurrent_policy_carries_its_memory(algorithm):
+    config = dataclasses.replace(TINY, algorithm=algorithm, **SMALL)
+    agent = jaxq.load(untrained(config))
+    with pytest.raises(ValueError, match="has a memory, which `act` would lose"):
+        agent.act(jax.random.key(0), OBSERVATION)
+    memory = agent.initial_memory(jax.random.key(0))
+    first = agent.q_values(OBSERVATION, memory)
+    action, memory = agent.step(jax.random.key(0), memory, OBSERVATION)
+    assert action == jnp.argmax(first)
+    second = agent.q_values(OBSERVATION, memory)
+    assert not np.allclose(first, second)
+
+
+def test_a_policy_acts_in_a_loop_as_in_evaluation(finished):
+    """The return of an episode, played with the public functions."""
+    agent, env = jaxq.load(finished), make.make("CartPole-v1")
+
+    def play(state, key):
+        action_key, env_key = jax.random.split(key)
+        action = agent.act(action_key, state.observation)
+        return env.step(env_key, state, action)
+
+    keys = jax.random.split(jax.random.key(0), 500)
+    _, steps = jax.lax.scan(play, env.reset(jax.random.key(1)), keys)
+    length = int(np.argmax(steps.terminated | steps.truncated)) + 1
+    observed = np.asarray(steps.observation[:length])
+    greedy = [int(jnp.argmax(agent.q_values(x))) for x in observed]
+    assert greedy == np.asarray(steps.action[:length]).tolist()
+
+
+def test_wrong_uses_raise_with_the_way_out(finished, tmp_path):
+    agent = jaxq.load(finished)
+    with pytest.raises(ValueError, match=r"shape \[2, 4\].*Use jax.vmap"):
+        agent.act(jax.random.key(0), np.zeros((2, 4)))
+    with pytest.raises(ConfigError, match="seed = 9: choose one of 3 to 6"):
+        jaxq.load(finished, seed=9)
+    with pytest.raises(ConfigError, match="is not the directory of a run"):
+        jaxq.load(tmp_path)
+    with pytest.raises(ConfigError, match=r"do not fit Acrobot-v1: array .* expected"):
+        jaxq.load(finished, make.make("Acrobot-v1"))
+
+
+def test_a_run_on_an_object_needs_the_object(tmp_path):
+    env = adapter.adapt(Corridor())
+    config = dataclasses.replace(TINY, num_seeds=1, seed_block=1, eval_points=1)
+    result = run.run(config, env, output=tmp_path, plot=False)
+    with pytest.raises(ConfigError, match=r"run on Corridor.*load\(directory, env"):
+        jaxq.load(result.directory)
+    agent = jaxq.load(result.directory, env)
+    assert agent.q_values(jnp.int32(0)).shape == (2,)
+    assert same(agent.params, jax.tree.map(lambda leaf: leaf[0], result.params))
+
+
+@pytest.mark.parametrize("of_one_seed", [False, True])
+def test_a_run_starts_from_given_parameters(finished, tmp_path, of_one_seed):
+    still = dataclasses.replace(TINY, optimizer="sgd", learning_rate=1e-30)
+    params = jaxq.load(finished, seed=5 if of_one_seed else "all").params
+    result = run.run(still, params=params, output=tmp_path, plot=False)
+    for seed in range(4):
+        mine = jax.tree.map(lambda leaf, seed=seed: leaf[seed], result.params)
+        index = 2 if of_one_seed else seed
+        given = jax.tree.map(lambda leaf, i=index: leaf[i], finished.params)
+        assert same(mine, given)
+    manifest = json.loads((result.directory / "manifest.json").read_text())
+    assert len(manifest["initial_params"]) == 64
+
+
+def test_both_networks_start_from_the_parameters(finished):
+    config = dataclasses.replace(TINY, num_seeds=3, seed_block=2)
+    env, devices = make.from_config(config), jax.devices()[:1]
+    layout = blocks.layout(config, devices)
+    states = [
+        compiled.start(
+            compiled.traced(config), compiled.make_keys(block.seeds), env=env
+        )
+        for block in layout
+    ]
+    params = warm_start.per_seed(
+        config, env.spec, jax.tree.map(lambda leaf: leaf[:3], finished.params)
+    )
+    replaced = warm_start.replace_params(states, params)
+    for number, members in enumerate(([0, 1], [2, 2])):
+        learner = replaced[number].agent.learner
+        expected = jax.tree.map(lambda leaf, m=members: leaf[m], finished.params)
+        assert same(learner.params, expected)
+        assert same(learner.target_params, expected)
+        both = (jax.tree.leaves(learner.params), jax.tree.leaves(learner.target_params))
+        for online, target in zip(*both, strict=True):
+            assert online.unsafe_buffer_pointer() != target.unsafe_buffer_pointer()
+
+
+def test_parameters_that_do_not_fit_are_refused(finished):
+    wide = dataclasses.replace(TINY, hidden_sizes=(17,))
+    with pytest.raises(ConfigError, match=r"params do not fit dqn on CartPole-v1.*17"):
+        run.run(wide, params=finished.params)
+    with pytest.raises(ConfigError, match="num_seeds = 2: array"):
+        run.run(dataclasses.replace(TINY, num_seeds=2), params=finished.params)
+    with pytest.raises(ConfigError, match="no effect on a run that resumes"):
+        run.run(TINY, resume=finished.directory, params=finished.params)
+
+
+def test_a_result_prints_in_five_lines_and_converts_to_pandas(finished):
+    lines = repr(finished).splitlines()
+    assert len(lines) == 5 and lines[0] == "dqn on CartPole-v1"
+    assert lines[1].startswith("4 seeds, 600 steps per seed, ")
+    assert lines[2].startswith("final return IQM ")
+    frame = finished.to_pandas()
+    assert list(frame.columns[:3]) == ["seed", "step", "epsilon"]
+    assert len(frame) == 4 * 3
+    last = frame[frame.step == frame.step.max()].set_index("seed")
+    np.testing.assert_array_equal(
+        last.loc[[3, 4, 5, 6]].eval_return, finished.curve.eval_return[:, -1]
+    )
