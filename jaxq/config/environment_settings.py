@@ -133,7 +133,7 @@ CLASSIC: dict[str, Environment] = {
 
 _GAME: Fields = {
     "num_envs": 8,
-    "total_steps": 1_000_000,
+    "total_steps": 500_000,
     "buffer_size": 100_000,
     "batch_size": 32,
     "warmup_steps": 5_000,
