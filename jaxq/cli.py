@@ -138,7 +138,7 @@ def _run(
     options: flags.Options,
     extras: Callable[[Config], "results.ExtraMetrics"] | None,
 ) -> "results.Result":
-    from jaxq.runs import results, run
+    from jaxq.runs import results, run, tracking_services
     from jaxq.training import blocks
 
     return run.run(
@@ -153,6 +153,7 @@ def _run(
         profile=options.profile,
         devices=blocks.workers(options.cpu_cores),
         extras=extras(config) if extras else results.NO_EXTRAS,
+        trackers=[tracking_services.make(name) for name in options.track],
     )
 
 
@@ -160,6 +161,7 @@ def _repeated(options: flags.Options) -> list[str]:
     """Options that a command that resumes the run must repeat."""
     words = [] if options.platform == "auto" else ["--platform", options.platform]
     words += ["--deterministic"] if options.deterministic else []
+    words += ["--track", *options.track] if options.track else []
     return words + (["--force-resume"] if options.force_resume else [])
 
 

@@ -59,6 +59,8 @@ class Options(Machine):
     always written at the end."""
     checkpoint: bool = True
     """Write checkpoints to resume from."""
+    track: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
+    """Services that also receive the curve."""
     profile: pathlib.Path | None = None
     """Write a trace of one chunk of training, for Perfetto or XProf, to this
     directory."""

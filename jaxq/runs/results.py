@@ -148,7 +148,7 @@ def write_curve(
         "seed": _seeds(config),
         "steps": curve.steps,
         "eval_returns": eval_returns,
-        **_per_seed(curve, extra),
+        **per_seed(curve, extra),
     }
     files.write_arrays(directory / "metrics.npz", arrays)
     columns = table(config, curve, extra)
@@ -171,7 +171,7 @@ def table(
         "seed": np.repeat(seeds, len(curve.steps)),
         "step": np.tile(curve.steps, len(seeds)),
     }
-    for name, values in _per_seed(curve, extra).items():
+    for name, values in per_seed(curve, extra).items():
         columns[name] = values.reshape(-1)
     return columns
 
@@ -180,7 +180,7 @@ def _seeds(config: Config) -> np.ndarray:
     return config.first_seed + np.arange(config.num_seeds)
 
 
-def _per_seed(curve: Curve, extra: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def per_seed(curve: Curve, extra: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Measurements with a value for every seed, [S, P]."""
     shared = {k: v for k, v in curve._asdict().items() if k != "steps"}
     return {**shared, **extra}

@@ -4,6 +4,7 @@ import contextlib
 import pathlib
 import time
 import warnings
+from collections.abc import Callable, Sequence
 
 import jax
 
@@ -14,6 +15,7 @@ from jaxq.config.fields import ConfigError, UnusedFieldWarning
 from jaxq.envs.adapter import Environment
 from jaxq.runs import curves, pacing, report, results, summary
 from jaxq.runs import session as sessions
+from jaxq.runs.trackers import Point, Tracker, as_trackers
 from jaxq.training import checks, compiled, warm_start
 from jaxq.training import population as populations
 from jaxq.types import PyTree
@@ -34,6 +36,7 @@ def run(
     devices: list[jax.Device] | None = None,
     extras: results.ExtraMetrics = results.NO_EXTRAS,
     params: PyTree = None,
+    trackers: Sequence[Tracker | Callable[[Point], object]] = (),
 ) -> results.Result:
     """Train all seeds of a configuration, with periodic evaluations.
 
@@ -62,6 +65,8 @@ def run(
         params: to start from, for the online and the target network: of one seed, or
             of every seed with a leading axis [S]. The replay buffer starts with the
             experience of a new agent, and the optimizer's state is new.
+        trackers: follow the run: functions of every point of the curve, or objects;
+            see `trackers.Tracker` and `tracking_services.make`.
 
     Raises:
         ConfigError: for invalid settings, before anything is compiled.
@@ -94,10 +99,12 @@ def run(
         devices,
         extras,
         params,
+        as_trackers(trackers),
     )
     with sessions.prepare(config, env, options) as session:
         started = time.monotonic()
         try:
+            session.start_trackers()
             population = start(session)
             train(session, population)
             result = finish(session, population, started)
@@ -171,6 +178,7 @@ def _measure(
     with session.stop.deferred():
         session.writer.points.append(point)
         population.reset_metrics()
+    session.record(population)
     session.latest = curves.latest(point)
     if iterations:
         session.bar.update(population.steps, session.latest)
@@ -218,4 +226,5 @@ def finish(
     with session.stop.deferred(last=True):
         status = "diverged" if report.all_diverged(result) else "finished"
         writer.finish(population, statistics, status)
+    session.finish_trackers(status, statistics)
     return result

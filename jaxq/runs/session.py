@@ -16,6 +16,7 @@ from jaxq.config.fields import ConfigError
 from jaxq.envs.adapter import Environment
 from jaxq.runs import (
     checkpoint,
+    curves,
     files,
     manifest,
     plotting,
@@ -24,6 +25,7 @@ from jaxq.runs import (
     resume,
     run_writer,
     signals,
+    trackers,
 )
 from jaxq.training import blocks, memory
 from jaxq.training import population as populations
@@ -44,6 +46,7 @@ class Options(NamedTuple):
     devices: list[jax.Device] | None
     extras: results.ExtraMetrics
     params: PyTree  # [S, ...] to start from, or None
+    trackers: list[trackers.Tracker]
 
 
 @dataclasses.dataclass
@@ -69,8 +72,40 @@ class Session:
         if self.stop.twice:
             return
         failure = self.writer.abort(self.population, status)
+        with contextlib.suppress(Exception):  # the error above matters more
+            self.finish_trackers(status, {})
         if failure and failure is not error:
             self.bar.print(f"warning: could not save the latest state: {failure}")
+
+    def start_trackers(self) -> None:
+        """Announce the run to its trackers."""
+        points = self.writer.points
+        done = max(0, len(points) - 1) * self.lengths.point_steps
+        step = self.lengths.warmup_steps + done if points else 0
+        name, directory = self.env.spec.name, self.writer.directory
+        info = trackers.RunInfo(self.config, name, directory, step)
+        for tracker in self.options.trackers:
+            tracker.start(info)
+
+    def record(self, population: populations.Population) -> None:
+        """Pass the last point of the curve to the trackers."""
+        if not self.options.trackers:
+            return
+        arrays = curves.to_arrays(self.config, self.lengths, self.writer.points)
+        metrics = results.per_seed(arrays.curve, arrays.extra)
+        row = trackers.Point(
+            int(arrays.curve.steps[-1]),
+            self.config.first_seed + np.arange(self.config.num_seeds),
+            {name: values[:, -1] for name, values in metrics.items()},
+            lambda: population.params,
+        )
+        for tracker in self.options.trackers:
+            tracker.record(row)
+
+    def finish_trackers(self, status: str, summary: Mapping[str, Any]) -> None:
+        """Tell the trackers that the run ends."""
+        for tracker in self.options.trackers:
+            tracker.finish(status, summary)
 
 
 @contextlib.contextmanager
