@@ -60,7 +60,7 @@ class Options(Machine):
     checkpoint: bool = True
     """Write checkpoints to resume from."""
     track: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
-    """Send the curve to."""
+    """Services that also receive the curve."""
     profile: pathlib.Path | None = None
     """Write a trace of one chunk of training, for Perfetto or XProf, to this
     directory."""
