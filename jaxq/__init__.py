@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jaxq.runs.policy import Policy as Policy
     from jaxq.runs.results import Result as Result
     from jaxq.runs.run import run as run
+    from jaxq.sweeps.sweep import sweep as sweep
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,7 @@ _LAZY = {
     "load": "jaxq.runs.loading",
     "register": "jaxq.agents.algorithms",
     "run": "jaxq.runs.run",
+    "sweep": "jaxq.sweeps.sweep",
 }
 __all__ = ["Config", "ConfigError", "preset", *_LAZY]
 

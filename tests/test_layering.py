@@ -22,7 +22,7 @@ LEVELS = [
     {"cli"},
 ]
 STRICTER = {
-    "__init__": {"config", "agents", "envs", "runs"},
+    "__init__": {"config", "agents", "envs", "runs", "sweeps"},
     "config": set(),
     "stats": set(),
     "types": set(),

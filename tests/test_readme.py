@@ -20,6 +20,8 @@ from jaxq import cli
 from jaxq.agents import algorithms
 from jaxq.config import loop_lengths, validate
 from jaxq.runs import run as runs
+from jaxq.sweeps import planning
+from jaxq.sweeps import sweep as sweeps
 from jaxq.training import checks, compiled, loop
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -263,8 +265,17 @@ def test_the_python_examples_run(page, code, monkeypatch, result):
             trace(config, checks.check(config, environment))
         return result
 
-    run = runs.run
+    def planned(config, grid, **options):
+        """Settings that can run, with the curves of the one real run."""
+        inspect.signature(real_sweep).bind(config, grid, **options)
+        plan = planning.plan(config, sweeps.settings_of(grid), [], jax.devices())
+        arrays = result.curve._asdict()
+        curves = [planning.Curves(arrays.pop("steps"), arrays)] * len(plan.settings)
+        return sweeps.SweepResult(*plan[:2], plan.configs, curves, None)
+
+    run, real_sweep = runs.run, sweeps.sweep
     monkeypatch.setattr(runs, "run", small_run)
+    monkeypatch.setattr(sweeps, "sweep", planned)
     # An example registers an algorithm, which must not stay for other tests.
     monkeypatch.setattr(algorithms, "ALGORITHMS", dict(algorithms.ALGORITHMS))
     exec(compile(code, page_name(page), "exec"), {})

@@ -74,13 +74,7 @@ class Result(NamedTuple):
         Raises:
             ImportError: if pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise ImportError(
-                "Result.to_pandas needs pandas: pip install pandas"
-            ) from error
-        return pandas.DataFrame(table(self.config, self.curve, self.extra))
+        return import_pandas().DataFrame(table(self.config, self.curve, self.extra))
 
 
 class ExtraMetrics(NamedTuple):
@@ -92,6 +86,19 @@ class ExtraMetrics(NamedTuple):
 
 
 NO_EXTRAS = ExtraMetrics(None, {})
+
+
+def import_pandas() -> Any:
+    """The module pandas.
+
+    Raises:
+        ImportError: if it is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError("to_pandas needs pandas: pip install pandas") from error
+    return pandas
 
 
 def config_hash(config: Config) -> str:
