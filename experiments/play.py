@@ -1,8 +1,9 @@
 """Watch a trained agent: an animated GIF of an episode, with its Q-values.
 
-The argument is the directory of a run, finished or not. The best seed plays, greedily
-as in evaluation. Classic control, the four rooms and the frozen lake are drawn as
-pictures, grids and images as they are observed, and other observations as bars.
+The argument is the directory of a run, finished or not. The best seed plays, without
+random actions unless --epsilon is given. Classic control, the four rooms and the
+frozen lake are drawn as pictures, grids and images as they are observed, and other
+observations as bars.
 """
 
 import dataclasses
@@ -84,6 +85,10 @@ def check(arguments: Arguments) -> None:
         raise ConfigError(f"epsilon = {arguments.epsilon} is not a probability.")
     if arguments.episode < 0:
         raise ConfigError(f"episode = {arguments.episode} must not be negative.")
+    if arguments.gif and not arguments.gif.parent.is_dir():
+        raise ConfigError(
+            f"gif = {str(arguments.gif)!r}: {arguments.gif.parent} is not a directory."
+        )
     if not arguments.frame_seconds > 0:
         raise ConfigError(
             f"frame_seconds = {arguments.frame_seconds} must be positive."
@@ -129,6 +134,7 @@ def play(
     ]
     last = moments[-1]._replace(
         observation=steps.next_observation[length - 1],
+        q_values=None,
         step=length,
         episode_return=float(returns[length]),
     )

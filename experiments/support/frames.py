@@ -31,8 +31,8 @@ class Moment(NamedTuple):
     """What a frame shows."""
 
     observation: np.ndarray
-    q_values: np.ndarray  # [A]
-    action: int  # that is taken in it
+    q_values: np.ndarray | None  # [A]; None after the last step
+    action: int  # that is taken
     step: int
     episode_return: float  # up to this step
 
@@ -94,6 +94,8 @@ def _panel(moment: Moment, draw: ImageDraw.ImageDraw) -> None:
     lines = [f"step {moment.step}", f"return {moment.episode_return:.5g}"]
     for number, line in enumerate(lines):
         draw.text((left, SCALE * (8 + 15 * number)), line, BLACK, _font(11))
+    if moment.q_values is None:
+        return
     q_values = np.where(np.isfinite(moment.q_values), moment.q_values, np.nan)
     low, high = np.nanmin(q_values), np.nanmax(q_values)
     height = min(26, (SIZE - 60) // len(q_values))

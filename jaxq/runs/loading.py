@@ -9,12 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxq.agents import algorithms
+from jaxq.config.algorithm_table import ALGORITHMS
 from jaxq.config.config import Config, from_json
-from jaxq.config.fields import CheckpointError, ConfigError
+from jaxq.config.fields import CheckpointError, ConfigError, check_name
 from jaxq.envs import make
 from jaxq.envs.adapter import Environment
 from jaxq.runs import checkpoint, policy, results, resume
 from jaxq.training import pytree_arrays, warm_start
+from jaxq.types import Array, EnvSpec, Key
+from jaxq.xla import prng
 
 Seed = int | Literal["best", "all"]
 
@@ -41,13 +44,47 @@ def load(
             fit, or there is no such seed.
         fields.CheckpointError: if the run has saved no valid parameters.
     """
-    if not isinstance(run, results.Result):
-        saved = _read(pathlib.Path(run), environment)
-    else:
+    if environment is not None and not isinstance(environment, Environment):
+        raise ConfigError(
+            f"environment = {environment!r} is not a jaxq environment. Pass "
+            "jaxq.adapt(environment)."
+        )
+    if isinstance(run, results.Result):
         returns = run.curve.eval_return[:, -1]
-        saved = _Saved(run.config, pytree_arrays.flatten(run.params), returns)
+        arrays = pytree_arrays.flatten(run.params)
+        saved = _Saved(run.config, run.environment, arrays, returns)
+    else:
+        saved = _read(pathlib.Path(run))
     config = saved.config
-    spec = (environment or make.from_config(config)).spec
+    check_name("algorithm", config.algorithm, algorithms.ALGORITHMS)
+    if environment is None:
+        environment = make.from_config(config)
+        if saved.environment not in ("", environment.spec.name):
+            raise ConfigError(
+                f"the run was on {saved.environment}, an environment that was passed "
+                "as an object. Pass it here as well: load(run, environment)."
+            )
+    policies = _policies(saved, environment.spec)
+    if seed == "all":
+        return policies
+    if seed == "best":
+        best = np.argmax(np.nan_to_num(saved.returns, nan=-np.inf))
+        return policies.seed(policies.seeds[int(best)])
+    return policies.seed(seed)
+
+
+class _Saved(NamedTuple):
+    """The policies that a run has saved."""
+
+    config: Config
+    environment: str  # its name, or empty if it is unknown
+    arrays: dict[str, np.ndarray]  # name -> parameter [S, ...]
+    returns: np.ndarray  # [S] last evaluation
+
+
+def _policies(saved: _Saved, spec: EnvSpec) -> policy.Policy:
+    """The policies of all seeds, [S]."""
+    config = saved.config
     agent = algorithms.make(config, spec)
     template = warm_start.params_shape(agent, spec, config.num_seeds)
     try:
@@ -58,56 +95,60 @@ def load(
             "environment of the run, or one with observations and actions of the same "
             "shape."
         ) from error
-    numbers = tuple(range(config.first_seed, config.first_seed + config.num_seeds))
+    numbers = config.first_seed + jnp.arange(config.num_seeds)
+    # The memory of Bootstrapped DQN only selects a member while it explores.
+    explores_only = config.algorithm in ALGORITHMS and config.recurrent == "none"
+    memory = jax.eval_shape(lambda: agent.initial_memory(prng.key(0)))
+    recurrent = bool(jax.tree.leaves(memory)) and not explores_only
     params = jax.tree.map(jnp.asarray, params)
-    if len(numbers) == 1:
-        params = jax.tree.map(lambda leaf: leaf[0], params)
-    policies = policy.Policy(params, agent, spec, numbers)
-    if seed == "all":
-        return policies
-    if seed == "best":
-        best = np.argmax(np.nan_to_num(saved.returns, nan=-np.inf))
-        return policies.seed(numbers[int(best)])
-    return policies.seed(seed)
+    policies = policy.Policy(params, numbers, agent, spec, recurrent)
+    _check_acting(config, policies)
+    return policies
 
 
-class _Saved(NamedTuple):
-    """The policies that a run has saved."""
+def _check_acting(config: Config, policies: policy.Policy) -> None:
+    """Check that the agent acts by its parameters alone."""
+    alone = jax.tree.map(lambda leaf: leaf[0], policies)
 
-    config: Config
-    arrays: dict[str, np.ndarray]  # name -> parameter [S, ...]
-    returns: np.ndarray  # [S] last evaluation
+    def act(key: Key) -> Array:
+        memory = alone.initial_memory(key)
+        return alone.step(key, memory, alone.spec.example().observation)[0]
+
+    try:
+        jax.eval_shape(act, jax.eval_shape(lambda: prng.key(0)))
+    except AttributeError as error:
+        raise ConfigError(
+            f"{config.algorithm} does not act by its parameters alone ({error}), and "
+            "only these are saved."
+        ) from error
 
 
-def _read(directory: pathlib.Path, environment: Environment | None) -> _Saved:
+def _read(directory: pathlib.Path) -> _Saved:
     """The configuration, parameters and last evaluation of a run's directory."""
     try:
         text = (directory / "config.json").read_text(encoding="utf-8")
-        config = from_json(json.loads(text))
+        fields = json.loads(text)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{str(directory)!r} is not the directory of a run: config.json cannot be "
             f"read ({error})."
         ) from error
+    config = from_json(fields)
     manifest = resume.read_manifest(directory)
-    if environment is None and "environment" in manifest:
-        name = make.from_config(config).spec.name
-        if manifest["environment"] != name:
-            raise ConfigError(
-                f"{directory} was run on {manifest['environment']}, an environment "
-                "that was passed as an object: load(directory, environment)."
-            )
+    environment = str(manifest.get("environment", ""))
     path = directory / "params.npz"
     if manifest.get("status") in ("finished", "diverged") and path.exists():
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
         with np.load(directory / "metrics.npz", allow_pickle=False) as file:
             returns = file["eval_return"][:, -1]
-        return _Saved(config, arrays, returns)
-    return _from_checkpoint(directory, config)
+        return _Saved(config, environment, arrays, returns)
+    return _from_checkpoint(directory, config, environment)
 
 
-def _from_checkpoint(directory: pathlib.Path, config: Config) -> _Saved:
+def _from_checkpoint(
+    directory: pathlib.Path, config: Config, environment: str
+) -> _Saved:
     """The parameters in the newest valid checkpoint."""
     header, stored, _ = checkpoint.newest(directory)
     points = resume.unpack(stored, header["extra"])
@@ -124,4 +165,4 @@ def _from_checkpoint(directory: pathlib.Path, config: Config) -> _Saved:
     returns = np.zeros(config.num_seeds)
     if points:
         returns = np.mean(points[-1].evaluation.episode_return, axis=1)
-    return _Saved(config, arrays, returns)
+    return _Saved(config, environment, arrays, returns)

@@ -1,10 +1,12 @@
 """Trained policies, to act with."""
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxq.config.fields import ConfigError
 from jaxq.types import Agent, Array, EnvSpec, Key, LearnerState, PyTree
@@ -22,7 +24,7 @@ class _ActingState(NamedTuple):
 class Policy:
     """A trained policy, as an immutable pytree: pass it through `jit` and `vmap`.
 
-    The policies of all seeds are one Policy whose parameters have a leading axis [S]:
+    The policies of all seeds are one Policy whose arrays have a leading axis [S]:
 
         actions = jax.vmap(lambda policy, key: policy.act(key, observation))(
             policies, keys
@@ -30,9 +32,16 @@ class Policy:
     """
 
     params: PyTree
+    numbers: Array  # [] int32 of the seed, or [S]
     agent: Agent = dataclasses.field(metadata={"static": True})
     spec: EnvSpec = dataclasses.field(metadata={"static": True})
-    seeds: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+    # Whether actions depend on a memory of the episode.
+    recurrent: bool = dataclasses.field(metadata={"static": True})
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Numbers of the seeds, as in metrics.csv."""
+        return tuple(np.atleast_1d(self.numbers).tolist())
 
     def act(self, key: Key, observation: Any, epsilon: float | Array = 0.0) -> Array:
         """Choose an action without noise.
@@ -46,15 +55,10 @@ class Policy:
             The action, [] int32.
 
         Raises:
-            ValueError: if the policy has a memory, or for a wrong observation.
+            ValueError: if the policy is recurrent, or for a wrong observation.
         """
-        if jax.tree.leaves(jax.eval_shape(self.initial_memory, key_shape())):
-            raise ValueError(
-                "this policy has a memory, which `act` would lose. Start an episode "
-                "with memory = policy.initial_memory(key), and act with action, memory "
-                "= policy.step(key, memory, observation)."
-            )
-        return self.step(key, (), observation, epsilon)[0]
+        memory = self._no_memory()
+        return self.step(key, memory, observation, epsilon)[0]
 
     def step(
         self,
@@ -72,20 +76,22 @@ class Policy:
             epsilon: [] probability of a random action; 0 is the greedy policy.
         """
         observation = self._checked(observation)
-        return _step(self, key, memory, observation, jnp.float32(epsilon))
+        args = key, self.params, memory, observation, jnp.float32(epsilon)
+        return _step(self.agent, *args)
 
     def initial_memory(self, key: Key) -> PyTree:
         """The memory at the start of an episode; empty for most agents."""
         return self.agent.initial_memory(key)
 
-    def q_values(self, observation: Any, memory: PyTree = ()) -> Array:
+    def q_values(self, observation: Any, memory: PyTree = None) -> Array:
         """Estimates of Q(s, a) without noise, [A].
 
         Args:
             observation: one observation of the environment.
-            memory: before the observation, if the policy has one.
+            memory: before the observation, if the policy is recurrent.
         """
-        return _q_values(self, self._checked(observation), memory)
+        memory = self._no_memory() if memory is None else memory
+        return _q_values(self.agent, self.params, memory, self._checked(observation))
 
     def seed(self, number: int) -> Self:
         """The policy of one of several seeds.
@@ -96,14 +102,27 @@ class Policy:
         Raises:
             ConfigError: if there is no such seed.
         """
-        if number not in self.seeds:
-            first, last = self.seeds[0], self.seeds[-1]
-            raise ConfigError(f"seed = {number!r}: choose one of {first} to {last}.")
-        if len(self.seeds) == 1:
+        seeds = self.seeds
+        if number not in seeds:
+            raise ConfigError(
+                f'seed = {number!r}: choose "best", "all", or one of {seeds[0]} to '
+                f"{seeds[-1]}."
+            )
+        if jnp.ndim(self.numbers) == 0:
             return self
-        index = self.seeds.index(number)
-        params = jax.tree.map(lambda leaf: leaf[index], self.params)
-        return dataclasses.replace(self, params=params, seeds=(number,))
+        index = seeds.index(number)
+        return jax.tree.map(lambda leaf: leaf[index], self)
+
+    def _no_memory(self) -> PyTree:
+        """The memory of a policy that does not use it."""
+        if self.recurrent:
+            raise ValueError(
+                "this policy has a memory. Start an episode with memory = "
+                "policy.initial_memory(key), act with action, memory = "
+                "policy.step(key, memory, observation), and pass it to "
+                "policy.q_values(observation, memory)."
+            )
+        return self.agent.initial_memory(prng.key(0))
 
     def _checked(self, observation: Any) -> Array:
         """The observation as an array of the type that the network was trained on."""
@@ -117,28 +136,31 @@ class Policy:
         return array.astype(self.spec.observation.dtype)
 
     def __repr__(self) -> str:
-        seeds = f"{self.seeds[0]}"
-        if len(self.seeds) > 1:
-            seeds += f" to {self.seeds[-1]}"
+        if isinstance(self.numbers, jax.core.Tracer):
+            return f"Policy(environment={self.spec.name!r}, traced)"
+        first, *others = self.seeds
+        seeds = f"{first} to {others[-1]}" if others else f"{first}"
         return f"Policy(environment={self.spec.name!r}, seed={seeds})"
 
 
-def key_shape() -> Any:
-    """Shape and dtype of a key."""
-    return jax.eval_shape(lambda: prng.key(0))
+def _state(params: PyTree) -> _ActingState:
+    return _ActingState(LearnerState(params, None, None, jnp.int32(-1)))
 
 
-def _state(policy: Policy) -> _ActingState:
-    return _ActingState(LearnerState(policy.params, None, None, jnp.int32(-1)))
-
-
-@jax.jit
+@functools.partial(jax.jit, static_argnums=0)
 def _step(
-    policy: Policy, key: Key, memory: PyTree, observation: Array, epsilon: Array
+    agent: Agent,
+    key: Key,
+    params: PyTree,
+    memory: PyTree,
+    observation: Array,
+    epsilon: Array,
 ) -> tuple[Array, PyTree]:
-    return policy.agent.act(key, _state(policy), memory, observation, epsilon, False)
+    return agent.act(key, _state(params), memory, observation, epsilon, False)
 
 
-@jax.jit
-def _q_values(policy: Policy, observation: Array, memory: PyTree) -> Array:
-    return policy.agent.q_values(_state(policy), memory, observation)
+@functools.partial(jax.jit, static_argnums=0)
+def _q_values(
+    agent: Agent, params: PyTree, memory: PyTree, observation: Array
+) -> Array:
+    return agent.q_values(_state(params), memory, observation)

@@ -52,12 +52,13 @@ class Result(NamedTuple):
     params: PyTree
     summary: dict[str, Any]  # see `summary.summarize`
     directory: pathlib.Path | None
+    environment: str = ""  # display name
 
     def __repr__(self) -> str:
         final = np.asarray(self.summary["final_eval_return"]["per_seed"], float)
         lines = [
-            f"{self.config.algorithm} on {self.config.environment}",
-            f"{len(final)} seeds, {self.summary['steps_per_seed']:,} steps per seed, "
+            f"{self.config.algorithm} on {self.environment or self.config.environment}",
+            f"seeds: {len(final)}, {self.summary['steps_per_seed']:,} steps per seed, "
             f"{self.summary['seconds']:.1f} s",
             f"final return {intervals.describe(final, label=', 95 % CI ')}",
             f"diverged seeds: {', '.join(map(str, self._diverged())) or 'none'}",

@@ -111,6 +111,8 @@ def run(
         except BaseException as error:
             session.abort(error)
             raise
+        status = "diverged" if report.all_diverged(result) else "finished"
+        session.finish_trackers(status, result.summary)
         session.bar.print(report.report(result))
     return result
 
@@ -175,10 +177,10 @@ def _measure(
 ) -> None:
     """Add a point to the curve."""
     point = population.measure(session.options.extras.measure)
+    session.record(point, population)  # a failing tracker receives it again on resume
     with session.stop.deferred():
         session.writer.points.append(point)
         population.reset_metrics()
-    session.record(population)
     session.latest = curves.latest(point)
     if iterations:
         session.bar.update(population.steps, session.latest)
@@ -221,10 +223,14 @@ def finish(
     arrays = curves.to_arrays(config, session.lengths, writer.points)
     statistics = summary.summarize(config, arrays, writer.levels, timing)
     result = results.Result(
-        config, *arrays, population.params, statistics, writer.directory
+        config,
+        *arrays,
+        population.params,
+        statistics,
+        writer.directory,
+        session.env.spec.name,
     )
     with session.stop.deferred(last=True):
         status = "diverged" if report.all_diverged(result) else "finished"
         writer.finish(population, statistics, status)
-    session.finish_trackers(status, statistics)
     return result

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -72,40 +73,45 @@ class Session:
         if self.stop.twice:
             return
         failure = self.writer.abort(self.population, status)
-        with contextlib.suppress(Exception):  # the error above matters more
-            self.finish_trackers(status, {})
+        self.finish_trackers(status, {})
         if failure and failure is not error:
             self.bar.print(f"warning: could not save the latest state: {failure}")
 
     def start_trackers(self) -> None:
         """Announce the run to its trackers."""
-        points = self.writer.points
-        done = max(0, len(points) - 1) * self.lengths.point_steps
-        step = self.lengths.warmup_steps + done if points else 0
+        last = len(self.writer.points) - 1
+        done = self.lengths.warmup_steps + last * self.lengths.point_steps
+        step = done if self.saved and last >= 0 else None
         name, directory = self.env.spec.name, self.writer.directory
         info = trackers.RunInfo(self.config, name, directory, step)
         for tracker in self.options.trackers:
             tracker.start(info)
 
-    def record(self, population: populations.Population) -> None:
-        """Pass the last point of the curve to the trackers."""
+    def record(
+        self, point: populations.Measurement, population: populations.Population
+    ) -> None:
+        """Pass a new point of the curve to the trackers."""
         if not self.options.trackers:
             return
-        arrays = curves.to_arrays(self.config, self.lengths, self.writer.points)
+        points = [*self.writer.points, point]
+        arrays = curves.to_arrays(self.config, self.lengths, points)
         metrics = results.per_seed(arrays.curve, arrays.extra)
         row = trackers.Point(
             int(arrays.curve.steps[-1]),
             self.config.first_seed + np.arange(self.config.num_seeds),
             {name: values[:, -1] for name, values in metrics.items()},
-            lambda: population.params,
+            functools.partial(population.params_of, population.states),
         )
         for tracker in self.options.trackers:
             tracker.record(row)
 
     def finish_trackers(self, status: str, summary: Mapping[str, Any]) -> None:
-        """Tell the trackers that the run ends."""
+        """Tell the trackers that the run ends; their errors change nothing."""
         for tracker in self.options.trackers:
-            tracker.finish(status, summary)
+            try:
+                tracker.finish(status, summary)
+            except Exception as error:
+                self.bar.print(f"warning: {tracker!r} failed to finish: {error!r}")
 
 
 @contextlib.contextmanager

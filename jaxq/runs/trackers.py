@@ -21,7 +21,7 @@ class RunInfo(NamedTuple):
     config: Config
     environment: str  # its display name
     directory: pathlib.Path | None
-    step: int  # environment steps per seed done before; 0 unless the run resumes
+    step: int | None  # of the last point before; None unless the run resumes
 
 
 class Point(NamedTuple):
@@ -30,7 +30,7 @@ class Point(NamedTuple):
     step: int  # environment steps per seed
     seeds: np.ndarray  # [S] their numbers
     metrics: Mapping[str, np.ndarray]  # name -> [S]: the columns of metrics.csv
-    params: Callable[[], PyTree]  # () -> parameters of all seeds, copied to the host
+    params: Callable[[], PyTree]  # () -> those of all seeds; only during `record`
 
 
 class Tracker(Protocol):
@@ -40,7 +40,10 @@ class Tracker(Protocol):
         """The run starts or resumes; called before its first point."""
 
     def record(self, point: Point) -> None:
-        """A point was measured; an error ends the run, which can be resumed."""
+        """A point was measured.
+
+        An error ends the run; when it resumes, the same point is recorded again.
+        """
 
     def finish(self, status: str, summary: Mapping[str, Any]) -> None:
         """The run ends.

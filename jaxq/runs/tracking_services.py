@@ -20,6 +20,7 @@ from jaxq.stats import intervals
 Service = Literal["tensorboard", "wandb", "trackio"]
 MODULES = {"tensorboard": "tensorboardX", "wandb": "wandb", "trackio": "trackio"}
 MAX_SEEDS = 32
+FLUSH_SECONDS = 5  # more often than checkpoints are written
 PROJECT = "jaxq"
 
 
@@ -71,24 +72,27 @@ class TensorBoard:
         """
         self._module = module
         self._directory = pathlib.Path(directory) if directory else None
+        self._root = pathlib.Path()
         self._writers: dict[str, Any] = {}
-        self._step = 0
+        self._purge: int | None = None
 
     def start(self, run: RunInfo) -> None:
         """Choose the directory."""
-        if self._directory is None:
-            self._directory = _directory_of(run, "tensorboard") / "tensorboard"
-        self._step = run.step
+        self._root = self._directory or _directory_of(run) / "tensorboard"
+        self._writers = {}
+        # Points after the checkpoint of a stopped run are measured again.
+        self._purge = None if run.step is None else run.step + 1
 
     def record(self, point: Point) -> None:
         """Add a scalar to the event file of every group."""
         for group, name, value in scalars(point):
             if group not in self._writers:
-                # Points after the checkpoint of a stopped run are measured again.
-                purge = self._step + 1 if self._step else None
                 self._writers[group] = self._module.SummaryWriter(
-                    str(self._directory / group),  # type: ignore[operator]
-                    purge_step=purge,
+                    str(self._root / group),
+                    purge_step=self._purge,
+                    # The names of files have the second in which they are created.
+                    filename_suffix="" if self._purge is None else f".{self._purge}",
+                    flush_secs=FLUSH_SECONDS,
                 )
             self._writers[group].add_scalar(name, value, point.step)
 
@@ -118,20 +122,26 @@ class Dashboard:
         options: dict[str, Any] = {"project": PROJECT, "name": _title(run)}
         options |= self._options
         config = dataclasses.asdict(run.config) | {"environment_name": run.environment}
+        options = {"resume": "allow", **options}
         if self._name == "wandb" and run.directory:
-            same = {"id": run.directory.name, "resume": "allow"}
-            options = {"dir": str(run.directory), **same, **options}
+            options = {
+                "dir": str(run.directory), "id": run.directory.name, **options
+            }  # fmt: skip
         self._module.init(config=config, **options)
 
     def record(self, point: Point) -> None:
         """Log all scalars of a point."""
         values = {f"{group}/{name}": value for group, name, value in scalars(point)}
-        self._module.log(values | {"step": point.step}, step=point.step)
+        self._module.log(values, step=point.step)
 
     def finish(self, status: str, summary: Mapping[str, Any]) -> None:
         """End the run of the service."""
-        del status, summary
-        self._module.finish()
+        del summary
+        if self._name == "wandb":
+            complete = status in ("finished", "diverged")
+            self._module.finish(exit_code=0 if complete else 1)
+        else:
+            self._module.finish()
 
 
 def _title(run: RunInfo) -> str:
@@ -139,10 +149,10 @@ def _title(run: RunInfo) -> str:
     return f"{title}-{run.directory.name}" if run.directory else title
 
 
-def _directory_of(run: RunInfo, name: str) -> pathlib.Path:
+def _directory_of(run: RunInfo) -> pathlib.Path:
     if run.directory is None:
         raise ConfigError(
-            f"track = {name!r} writes to the directory of a run: give output=, or pass "
+            "TensorBoard writes to the directory of a run: give output=, or pass "
             "a TensorBoard with a directory of its own."
         )
     return run.directory

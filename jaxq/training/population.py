@@ -225,7 +225,11 @@ class Population:
     @property
     def params(self) -> PyTree:
         """Parameters of every seed, on the host; leading axis [S]."""
-        return self._gather(lambda state: state.agent.learner.params)
+        return self.params_of(self.states)
+
+    def params_of(self, states: Sequence[loop.RunState]) -> PyTree:
+        """Parameters of every seed in earlier states, which `train` deletes."""
+        return self._join([state.agent.learner.params for state in states])
 
     def _gather(self, read: Callable[[loop.RunState], PyTree]) -> PyTree:
         """Part of every seed's state, on the host; leading axis [S]."""

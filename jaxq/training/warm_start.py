@@ -42,6 +42,7 @@ def per_seed(config: Config, spec: EnvSpec, params: PyTree) -> PyTree:
         ConfigError: if they are not those of this agent.
     """
     agent, seeds = algorithms.make(config, spec), config.num_seeds
+    _check_state(config, agent, spec)
     arrays = pytree_arrays.flatten(params)
     alone, shape = params_shape(agent, spec), params_shape(agent, spec, seeds)
     if all(
@@ -54,6 +55,9 @@ def per_seed(config: Config, spec: EnvSpec, params: PyTree) -> PyTree:
             for name, array in arrays.items()
         }
     try:
+        unknown = sorted(arrays.keys() - _named(alone).keys())
+        if unknown:
+            raise CheckpointError(f"array {unknown[0]} is unknown")
         return pytree_arrays.unflatten(shape, arrays)
     except CheckpointError as error:
         raise ConfigError(
@@ -61,6 +65,16 @@ def per_seed(config: Config, spec: EnvSpec, params: PyTree) -> PyTree:
             f"{seeds}: {error}. Pass those of one seed, or of every seed with a "
             "leading axis, of a run whose network is the same."
         ) from error
+
+
+def _check_state(config: Config, agent: Agent, spec: EnvSpec) -> None:
+    key = jax.eval_shape(lambda: prng.key(0))
+    state = jax.eval_shape(agent.init, key, spec.example())
+    if not hasattr(state, "_replace"):
+        raise ConfigError(
+            f"params need an agent whose state is a NamedTuple; that of "
+            f"{config.algorithm} is a {type(state).__name__}."
+        )
 
 
 def _named(tree: PyTree) -> dict[str, jax.ShapeDtypeStruct]:

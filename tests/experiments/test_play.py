@@ -58,7 +58,7 @@ def test_a_run_is_animated(tmp_path):
     [
         (("--every", "0"), "every = 0 must be positive"),
         (("--epsilon", "2"), "epsilon = 2.0 is not a probability"),
-        (("--seed", "77"), "seed = 77: choose one of 0 to 9"),
+        (("--seed", "77"), 'choose "best", "all", or one of 0 to 9'),
     ],
 )
 def test_bad_options_are_refused(words, message, tmp_path):
@@ -66,6 +66,13 @@ def test_bad_options_are_refused(words, message, tmp_path):
     done = run_script("experiments/play.py", "results/main", *words, "--gif", str(path))
     assert done.returncode == 2 and message in done.stderr
     assert not path.exists()
+
+
+def test_a_missing_directory_is_refused_at_once(tmp_path):
+    path = tmp_path / "missing" / "play.gif"
+    done = run_script("experiments/play.py", "results/main", "--gif", str(path))
+    assert done.returncode == 2
+    assert f"{path.parent} is not a directory" in done.stderr
 
 
 def test_classic_control_is_drawn_where_it_is():
@@ -115,8 +122,12 @@ def test_grids_images_and_numbers_are_drawn():
 
 
 def test_a_value_that_does_not_exist_is_shown_as_none():
-    image = frames.frame(moment(np.zeros((4, 4)), (0.0, -np.inf)), frames.shapes)
-    assert image.getcolors(100_000)
+    images = [
+        np.asarray(frames.frame(moment(np.zeros((4, 4)), q_values), frames.shapes))
+        for q_values in ((0.0, -np.inf), (0.0, np.nan), (0.0, 7.0))
+    ]
+    np.testing.assert_array_equal(images[0], images[1])
+    assert np.any(images[0] != images[2])
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)

@@ -15,7 +15,7 @@ import jaxq
 from jaxq.agents import algorithms
 from jaxq.config.fields import CheckpointError, ConfigError
 from jaxq.envs import adapter, make
-from jaxq.runs import files, results, run
+from jaxq.runs import files, policy, results, run
 from jaxq.training import blocks, compiled, warm_start
 
 OBSERVATION = np.float32([0.01, -0.2, 0.03, 0.4])
@@ -111,6 +111,45 @@ def test_policies_pass_through_jit_and_vmap(finished):
     ]
 
 
+def test_all_seeds_have_an_axis_even_if_there_is_one():
+    config = dataclasses.replace(TINY, **SMALL | {"num_seeds": 1})
+    every = jaxq.load(untrained(config, (1.0,)), seed="all")
+    values = jax.vmap(lambda agent: agent.q_values(OBSERVATION))(every)
+    assert values.shape == (1, 2)
+    np.testing.assert_allclose(values[0], every.seed(0).q_values(OBSERVATION))
+
+
+def test_policies_of_several_seeds_share_a_program(finished):
+    every = jaxq.load(finished, seed="all")
+    every.seed(3).act(jax.random.key(0), OBSERVATION)
+    before = policy._step._cache_size()
+    for seed in (4, 5, 6):
+        every.seed(seed).act(jax.random.key(0), OBSERVATION)
+    assert policy._step._cache_size() == before
+    stacked = jax.tree.map(
+        lambda *leaves: jnp.stack(leaves), every.seed(3), every.seed(5)
+    )
+    assert stacked.seeds == (3, 5)
+
+
+def test_bootstrapped_dqn_acts_without_its_memory():
+    """It selects the member that explores; the evaluated policy is that of the mean."""
+    config = dataclasses.replace(TINY, algorithm="bootstrapped_dqn", **SMALL)
+    agent = jaxq.load(untrained(config))
+    action = agent.act(jax.random.key(0), OBSERVATION)
+    assert action == jnp.argmax(agent.q_values(OBSERVATION))
+
+
+def test_a_checkpoint_of_several_blocks_gives_every_seed(tmp_path):
+    config = dataclasses.replace(TINY, num_seeds=3, seed_block=2, eval_points=1)
+    result = run.run(config, output=tmp_path, plot=False)
+    manifest = json.loads((result.directory / "manifest.json").read_text())
+    files.write_json(
+        result.directory / "manifest.json", manifest | {"status": "interrupted"}
+    )
+    assert same(jaxq.load(result.directory, seed="all").params, result.params)
+
+
 def test_epsilon_is_the_probability_of_a_random_action(finished):
     agent = jaxq.load(finished)
     keys = jax.random.split(jax.random.key(1), 4000)
@@ -123,8 +162,10 @@ def test_epsilon_is_the_probability_of_a_random_action(finished):
 def test_a_recurrent_policy_carries_its_memory(algorithm):
     config = dataclasses.replace(TINY, algorithm=algorithm, **SMALL)
     agent = jaxq.load(untrained(config))
-    with pytest.raises(ValueError, match="has a memory, which `act` would lose"):
+    with pytest.raises(ValueError, match="has a memory. Start an episode with"):
         agent.act(jax.random.key(0), OBSERVATION)
+    with pytest.raises(ValueError, match="has a memory"):
+        agent.q_values(OBSERVATION)
     memory = agent.initial_memory(jax.random.key(0))
     first = agent.q_values(OBSERVATION, memory)
     action, memory = agent.step(jax.random.key(0), memory, OBSERVATION)
@@ -133,8 +174,7 @@ def test_a_recurrent_policy_carries_its_memory(algorithm):
     assert not np.allclose(first, second)
 
 
-def test_a_policy_acts_in_a_loop_as_in_evaluation(finished):
-    """The return of an episode, played with the public functions."""
+def test_a_policy_acts_greedily_inside_a_scan(finished):
     agent, env = jaxq.load(finished), make.make("CartPole-v1")
 
     def play(state, key):
@@ -154,8 +194,14 @@ def test_wrong_uses_raise_with_the_way_out(finished, tmp_path):
     agent = jaxq.load(finished)
     with pytest.raises(ValueError, match=r"shape \[2, 4\].*Use jax.vmap"):
         agent.act(jax.random.key(0), np.zeros((2, 4)))
-    with pytest.raises(ConfigError, match="seed = 9: choose one of 3 to 6"):
+    with pytest.raises(ConfigError, match=r"seed = 9: choose .* or one of 3 to 6"):
         jaxq.load(finished, seed=9)
+    with pytest.raises(ConfigError, match=r"is not a jaxq environment.*jaxq\.adapt"):
+        jaxq.load(finished, Corridor())
+    unknown = dataclasses.replace(finished.config)
+    object.__setattr__(unknown, "algorithm", "mine")
+    with pytest.raises(ConfigError, match="algorithm = 'mine': choose one of"):
+        jaxq.load(finished._replace(config=unknown))
     with pytest.raises(ConfigError, match="is not the directory of a run"):
         jaxq.load(tmp_path)
     with pytest.raises(ConfigError, match=r"do not fit Acrobot-v1: array .* expected"):
@@ -166,8 +212,11 @@ def test_a_run_on_an_object_needs_the_object(tmp_path):
     env = adapter.adapt(Corridor())
     config = dataclasses.replace(TINY, num_seeds=1, seed_block=1, eval_points=1)
     result = run.run(config, env, output=tmp_path, plot=False)
-    with pytest.raises(ConfigError, match=r"run on Corridor.*load\(directory, env"):
-        jaxq.load(result.directory)
+    assert repr(result).startswith("dqn on Corridor\nseeds: 1, ")
+    for source in (result, result.directory):
+        with pytest.raises(ConfigError, match=r"was on Corridor.*load\(run, envir"):
+            jaxq.load(source)
+    assert jaxq.load(result, env, seed="all").params.keys()
     agent = jaxq.load(result.directory, env)
     assert agent.q_values(jnp.int32(0)).shape == (2,)
     assert same(agent.params, jax.tree.map(lambda leaf: leaf[0], result.params))
@@ -215,6 +264,9 @@ def test_parameters_that_do_not_fit_are_refused(finished):
     wide = dataclasses.replace(TINY, hidden_sizes=(17,))
     with pytest.raises(ConfigError, match=r"params do not fit dqn on CartPole-v1.*17"):
         run.run(wide, params=finished.params)
+    deep = dataclasses.replace(TINY, hidden_sizes=(16, 16))
+    with pytest.raises(ConfigError, match=r"array .* is unknown"):
+        run.run(TINY, params=untrained(deep, (1.0,)).params)
     with pytest.raises(ConfigError, match="num_seeds = 2: array"):
         run.run(dataclasses.replace(TINY, num_seeds=2), params=finished.params)
     with pytest.raises(ConfigError, match="no effect on a run that resumes"):
@@ -224,7 +276,7 @@ def test_parameters_that_do_not_fit_are_refused(finished):
 def test_a_result_prints_in_five_lines_and_converts_to_pandas(finished):
     lines = repr(finished).splitlines()
     assert len(lines) == 5 and lines[0] == "dqn on CartPole-v1"
-    assert lines[1].startswith("4 seeds, 600 steps per seed, ")
+    assert lines[1].startswith("seeds: 4, 600 steps per seed, ")
     assert lines[2].startswith("final return IQM ")
     frame = finished.to_pandas()
     assert list(frame.columns[:3]) == ["seed", "step", "epsilon"]

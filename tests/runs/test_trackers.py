@@ -27,6 +27,7 @@ class Recorder:
     def record(self, point):
         self.calls.append(("record", point.step))
         self.points.append((point, point.params()))
+        self.last = point
 
     def finish(self, status, summary):
         self.calls.append(("finish", status))
@@ -39,7 +40,7 @@ def test_a_tracker_receives_the_columns_of_the_curve(tmp_path):
     result = run.run(config, trackers=[recorder], output=tmp_path, plot=False)
     steps = result.curve.steps.tolist()
     records = [("record", step) for step in steps]
-    assert recorder.calls == [("start", 0), *records, ("finish", "finished")]
+    assert recorder.calls == [("start", None), *records, ("finish", "finished")]
     assert recorder.run.environment == "CartPole-v1"
     assert recorder.run.directory == result.directory
     assert recorder.summary == result.summary
@@ -52,6 +53,8 @@ def test_a_tracker_receives_the_columns_of_the_curve(tmp_path):
             np.testing.assert_array_equal(values, expected, err_msg=name)
     assert same(recorder.points[-1][1], result.params)
     assert not same(recorder.points[0][1], result.params)
+    with pytest.raises(RuntimeError, match="deleted"):  # only during `record`
+        recorder.points[0][0].params()
 
 
 def test_a_tracker_changes_no_result():
@@ -75,10 +78,25 @@ def test_an_error_of_a_callback_ends_the_run_which_resumes(tmp_path):
     assert json.loads((directory / "manifest.json").read_text())["status"] == "failed"
     again = Recorder()
     result = run.run(TINY, resume=directory, trackers=[again], plot=False)
-    before = [call for call in recorder.calls if call[0] == "record"]
-    after = [call for call in again.calls if call[0] == "record"]
-    assert again.calls[0] == ("start", before[-1][1])
-    assert [step for _, step in [*before, *after]] == result.curve.steps.tolist()
+    before = [step for name, step in recorder.calls if name == "record"]
+    after = [step for name, step in again.calls if name == "record"]
+    # The point at which a tracker failed is recorded again.
+    assert again.calls[0] == ("start", before[-2]) and after[0] == before[-1]
+    assert [*before[:-1], *after] == result.curve.steps.tolist()
+
+
+def test_an_error_in_finish_does_not_undo_the_run(tmp_path, capsys):
+    class Fails(Recorder):
+        def finish(self, status, summary):
+            super().finish(status, summary)
+            raise OSError("no network")
+
+    trackers = [Fails(), Recorder()]
+    result = run.run(TINY, trackers=trackers, output=tmp_path, plot=False, verbose=True)
+    manifest = json.loads((result.directory / "manifest.json").read_text())
+    assert manifest["status"] == "finished"
+    assert [tracker.calls[-1] for tracker in trackers] == [("finish", "finished")] * 2
+    assert "failed to finish: OSError('no network')" in capsys.readouterr().out
 
 
 def test_a_stopped_run_finishes_its_trackers(tmp_path):
@@ -130,6 +148,25 @@ def test_tensorboard_files_hold_the_curve(tmp_path):
     assert final == pytest.approx(expected, rel=1e-6)
 
 
+def test_tensorboard_follows_several_runs_and_a_resumed_one(tmp_path):
+    pytest.importorskip("tensorboardX")
+    tracker = tracking_services.make("tensorboard")
+
+    def fails(point):
+        if point.step > 400:
+            raise RuntimeError("the cause")
+
+    with pytest.raises(RuntimeError, match="the cause"):
+        run.run(TINY, trackers=[tracker, fails], output=tmp_path, plot=False)
+    (directory,) = tmp_path.glob("*/*/*")
+    other = run.run(TINY, trackers=[tracker], output=tmp_path / "other", plot=False)
+    run.run(TINY, resume=directory, trackers=[tracker], plot=False)
+    steps = other.curve.steps.tolist()
+    for path in (directory, other.directory):
+        written = events(path / "tensorboard")["iqm"]["eval_return"]
+        assert sorted({step for step, _ in written}) == steps
+
+
 class FakeService:
     """A module with the interface of wandb."""
 
@@ -142,8 +179,8 @@ class FakeService:
     def log(self, values, step):
         self.calls.append((step, values))
 
-    def finish(self):
-        self.calls.append("finish")
+    def finish(self, exit_code):
+        self.calls.append(exit_code)
 
 
 def test_a_dashboard_logs_every_point(tmp_path):
@@ -151,7 +188,7 @@ def test_a_dashboard_logs_every_point(tmp_path):
     tracker = tracking_services.Dashboard(service, "wandb", project="mine")
     result = run.run(TINY, trackers=[tracker], output=tmp_path, plot=False)
     options, *points, end = service.calls
-    assert options["project"] == "mine" and end == "finish"
+    assert options["project"] == "mine" and end == 0
     assert options["config"]["learning_rate"] == TINY.learning_rate
     assert options["id"] == result.directory.name and options["resume"] == "allow"
     assert [step for step, _ in points] == result.curve.steps.tolist()
