@@ -32,7 +32,7 @@ def untrained(config, returns=(1.0, 3.0, np.nan), environment=None):
     spec = (environment or make.from_config(config)).spec
     agent = algorithms.make(config, spec)
     keys = jax.random.split(jax.random.key(0), len(returns))
-    init = jax.vmap(lambda key: agent.init(key, spec.example()).learner.params)
+    init = jax.jit(jax.vmap(lambda k: agent.init(k, spec.example()).learner.params))
     curve = results.Curve(*[np.zeros((len(returns), 1))] * len(results.Curve._fields))
     curve = curve._replace(eval_return=np.float32(returns)[:, None])
     return results.Result(config, curve, curve.eval_return, {}, init(keys), {}, None)
@@ -140,6 +140,8 @@ def test_bootstrapped_dqn_acts_without_its_memory():
     assert action == jnp.argmax(agent.q_values(OBSERVATION))
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 def test_a_checkpoint_of_several_blocks_gives_every_seed(tmp_path):
     config = dataclasses.replace(TINY, num_seeds=3, seed_block=2, eval_points=1)
     result = run.run(config, output=tmp_path, plot=False)
@@ -162,7 +164,7 @@ def test_epsilon_is_the_probability_of_a_random_action(finished):
 def test_a_recurrent_policy_carries_its_memory(algorithm):
     config = dataclasses.replace(TINY, algorithm=algorithm, **SMALL)
     agent = jaxq.load(untrained(config))
-    with pytest.raises(ValueError, match="has a memory. Start an episode with"):
+    with pytest.raises(ValueError, match=r"has a memory\. Start an episode with"):
         agent.act(jax.random.key(0), OBSERVATION)
     with pytest.raises(ValueError, match="has a memory"):
         agent.q_values(OBSERVATION)
