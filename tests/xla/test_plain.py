@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
-from conftest import CONFORMANCE, mark_others
+from conftest import SLOW, mark_others
 
 from jaxq import xla
 from jaxq.config.config import Config
@@ -230,7 +230,7 @@ ITERATIONS = {"dqn": 3_000, "pqn": 150}
 RANDOM_RETURN = 22.0  # of uniformly random actions in CartPole
 
 
-@pytest.mark.parametrize("name", mark_others(SMALL, [], CONFORMANCE))
+@pytest.mark.parametrize("name", mark_others(SMALL, [], SLOW))
 def test_training_learns_alike_with_everything_plain(name):
     tuned = trained_returns(SMALL[name], ITERATIONS[name])
     with switch.plain():
