@@ -66,7 +66,7 @@ def main(args: list[str] | None = None) -> None:
         settings, ranges = read_settings(arguments)
         unused_flags.refuse(words, config, settings)
         for setting in settings:
-            search.check_setting(config, setting)
+            search_space.check_setting(config, setting)
         cli.set_up_jax(arguments, join=arguments.distributed)
         if settings:
             settings, note = search.check_effects(config, settings, words)

@@ -79,7 +79,7 @@ def check_ranges(
                 "and search over other fields."
             )
     for share in (0.0, 1.0):
-        search.check_setting(config, {r.field: r.at(share) for r in ranges})
+        search_space.check_setting(config, {r.field: r.at(share) for r in ranges})
 
 
 def run(config: Config, ranges: list[ParameterRange], arguments: Arguments) -> None:

@@ -12,7 +12,6 @@ from jaxq import cli
 from jaxq.config import flags
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
-from jaxq.config.validate import validate
 from jaxq.runs import plotting
 from jaxq.sweeps import search_space
 
@@ -54,18 +53,6 @@ def check_options(options: Options) -> None:
             raise ConfigError(f"{name} = {value} is less than {minimum}.")
     if options.plot:
         plotting.check_matplotlib()
-
-
-def check_setting(config: Config, setting: search_space.Setting) -> None:
-    """Check that a setting can run.
-
-    Raises:
-        ConfigError: if it cannot; the message names the setting.
-    """
-    try:
-        validate(search_space.apply(config, setting))
-    except ConfigError as error:
-        raise ConfigError(f"setting {setting}: {error}") from error
 
 
 def check_effects(

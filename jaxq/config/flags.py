@@ -176,14 +176,18 @@ def _value(args: list[str], flag: str) -> str | None:
     return value
 
 
-def read_config(directory: pathlib.Path) -> Config:
-    """The configuration of a run's directory."""
+def read_config(directory: pathlib.Path, argument: str = "resume") -> Config:
+    """The configuration of a run's directory.
+
+    Raises:
+        ConfigError: if it cannot be read; the message names the argument.
+    """
     path = directory / "config.json"
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"resume = {str(directory)!r} is not the directory of a run: config.json "
-            f"cannot be read ({error})."
+            f"{argument} = {str(directory)!r} is not the directory of a run: "
+            f"config.json cannot be read ({error})."
         ) from error
     return from_json(fields)

@@ -1,6 +1,5 @@
 """Load trained policies."""
 
-import json
 import pathlib
 from typing import Literal, NamedTuple
 
@@ -9,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxq.agents import algorithms
+from jaxq.config import flags
 from jaxq.config.algorithm_table import ALGORITHMS
-from jaxq.config.config import Config, from_json
+from jaxq.config.config import Config
 from jaxq.config.fields import CheckpointError, ConfigError, check_name
 from jaxq.envs import make
 from jaxq.envs.adapter import Environment
 from jaxq.runs import checkpoint, policy, results, resume
-from jaxq.training import pytree_arrays, warm_start
+from jaxq.training import checks, pytree_arrays, warm_start
 from jaxq.types import Array, EnvSpec, Key
 from jaxq.xla import prng
 
@@ -86,7 +86,8 @@ def _policies(saved: _Saved, spec: EnvSpec) -> policy.Policy:
     """The policies of all seeds, [S]."""
     config = saved.config
     agent = algorithms.make(config, spec)
-    template = warm_start.params_shape(agent, spec, config.num_seeds)
+    alone = checks.state_shape(agent, spec).learner.params
+    template = warm_start.with_seeds(alone, config.num_seeds)
     try:
         params = pytree_arrays.unflatten(template, saved.arrays)
     except CheckpointError as error:
@@ -95,7 +96,7 @@ def _policies(saved: _Saved, spec: EnvSpec) -> policy.Policy:
             "environment of the run, or one with observations and actions of the same "
             "shape."
         ) from error
-    numbers = config.first_seed + jnp.arange(config.num_seeds)
+    numbers = jnp.asarray(results.seeds(config))
     # The memory of Bootstrapped DQN only selects a member while it explores.
     explores_only = config.algorithm in ALGORITHMS and config.recurrent == "none"
     memory = jax.eval_shape(lambda: agent.initial_memory(prng.key(0)))
@@ -125,15 +126,7 @@ def _check_acting(config: Config, policies: policy.Policy) -> None:
 
 def _read(directory: pathlib.Path) -> _Saved:
     """The configuration, parameters and last evaluation of a run's directory."""
-    try:
-        text = (directory / "config.json").read_text(encoding="utf-8")
-        fields = json.loads(text)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{str(directory)!r} is not the directory of a run: config.json cannot be "
-            f"read ({error})."
-        ) from error
-    config = from_json(fields)
+    config = flags.read_config(directory, "run")
     manifest = resume.read_manifest(directory)
     environment = str(manifest.get("environment", ""))
     path = directory / "params.npz"

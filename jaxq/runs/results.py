@@ -153,7 +153,7 @@ def write_curve(
         extra: extra metrics of the experiment, [S, P].
     """
     arrays = {
-        "seed": _seeds(config),
+        "seed": seeds(config),
         "steps": curve.steps,
         "eval_returns": eval_returns,
         **per_seed(curve, extra),
@@ -174,17 +174,18 @@ def table(
         curve: the measurements.
         extra: extra metrics of the experiment, [S, P].
     """
-    seeds = _seeds(config)
+    numbers = seeds(config)
     columns = {
-        "seed": np.repeat(seeds, len(curve.steps)),
-        "step": np.tile(curve.steps, len(seeds)),
+        "seed": np.repeat(numbers, len(curve.steps)),
+        "step": np.tile(curve.steps, len(numbers)),
     }
     for name, values in per_seed(curve, extra).items():
         columns[name] = values.reshape(-1)
     return columns
 
 
-def _seeds(config: Config) -> np.ndarray:
+def seeds(config: Config) -> np.ndarray:
+    """The numbers of the seeds, [S]."""
     return config.first_seed + np.arange(config.num_seeds)
 
 

@@ -98,7 +98,7 @@ class Session:
         metrics = results.per_seed(arrays.curve, arrays.extra)
         row = trackers.Point(
             int(arrays.curve.steps[-1]),
-            self.config.first_seed + np.arange(self.config.num_seeds),
+            results.seeds(self.config),
             {name: values[:, -1] for name, values in metrics.items()},
             functools.partial(population.params_of, population.states),
         )

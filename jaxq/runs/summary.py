@@ -28,7 +28,7 @@ def summarize(
         timing: seconds and steps per second.
     """
     curve = arrays.curve
-    seeds = config.first_seed + np.arange(config.num_seeds)
+    seeds = results.seeds(config)
     return {
         "schema": manifest.SCHEMA,
         "steps_per_seed": int(curve.steps[-1]),

@@ -19,6 +19,7 @@ import numpy as np
 from jaxq.config import aliases
 from jaxq.config.config import Config, annotation
 from jaxq.config.fields import ConfigError, json_value, whole_number
+from jaxq.config.validate import validate
 
 PARAMETER = "env."  # prefix of a parameter of the environment
 NOT_SWEPT = {  # field -> reason, or alternative
@@ -216,3 +217,15 @@ def apply(base: Config, setting: Mapping[str, Any]) -> Config:
             name = name.removeprefix(PARAMETER)
             args[name] = f"{name}={value}"
     return dataclasses.replace(base, **fields, environment_args=tuple(args.values()))
+
+
+def check_setting(config: Config, setting: Setting) -> None:
+    """Check that a setting can run.
+
+    Raises:
+        ConfigError: if it cannot; the message names the setting.
+    """
+    try:
+        validate(apply(config, setting))
+    except ConfigError as error:
+        raise ConfigError(f"setting {setting}: {error}") from error

@@ -12,7 +12,6 @@ import numpy as np
 
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError, UnusedFieldWarning
-from jaxq.config.validate import validate
 from jaxq.runs import files, manifest, progress, results, signals
 from jaxq.sweeps import (
     effects,
@@ -149,10 +148,7 @@ def sweep(
     """
     settings = settings_of(grid)
     for setting in settings:
-        try:
-            validate(search_space.apply(config, setting))
-        except ConfigError as error:
-            raise ConfigError(f"setting {setting}: {error}") from error
+        search_space.check_setting(config, setting)
     found = [effects.effect(config, setting) for setting in settings]
     effects.check_swept(settings, found)
     settings, note = effects.distinct(settings, found)

@@ -14,7 +14,7 @@ from jaxq.config.fields import ConfigError, check_name
 from jaxq.envs import make
 from jaxq.envs.adapter import Environment, end_at_timeouts
 from jaxq.training import pytree_arrays
-from jaxq.types import EnvSpec, PyTree
+from jaxq.types import Agent, EnvSpec, PyTree
 from jaxq.xla import prng
 
 
@@ -90,15 +90,19 @@ def check_environment(config: Config, environment: Environment) -> None:
 def check_agent(config: Config, spec: EnvSpec) -> None:
     """Trace the agent from shapes alone, and check its parameters and fields."""
     try:
-        agent = algorithms.make(config, spec)
-        key = jax.eval_shape(lambda: prng.key(0))
-        state = jax.eval_shape(agent.init, key, spec.example())
+        state = state_shape(algorithms.make(config, spec), spec)
     except ConfigError:
         raise
     except ValueError as error:
         raise ConfigError(str(error)) from error
     _check_dtypes(config, state.learner.params)
     field_effects.check_honoured(config, spec)
+
+
+def state_shape(agent: Agent, spec: EnvSpec) -> PyTree:
+    """Shapes and dtypes of an agent's state."""
+    key = jax.eval_shape(lambda: prng.key(0))
+    return jax.eval_shape(agent.init, key, spec.example())
 
 
 def _check_dtypes(config: Config, params: PyTree) -> None:

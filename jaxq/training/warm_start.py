@@ -9,24 +9,14 @@ import numpy as np
 from jaxq.agents import algorithms
 from jaxq.config.config import Config
 from jaxq.config.fields import CheckpointError, ConfigError
-from jaxq.training import loop, pytree_arrays
-from jaxq.types import Agent, EnvSpec, PyTree
-from jaxq.xla import prng
+from jaxq.training import checks, loop, pytree_arrays
+from jaxq.types import EnvSpec, PyTree
 
 
-def params_shape(agent: Agent, spec: EnvSpec, num_seeds: int = 0) -> PyTree:
-    """Shapes and dtypes of an agent's parameters.
-
-    Args:
-        agent: the agent.
-        spec: of its environment.
-        num_seeds: S of a leading axis [S]; 0 for none.
-    """
-    key = jax.eval_shape(lambda: prng.key(0))
-    params = jax.eval_shape(agent.init, key, spec.example()).learner.params
-    lead = (num_seeds,) if num_seeds else ()
+def with_seeds(shape: PyTree, num_seeds: int) -> PyTree:
+    """Shapes and dtypes with a leading axis [S]."""
     return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct((*lead, *leaf.shape), leaf.dtype), params
+        lambda leaf: jax.ShapeDtypeStruct((num_seeds, *leaf.shape), leaf.dtype), shape
     )
 
 
@@ -42,9 +32,15 @@ def per_seed(config: Config, spec: EnvSpec, params: PyTree) -> PyTree:
         ConfigError: if they are not those of this agent.
     """
     agent, seeds = algorithms.make(config, spec), config.num_seeds
-    _check_state(config, agent, spec)
+    state = checks.state_shape(agent, spec)
+    if not hasattr(state, "_replace"):
+        raise ConfigError(
+            f"params need an agent whose state is a NamedTuple; that of "
+            f"{config.algorithm} is a {type(state).__name__}."
+        )
     arrays = pytree_arrays.flatten(params)
-    alone, shape = params_shape(agent, spec), params_shape(agent, spec, seeds)
+    alone = state.learner.params
+    shape = with_seeds(alone, seeds)
     if all(
         arrays[name].shape == leaf.shape
         for name, leaf in _named(alone).items()
@@ -65,16 +61,6 @@ def per_seed(config: Config, spec: EnvSpec, params: PyTree) -> PyTree:
             f"{seeds}: {error}. Pass those of one seed, or of every seed with a "
             "leading axis, of a run whose network is the same."
         ) from error
-
-
-def _check_state(config: Config, agent: Agent, spec: EnvSpec) -> None:
-    key = jax.eval_shape(lambda: prng.key(0))
-    state = jax.eval_shape(agent.init, key, spec.example())
-    if not hasattr(state, "_replace"):
-        raise ConfigError(
-            f"params need an agent whose state is a NamedTuple; that of "
-            f"{config.algorithm} is a {type(state).__name__}."
-        )
 
 
 def _named(tree: PyTree) -> dict[str, jax.ShapeDtypeStruct]:
