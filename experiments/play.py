@@ -8,7 +8,7 @@ observations as bars.
 
 import dataclasses
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from experiments.support.frames import Moment
     from jaxq.envs.adapter import Environment
     from jaxq.runs.policy import Policy
+    from jaxq.types import Array, EnvSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,18 +128,43 @@ def play(
     ends = steps.terminated | steps.truncated
     ended = bool(ends.any())
     length = int(ends.argmax()) + 1 if ended else len(ends)
+    shown, final = (
+        jax.device_get(jax.vmap(lambda x: drawn_array(env.spec, x))(observations))
+        for observations in (steps.observation, steps.next_observation)
+    )
     returns = np.concatenate([[0.0], np.cumsum(steps.reward[:length])])
     moments = [
-        Moment(steps.observation[t], values[t], int(steps.action[t]), t, returns[t])
+        Moment(shown[t], values[t], int(steps.action[t]), t, returns[t])
         for t in range(length)
     ]
     last = moments[-1]._replace(
-        observation=steps.next_observation[length - 1],
+        observation=final[length - 1],
         q_values=None,
         step=length,
         episode_return=float(returns[length]),
     )
     return [*moments, last], ended
+
+
+def drawn_array(spec: "EnvSpec", observation: Any) -> "Array":
+    """The array of an observation that is drawn.
+
+    Of a stack it is in the newest frame; of several arrays it is the first image, or
+    all numbers if there is none.
+    """
+    import jax
+
+    from jaxq.networks import torsos
+    from jaxq.rl import frames
+    from jaxq.types import unmasked
+
+    if spec.frame is not None:
+        observation = frames.newest(observation, spec.frame)
+    arrays = jax.tree.leaves(unmasked(observation))
+    images = [array for array in arrays if array.ndim >= 2]
+    if images or len(arrays) == 1:
+        return (images or arrays)[0]
+    return torsos.concatenate(arrays)
 
 
 if __name__ == "__main__":

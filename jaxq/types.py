@@ -42,23 +42,24 @@ def seed_axes(tree: PyTree) -> PyTree:
 class Step(NamedTuple):
     """One environment step, before n-step accumulation."""
 
-    observation: Array  # [...]
+    observation: PyTree  # [...], an array or a pytree of arrays
     action: Array  # [] int32
     reward: Array  # [] float32
     terminated: Array  # [] bool: the task ended; do not bootstrap
     truncated: Array  # [] bool: the clock ran out; bootstrap, but end the window
-    next_observation: Array  # [...] the true successor, before any reset
+    next_observation: PyTree  # [...] the true successor, before any reset
     memory: PyTree = ()  # the agent's memory before it chose the action; see Agent
+    life_lost: Array | None = None  # [] bool, if the environment reports it
 
 
 class Transition(NamedTuple):
     """Input of a TD loss: up to n steps accumulated into one."""
 
-    observation: Array  # [...]
+    observation: PyTree  # [...]
     action: Array  # [] int32
     reward: Array  # [] float32: discounted sum of up to n rewards
     discount: Array  # [] float32: gamma^k (1 - terminated)
-    next_observation: Array  # [...] k steps later
+    next_observation: PyTree  # [...] k steps later
     next_action: Array | None = None  # [] int32: action taken in next_observation
     epsilon: Array | None = None  # [] of the policy that is evaluated
     memory: PyTree = ()  # of the agent, before the action
@@ -67,7 +68,7 @@ class Transition(NamedTuple):
 class Regression(NamedTuple):
     """Input of a regression loss: an action and its target return."""
 
-    observation: Array  # [...]
+    observation: PyTree  # [...]
     action: Array  # [] int32
     target_return: Array  # [] float32
 
@@ -76,7 +77,7 @@ class Sequence(NamedTuple):
     """Consecutive steps of one environment, for a recurrent network."""
 
     memory: PyTree  # before the first step
-    observation: Array  # [L, ...]
+    observation: PyTree  # [L, ...]
     action: Array  # [L] int32
     reward: Array  # [L] float32, or the return to regress to
     terminated: Array  # [L] bool
@@ -115,10 +116,10 @@ class Network(NamedTuple):
         inputs, for batch normalisation
     """
 
-    init: Callable[[Key, Array], PyTree]
-    apply: Callable[[Key | None, PyTree, Array], PyTree]
+    init: Callable[[Key, PyTree], PyTree]
+    apply: Callable[[Key | None, PyTree, PyTree], PyTree]
     head: Head
-    step: Callable[[Key | None, PyTree, PyTree, Array], tuple[PyTree, PyTree]]
+    step: Callable[[Key | None, PyTree, PyTree, PyTree], tuple[PyTree, PyTree]]
     initial_memory: Callable[[Key], PyTree] = lambda key: ()
     update_batch_stats: Callable[[PyTree, Array], PyTree] | None = None
 
@@ -191,20 +192,42 @@ class Agent(NamedTuple):
     q_values: Callable[[Any, PyTree, Array], Array]
 
 
+class MaskedObservation(NamedTuple):
+    """An observation that carries the mask of the actions that are valid in it."""
+
+    observation: PyTree
+    action_mask: Array  # [A] bool
+
+
+def unmasked(observation: PyTree) -> PyTree:
+    """An observation without its mask, if it has one."""
+    if isinstance(observation, MaskedObservation):
+        return observation.observation
+    return observation
+
+
 class EnvSpec(NamedTuple):
     """Shapes and sizes that an algorithm needs to know about its environment."""
 
     name: str
-    observation: jax.ShapeDtypeStruct
+    observation: PyTree  # of ShapeDtypeStruct; usually of a single array
     num_actions: int
     num_categories: int | None = None  # of a scalar integer observation
     num_states: int | None = None  # rows of a table of values, if states are numbered
     state_index: Callable[[Array], Array] | None = None  # observation -> row
-    valid_actions: Callable[[Array], Array] | None = None  # observation -> [A] bool
+    valid_actions: Callable[[PyTree], Array] | None = None  # observation -> [A] bool
+    frame: PyTree | None = None  # of ShapeDtypeStruct, if the observation stacks frames
+    reports_lives: bool = False  # whether steps have `life_lost`
+
+    def __hash__(self) -> int:
+        """For programs cached by environment; dictionaries have no hash themselves."""
+        return hash((self.name, self.num_actions, jax.tree.structure(self.observation)))
 
     def example(self) -> Step:
         """A step of zeros with the right shapes and dtypes."""
-        observation = jnp.zeros(self.observation.shape, self.observation.dtype)
+        observation = jax.tree.map(
+            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), self.observation
+        )
         false = jnp.zeros((), bool)
         action = jnp.zeros((), jnp.int32)
         return Step(observation, action, jnp.zeros(()), false, false, observation)

@@ -6,7 +6,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from mdps import ConstantReward, Corridor, Gauntlet
+from mdps import ConstantReward, Corridor, Gauntlet, MaskedChain
 
 from jaxq import types
 from jaxq.agents import algorithms
@@ -114,6 +114,13 @@ def gauntlet():
 @functools.cache
 def corridor():
     return adapter.adapt(Corridor())
+
+
+@functools.cache
+def masked_chain():
+    return adapter.adapt(
+        MaskedChain(), table=gymnax_facts.TableIndex(5, MaskedChain.row)
+    )
 
 
 @functools.cache

@@ -60,7 +60,9 @@ class MDP:
         fresh_observation, fresh = self.reset(reset_key, params)
         final = self.observe(value)
         next_state = jax.tree.map(lambda a, b: jnp.where(done, a, b), fresh, stepped)
-        observation = jnp.where(done, fresh_observation, final)
+        observation = jax.tree.map(
+            lambda a, b: jnp.where(done, a, b), fresh_observation, final
+        )
         info = {"final_observation": final}
         return observation, next_state, reward, terminated, truncated, info
 
@@ -181,3 +183,31 @@ class LengthBiased(MDP):
 
     def observe(self, value):
         return jnp.minimum(value, 20)
+
+
+class MaskedChain(MDP):
+    """Four states in a row, in each of which one of three actions is invalid.
+
+    The two others move on, at a reward of -1, so that the values are the same for all
+    policies. The invalid one would pay 5 and end the episode. The observation holds the
+    mask, which is false everywhere in the terminal state.
+    """
+
+    num_actions = 3
+    limit = 100
+
+    def first(self, key):
+        return jax.random.randint(key, (), 0, 4)
+
+    def observe(self, value):
+        mask = (jnp.arange(3) != value % 3) & (value < 4)
+        return {"observation": jax.nn.one_hot(value, 5), "action_mask": mask}
+
+    def transition(self, key, value, action):
+        trapped = action == value % 3
+        reward = jnp.where(trapped, 5.0, -1.0)
+        return jnp.where(trapped, 4, value + 1), reward, trapped | (value == 3)
+
+    @staticmethod
+    def row(observation):
+        return jnp.argmax(observation.observation).astype(jnp.int32)

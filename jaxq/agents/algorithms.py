@@ -15,7 +15,7 @@ from jaxq.agents import factory, replay_agent, rollout_agent
 from jaxq.config import algorithm_table
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError, check_name
-from jaxq.replay import dyna, stores
+from jaxq.replay import dyna, rollout_stores, stores
 from jaxq.rl import bootstrapped, double_q, losses, munchausen, recurrent_losses
 from jaxq.types import Agent, EnvSpec, LossFunction, Network
 
@@ -108,9 +108,9 @@ def make_store(config: Config, spec: EnvSpec) -> stores.Store:
     if config.rollout_length == 0:
         kind = stores.proportional if config.prioritized else stores.uniform
     elif config.next_value == "sarsa":
-        kind = stores.sarsa_queue
+        kind = rollout_stores.sarsa_queue
     else:
-        kind = stores.current_rollout
+        kind = rollout_stores.current_rollout
     return kind(config, spec)
 
 

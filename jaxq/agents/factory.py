@@ -5,16 +5,16 @@ from typing import NamedTuple
 
 from flax import linen as nn
 
+from jaxq.agents import torso_factory
 from jaxq.config.config import Config
-from jaxq.config.fields import ConfigError
 from jaxq.networks import (
     ensemble,
     from_flax,
     initializers,
     layers,
+    masking,
     quantile,
     tables,
-    torsos,
 )
 from jaxq.rl import categorical, double_q, heads
 from jaxq.types import EnvSpec, Head, Network
@@ -67,25 +67,6 @@ def make_layer_config(config: Config) -> layers.LayerConfig:
     )
 
 
-def make_torso(
-    config: Config, spec: EnvSpec, layer_config: layers.LayerConfig
-) -> nn.Module:
-    """The torso that a configuration names.
-
-    Raises:
-        ConfigError: if it does not fit the observation.
-    """
-    grid = from_flax.is_minatar(spec)
-    if config.network == "mlp" or (config.network == "auto" and not grid):
-        return torsos.MLP(config.hidden_sizes, layer_config)
-    if not grid:
-        raise ConfigError(
-            f"network = 'minatar' needs a 10 x 10 grid of channels, but {spec.name} "
-            f"observes {spec.observation.shape}. Use network = 'mlp'."
-        )
-    return torsos.MinAtarTorso(config.channels, config.dense_size, layer_config)
-
-
 class Parts(NamedTuple):
     """Pieces that every kind of network is assembled from."""
 
@@ -105,16 +86,17 @@ def make_parts(config: Config, spec: EnvSpec) -> Parts:
         config.stream_sizes,
         layer_config,
     )
-    return Parts(head, layer_config, make_torso(config, spec, layer_config), values)
+    return Parts(
+        head, layer_config, torso_factory.make_torso(config, spec, layer_config), values
+    )
 
 
 def make_networks(config: Config, spec: EnvSpec) -> Networks:
     """The networks of a configuration: views of the same parameters.
 
     Raises:
-        ConfigError: for a network that does not fit the environment.
+        ConfigError: for a torso that does not fit the observation.
     """
-    check_missing_actions(config, spec)
     return _MAKERS[_kind(config)](config, spec)
 
 
@@ -128,6 +110,15 @@ def _kind(config: Config) -> str:
     return "batch_norm" if config.normalization == "batch" else "feed_forward"
 
 
+def _masked(networks: Networks, spec: EnvSpec) -> Networks:
+    """The networks, with minus infinity as the value of invalid actions."""
+    valid = spec.valid_actions
+    if valid is None:
+        return networks
+    views = [masking.masked(view, valid) if view else None for view in networks]
+    return Networks(*views)  # type: ignore[arg-type]
+
+
 def _same(network: Network) -> Networks:
     return Networks(network, network, None, network)
 
@@ -135,6 +126,10 @@ def _same(network: Network) -> Networks:
 def _feed_forward(config: Config, spec: EnvSpec) -> Networks:
     head, _, torso, values = make_parts(config, spec)
     network = from_flax.from_module(layers.QNetwork(torso, values), spec, head)
+    if config.ensemble_size == 1:
+        return _masked(_same(network), spec)
+    if spec.valid_actions is not None:
+        network = masking.masked_scalar(network, spec.valid_actions)
     return _same(_with_members(network, config))
 
 
@@ -144,11 +139,12 @@ def _batch_norm(config: Config, spec: EnvSpec) -> Networks:
     network = from_flax.from_module(layers.QNetwork(torso, values), spec, head)
     training = layer_config._replace(training=True)
     module = layers.QNetwork(
-        make_torso(config, spec, training), values.clone(style=training)
+        torso_factory.make_torso(config, spec, training), values.clone(style=training)
     )
     online = from_flax.from_module(module, spec, head)
     online = from_flax.with_statistics(online, module, spec)
-    return Networks(online._replace(init=network.init), network, None, network)
+    online = online._replace(init=network.init)
+    return _masked(Networks(online, network, None, network), spec)
 
 
 def _recurrent(config: Config, spec: EnvSpec) -> Networks:
@@ -156,7 +152,8 @@ def _recurrent(config: Config, spec: EnvSpec) -> Networks:
     kind = {"lstm": nn.OptimizedLSTMCell, "gru": nn.GRUCell}[config.recurrent]
     cell = kind(config.memory_size, recurrent_kernel_init=initializers.orthogonal())
     module = layers.RecurrentQNetwork(torso, cell, values)
-    return _same(from_flax.recurrent(module, spec, head, config.memory_size))
+    network = from_flax.recurrent(module, spec, head, config.memory_size)
+    return _masked(_same(network), spec)
 
 
 def _implicit_quantile(config: Config, spec: EnvSpec) -> Networks:
@@ -169,7 +166,7 @@ def _implicit_quantile(config: Config, spec: EnvSpec) -> Networks:
     online, evaluator, policy = (
         quantile.iqn_network(module, spec, head, number) for number in samples
     )
-    return Networks(online, evaluator, policy, policy)
+    return _masked(Networks(online, evaluator, policy, policy), spec)
 
 
 def _fully_parameterized(config: Config, spec: EnvSpec) -> Networks:
@@ -178,7 +175,7 @@ def _fully_parameterized(config: Config, spec: EnvSpec) -> Networks:
     module = quantile.ProposedQuantileNetwork(
         torso, values, proposal, config.num_cosines, layer_config
     )
-    return _same(quantile.fqf_network(module, spec, head))
+    return _masked(_same(quantile.fqf_network(module, spec, head)), spec)
 
 
 def _table(config: Config, spec: EnvSpec) -> Networks:
@@ -217,14 +214,3 @@ def make_double_table(config: Config, spec: EnvSpec) -> Network:
     """Two tables in one, for Double Q-learning."""
     head = double_q.double_table(config.loss, config.huber_delta)
     return tables.table(spec, head, config.initial_value)
-
-
-def check_missing_actions(config: Config, spec: EnvSpec) -> None:
-    """Raise if some states lack some actions and the network cannot express that."""
-    if spec.valid_actions is None:
-        return
-    if config.network != "table" or config.head != "scalar":
-        raise ConfigError(
-            f"{spec.name} has states in which some actions do not exist, which only a "
-            "table of scalars can express. Use network = 'table' and head = 'scalar'."
-        )

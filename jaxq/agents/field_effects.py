@@ -16,8 +16,8 @@ from jaxq.agents import algorithms
 from jaxq.config import algorithm_table, field_usage, loop_lengths
 from jaxq.config.config import Config, given
 from jaxq.config.fields import ConfigError
-from jaxq.networks import from_flax
-from jaxq.types import EnvSpec, Key, PyTree
+from jaxq.networks import torsos
+from jaxq.types import EnvSpec, Key, PyTree, unmasked
 from jaxq.xla import prng
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Config)}
@@ -105,9 +105,12 @@ def with_torso(config: Config, spec: EnvSpec) -> Config:
     """The configuration with the torso that network = "auto" selects."""
     if config.network != "auto":
         return config
-    if from_flax.is_minatar(spec):
-        return dataclasses.replace(config, network="minatar")
-    return dataclasses.replace(config, network="mlp")
+    arrays = jax.tree.leaves(unmasked(spec.observation))
+    names = {torsos.for_shape(array.shape) for array in arrays}
+    if len(names) > 1:
+        return config
+    network: Any = names.pop()
+    return dataclasses.replace(config, network=network)
 
 
 def fields_read(config: Config, spec: EnvSpec) -> set[str]:

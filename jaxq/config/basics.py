@@ -61,6 +61,14 @@ class EnvironmentOptions:
     """Probability that the environment repeats the previous action."""
     full_action_set: bool = False
     """MinAtar: all six actions instead of the minimal set."""
+    frame_stack: Annotated[int, Range(1, 64)] = 1
+    """Frames in an observation; the replay buffer stores each frame once."""
+    reward_clip: Annotated[float, Range(0, open_low=True), TRACED] | None = None
+    """Clip the rewards that the agent learns from to [-reward_clip, reward_clip]; the
+    returns that are reported are not clipped. Atari: 1."""
+    episodic_life: bool = False
+    """Take the loss of a life for the end of an episode while learning; episodes still
+    end, and are evaluated, with the last one."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

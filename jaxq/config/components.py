@@ -100,8 +100,9 @@ class Target:
 class NetworkLayers:
     """The network, or the table."""
 
-    network: Literal["auto", "mlp", "minatar", "table"] = "auto"
-    """Torso; auto selects minatar for 10 x 10 grids of channels and mlp otherwise."""
+    network: Literal["auto", "mlp", "minatar", "nature", "impala", "table"] = "auto"
+    """Torso; auto selects minatar for images of up to 24 x 24 cells, nature from 36 x
+    36 on, impala for others, and mlp for all other arrays."""
     hidden_sizes: tuple[Count, ...] = (120, 84)
     """mlp: widths of the hidden layers."""
     channels: Count = 16

@@ -31,7 +31,7 @@ def filled_in(fields: Mapping[str, Any]) -> Fields:
     environment, discount = str(fields["environment"]), fields["discount"]
     bounds = NOTHING
     if isinstance(discount, int | float):
-        bounds = return_bounds(environment, discount)
+        bounds = return_bounds(environment, discount, fields["reward_clip"])
     if fields["defaults"] != "environment":
         return bounds
     table = settings(environment, str(fields["algorithm"]), kind(fields))
@@ -54,7 +54,9 @@ def settings(environment: str, algorithm: str, kind: str) -> Fields:
     }
 
 
-def return_bounds(environment: str, discount: float) -> Fields:
+def return_bounds(
+    environment: str, discount: float, reward_clip: float | None = None
+) -> Fields:
     """Smallest and largest return of an environment, with a margin.
 
     The bounds are reward (1 + gamma + gamma^2 + ...), for the smallest and the largest
@@ -64,11 +66,14 @@ def return_bounds(environment: str, discount: float) -> Fields:
     Args:
         environment: name.
         discount: gamma, per step.
+        reward_clip: largest absolute reward, if rewards are clipped.
     """
     row = ENVIRONMENTS.get(environment)
     if row is None or not 0 <= discount <= 1:
         return NOTHING
     low, high, most = row.rewards
+    if isinstance(reward_clip, int | float):
+        low, high = max(low, -reward_clip), min(high, reward_clip)
     total = most if discount == 1 else (1 - discount**most) / (1 - discount)
     if not math.isfinite(total):
         return NOTHING

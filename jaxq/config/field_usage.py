@@ -69,7 +69,8 @@ LOOP_USAGE = (
             "algorithm", "defaults", "num_seeds", "first_seed", "seed_block",
             "total_steps", "num_envs", "chunk_iterations", "environment",
             "environment_args", "time_limit", "timeout_is_terminal", "sticky_actions",
-            "full_action_set", "rollout_length", "epsilon_schedule", "eval_points",
+            "full_action_set", "frame_stack", "reward_clip", "episodic_life",
+            "rollout_length", "epsilon_schedule", "eval_points",
             "eval_episodes", "eval_epsilon", "eval_max_steps",
         ),
     ),
@@ -191,8 +192,8 @@ def read(config: Config, usages: Iterable[Usage] = USAGE) -> set[str]:
 def unused(config: Config) -> list[str]:
     """Fields that no part of a configuration reads, and that have no effect.
 
-    With network = "auto" the torso depends on the observation; the fields of both
-    torsos then count as read.
+    With network = "auto" the torso depends on the observation; the fields of all torsos
+    then count as read.
     """
     names, used = [field.name for field in dataclasses.fields(Config)], read(config)
     return [name for name in names if name not in used]

@@ -115,9 +115,11 @@ def _check_counters(config: Config, lengths: LoopLengths) -> None:
 def _check_replay(config: Config, lengths: LoopLengths) -> None:
     if config.rollout_length:
         return
-    window = loop_lengths.window(config)
+    window = loop_lengths.window(config) + config.frame_stack - 1
     if lengths.buffer_rows <= window:
         parts = f"n_step = {config.n_step}"
+        if config.frame_stack > 1:
+            parts += f", frame_stack = {config.frame_stack}"
         if config.recurrent != "none":
             parts += (
                 f", burn_in = {config.burn_in} and sequence_length = "

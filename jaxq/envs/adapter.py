@@ -7,8 +7,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxq.envs import contract, gymnax_facts
-from jaxq.types import Array, EnvSpec, Key, PyTree, Step, is_key
+from jaxq.config.fields import ConfigError
+from jaxq.envs import contract, gymnax_facts, observations
+from jaxq.types import (
+    Array,
+    EnvSpec,
+    Key,
+    MaskedObservation,
+    PyTree,
+    Step,
+    is_key,
+    unmasked,
+)
 from jaxq.xla import prng
 
 
@@ -16,7 +26,7 @@ class EnvState(NamedTuple):
     """State of one environment."""
 
     inner: PyTree  # the environment's own state
-    observation: Array  # [...] on which the next action depends
+    observation: PyTree  # [...] on which the next action depends
 
 
 class Environment(NamedTuple):
@@ -53,7 +63,9 @@ def adapt(
             six values, `action_space(params)` and `default_params`. Optional are
             `observation_space(params)`, which gives the number of values of a scalar
             integer observation, and `action_mask(observation)`, which gives the valid
-            actions.
+            actions. An observation may be any pytree of arrays; a record or dictionary
+            may also hold the mask itself, as `action_mask`. The loss of a life is read
+            from `info["life_lost"]`, or from the field `lives` of the state.
         params: the environment's parameters; None uses `env.default_params`.
         name: display name; if empty, the object's own.
         changed: whether the task differs from the registered environment of that name.
@@ -72,11 +84,11 @@ def adapt(
     # A user's class may have the name of one of gymnax's, and another task.
     known = name if type(env).__module__.startswith("gymnax.") else ""
     table = table or gymnax_facts.table_index(known, env, params)
-    dtype = _observation_dtype(known, types.observation.dtype)
-    observation = jax.ShapeDtypeStruct(types.observation.shape, dtype)
+    observation = observations.narrow(types.observation, known in gymnax_facts.BINARY)
     spec = _spec(env, params, name, num_actions, observation, table)
-    contract.check_mask(spec)
-    adapter = GymnaxAdapter(env, params, types, dtype)
+    spec = spec._replace(reports_lives=types.lives is not None)
+    observations.check_mask(spec)
+    adapter = GymnaxAdapter(env, params, types, observation)
     environment = Environment(
         spec=spec,
         reset=adapter.reset,
@@ -110,7 +122,7 @@ class GymnaxAdapter(NamedTuple):
     env: Any
     params: Any
     types: contract.Contract
-    observation_dtype: Any
+    observation: PyTree  # of ShapeDtypeStruct
 
     def reset(self, key: Key) -> EnvState:
         """The start of an episode."""
@@ -132,12 +144,13 @@ class GymnaxAdapter(NamedTuple):
             truncated=truncated & ~terminated,
             next_observation=self._cast(info["final_observation"]),
         )
+        if self.types.lives is not None:
+            lost = self.types.lives(state.inner, inner, info)
+            step = step._replace(life_lost=lost & ~terminated & ~truncated)
         return EnvState(self._cast_state(inner), self._cast(observation)), step
 
-    def _cast(self, observation: Array) -> Array:
-        if jnp.issubdtype(self.observation_dtype, jnp.bool_):
-            return observation != 0
-        return jnp.asarray(observation).astype(self.observation_dtype)
+    def _cast(self, observation: PyTree) -> PyTree:
+        return observations.cast(observation, self.observation)
 
     def _cast_state(self, inner: PyTree) -> PyTree:
         """Cast a state, which may hold Python numbers, to the dtypes of a step's."""
@@ -153,14 +166,14 @@ def _spec(
     params: Any,
     name: str,
     num_actions: int,
-    observation: jax.ShapeDtypeStruct,
+    observation: PyTree,
     table: gymnax_facts.TableIndex | None,
 ) -> EnvSpec:
     num_categories = None
-    if observation.shape == () and observation.dtype == jnp.int32:
+    if unmasked(observation) == jax.ShapeDtypeStruct((), jnp.int32):
         num_categories = _num_categories(env, params)
     if table is None and num_categories is not None:
-        table = gymnax_facts.TableIndex(num_categories, lambda observation: observation)
+        table = gymnax_facts.TableIndex(num_categories, unmasked)
     return EnvSpec(
         name=name,
         observation=observation,
@@ -168,8 +181,23 @@ def _spec(
         num_categories=num_categories,
         num_states=table.num_states if table else None,
         state_index=table.row if table else None,
-        valid_actions=getattr(env, "action_mask", None),
+        valid_actions=_valid_actions(env, name, observation),
     )
+
+
+def _valid_actions(
+    env: Any, name: str, observation: PyTree
+) -> Callable[[PyTree], Array] | None:
+    """The mask of an observation, from the environment or from the observation."""
+    method = getattr(env, "action_mask", None)
+    if not isinstance(observation, MaskedObservation):
+        return method
+    if method is not None:
+        raise ConfigError(
+            f"environment = {name!r} gives the mask of actions twice, as a method and "
+            "in its observations. Remove one of them."
+        )
+    return lambda observation: observation.action_mask
 
 
 def _num_categories(env: Any, params: Any) -> int | None:
@@ -177,15 +205,6 @@ def _num_categories(env: Any, params: Any) -> int | None:
     if not hasattr(env, "observation_space"):
         return None
     return getattr(env.observation_space(params), "n", None)
-
-
-def _observation_dtype(name: str, dtype: Any) -> Any:
-    """Narrowest dtype that represents every observation exactly."""
-    if name in gymnax_facts.BINARY or jnp.issubdtype(dtype, jnp.bool_):
-        return jnp.dtype(bool)
-    if jnp.issubdtype(dtype, jnp.integer):
-        return jnp.dtype(dtype if dtype == jnp.uint8 else jnp.int32)
-    return jnp.dtype(jnp.float32)
 
 
 def _with_parameters(

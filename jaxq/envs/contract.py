@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxq.config.fields import ConfigError
 from jaxq.envs import violations
-from jaxq.types import Array, EnvSpec, Key, PyTree, is_key
+from jaxq.types import Array, Key, PyTree, is_key
 from jaxq.xla import prng
 
 REINSTALL = (
@@ -75,23 +75,6 @@ def num_actions(env: Any, params: Any, name: str) -> int:
     return count
 
 
-def check_mask(spec: EnvSpec) -> None:
-    """Check that the mask of valid actions has one value per action.
-
-    Raises:
-        ConfigError: if it has another shape.
-    """
-    if spec.valid_actions is None:
-        return
-    mask = jax.eval_shape(spec.valid_actions, spec.observation)
-    shape = getattr(mask, "shape", type(mask).__name__)
-    if shape != (spec.num_actions,):
-        raise ConfigError(
-            f"environment = {spec.name!r} has an action_mask(observation) of shape "
-            f"{shape} instead of ({spec.num_actions},)."
-        )
-
-
 def check_methods(env: Any, params: Any, name: str) -> None:
     """Check that an environment has the methods of the interface.
 
@@ -107,8 +90,10 @@ class Contract(NamedTuple):
     """The key format that an environment accepts, and the types that it returns."""
 
     convert_key: Callable[[Key], Any]  # jaxq's key -> the environment's
-    observation: jax.ShapeDtypeStruct
+    observation: PyTree  # of ShapeDtypeStruct
     state: PyTree  # of ShapeDtypeStruct, as `step` returns it
+    # (state, next state, info) -> whether a life was lost [] bool, if that is reported
+    lives: Callable[[PyTree, PyTree, Any], Array] | None = None
 
 
 def probe_contract(env: Any, params: Any, name: str) -> Contract:
@@ -172,8 +157,9 @@ def _trace(
         values = env.step(key, state, action, params)
         _require(env, name, violations.output_problem("step", values, 6))
         _require(env, name, violations.info_problem(values[5]))
-        final = values[5]["final_observation"]  # jaxq reads nothing else
-        values = (*values[:5], {"final_observation": final})
+        read = ("final_observation", "life_lost")
+        info = {name: values[5][name] for name in read if name in values[5]}
+        values = (*values[:5], info)
         for part, value in zip(STEP, values, strict=True):
             _require(env, name, violations.leaf_problem("step", part, value))
         return values
@@ -186,15 +172,29 @@ def _trace(
     _require(env, name, violations.state_problem(state, outputs[1]))
     _check_state_keys(state, outputs[1])
     _require(env, name, _step_problem(observation, outputs))
-    return Contract(convert_key, _common_type(observation, outputs), outputs[1])
+    lives = _lives(outputs[1], outputs[5])
+    return Contract(convert_key, _common_type(observation, outputs), outputs[1], lives)
 
 
-def _common_type(observation: Any, step: tuple[Any, ...]) -> jax.ShapeDtypeStruct:
+def _lives(state: PyTree, info: Any) -> Callable[[PyTree, PyTree, Any], Array] | None:
+    """Function that reads the loss of a life, if the environment reports it."""
+    if "life_lost" in info:
+        return lambda before, after, info: jnp.bool_(info["life_lost"])
+    if getattr(getattr(state, "lives", None), "shape", None) == ():
+        return lambda before, after, info: after.lives < before.lives
+    return None
+
+
+def _common_type(observation: Any, step: tuple[Any, ...]) -> PyTree:
     """A type that holds the observations of reset and of step."""
-    dtype = observation.dtype
-    for other in (step[0], step[5]["final_observation"]):
-        dtype = jnp.promote_types(dtype, other.dtype)
-    return jax.ShapeDtypeStruct(observation.shape, dtype)
+
+    def common(leaf: Any, *others: Any) -> jax.ShapeDtypeStruct:
+        dtype = leaf.dtype
+        for other in others:
+            dtype = jnp.promote_types(dtype, other.dtype)
+        return jax.ShapeDtypeStruct(leaf.shape, dtype)
+
+    return jax.tree.map(common, observation, step[0], step[5]["final_observation"])
 
 
 def _require(env: Any, name: str, problem: str | None) -> None:
@@ -228,14 +228,14 @@ def _step_problem(first_observation: Any, step: tuple[Any, ...]) -> str | None:
     problem = violations.scalar_problem(scalars)
     if problem:
         return problem
-    for leaf in (observation, info["final_observation"]):
-        shape = getattr(leaf, "shape", f"a {type(leaf).__name__}")
-        if shape != first_observation.shape:
+    for other in (observation, info["final_observation"]):
+        expected, shapes = map(violations.shapes, (first_observation, other))
+        if shapes != expected:
             return (
-                f"returns observations of shape {first_observation.shape} from reset "
-                f"but {shape} from step"
+                f"returns observations of shape {expected} from reset but {shapes} "
+                "from step"
             )
-        problem = violations.observation_problem(leaf)
+        problem = violations.observation_problem(other)
         if problem:
             return problem
     return None

@@ -3,7 +3,7 @@
 import functools
 
 from jaxq.config.config import Config
-from jaxq.envs import adapter, gymnax_env
+from jaxq.envs import adapter, frame_stack, gymnax_env
 
 
 def make(
@@ -50,12 +50,12 @@ _cached_make = functools.lru_cache(maxsize=64)(make)
 
 
 def from_config(config: Config) -> adapter.Environment:
-    """The environment that a configuration names.
+    """The environment that a configuration names, with its frames stacked.
 
     The same fields return the same object, so that compiled programs, which are cached
     by environment, are reused.
     """
-    return _cached_make(
+    environment = _cached_make(
         config.environment,
         config.environment_args,
         time_limit=config.time_limit,
@@ -63,3 +63,15 @@ def from_config(config: Config) -> adapter.Environment:
         sticky_actions=config.sticky_actions,
         full_action_set=config.full_action_set,
     )
+    return with_frame_stack(config, environment)
+
+
+def with_frame_stack(
+    config: Config, environment: adapter.Environment
+) -> adapter.Environment:
+    """The environment, with as many frames stacked as a configuration says."""
+    return _stacked(environment, config.frame_stack, config.episodic_life)
+
+
+# The same environment gives the same object, so that compiled programs are reused.
+_stacked = functools.lru_cache(maxsize=64)(frame_stack.stack_frames)

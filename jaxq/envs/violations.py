@@ -119,16 +119,24 @@ def info_problem(info: Any) -> str | None:
     return None
 
 
-def observation_problem(observation: Any) -> str | None:
-    """The reason if an observation is not an array of real numbers."""
-    if not hasattr(observation, "shape"):
-        return "has a pytree of arrays as its observation; jaxq needs a single array"
-    if 0 in observation.shape:
-        return f"has an observation of shape {observation.shape}, which is empty"
-    kinds = (jnp.bool_, jnp.integer, jnp.floating)
-    if not any(jnp.issubdtype(observation.dtype, kind) for kind in kinds):
-        return f"has an observation of type {observation.dtype}, which is not real"
+def observation_problem(observation: PyTree) -> str | None:
+    """The reason if an observation is not one or several arrays of real numbers."""
+    leaves = jax.tree_util.tree_leaves_with_path(observation)
+    if not leaves:
+        return f"has the observation {observation!r}, which holds no array"
+    for path, leaf in leaves:
+        name = f"observation{jax.tree_util.keystr(path)}"
+        if 0 in leaf.shape:
+            return f"has an {name} of shape {leaf.shape}, which is empty"
+        kinds = (jnp.bool_, jnp.integer, jnp.floating)
+        if not any(jnp.issubdtype(leaf.dtype, kind) for kind in kinds):
+            return f"has an {name} of type {leaf.dtype}, which is not real"
     return None
+
+
+def shapes(observation: PyTree) -> Any:
+    """The shape of every array, in the structure of the observation."""
+    return jax.tree.map(lambda leaf: leaf.shape, observation)
 
 
 def scalar_problem(values: Mapping[str, Any]) -> str | None:

@@ -38,7 +38,7 @@ def ensemble(
     Reference: Osband et al., arXiv:1602.04621 (bootstrap); arXiv:1806.03335 (priors).
     """
 
-    def init(key: Key, observation: Array) -> PyTree:
+    def init(key: Key, observation: PyTree) -> PyTree:
         def init_all(key: Key, network: Network) -> PyTree:
             keys = jax.random.split(key, size)
             return jax.vmap(network.init, in_axes=(0, None))(keys, observation)
@@ -49,7 +49,7 @@ def ensemble(
             "priors": init_all(prior_key, prior or network),
         }
 
-    def apply(key: Key | None, params: PyTree, observation: Array) -> Array:
+    def apply(key: Key | None, params: PyTree, observation: PyTree) -> Array:
         del key
         apply_all = jax.vmap(network.apply, in_axes=(None, 0, None))
         priors = apply_all(None, jax.lax.stop_gradient(params["priors"]), observation)
@@ -68,7 +68,7 @@ def ensemble(
         return Member(member, draw_mask(mask_key))
 
     def step(
-        key: Key | None, params: PyTree, memory: Member, observation: Array
+        key: Key | None, params: PyTree, memory: Member, observation: PyTree
     ) -> tuple[Array, Member]:
         outputs = apply(None, params, observation)
         if key is None:

@@ -12,21 +12,37 @@ from flax import linen as nn
 
 from jaxq import types
 from jaxq.networks import layers
-from jaxq.types import Array, EnvSpec, Head, Key, Network, PyTree
+from jaxq.types import (
+    Array,
+    EnvSpec,
+    Head,
+    Key,
+    Network,
+    PyTree,
+)
 
 STATISTICS = "batch_stats"  # flax's name of the collection
 
 
-def features(spec: EnvSpec) -> Callable[[Array], Array]:
+def features(spec: EnvSpec) -> Callable[[PyTree], PyTree]:
     """Function from an observation to the float32 inputs of a network.
 
-    A scalar integer with a known number of categories becomes one-hot.
+    A scalar integer with a known number of categories becomes one-hot. Arrays of bytes
+    with two or more dimensions are pixels, and are divided by 255. A mask of actions is
+    left out.
     """
 
-    def convert(observation: Array) -> Array:
+    def convert_array(x: Array) -> Array:
+        x = jnp.asarray(x)
+        if x.dtype == jnp.uint8 and x.ndim >= 2:
+            return x.astype(jnp.float32) / 255.0
+        return x.astype(jnp.float32)
+
+    def convert(observation: PyTree) -> PyTree:
+        observation = types.unmasked(observation)
         if spec.num_categories is not None:
             return jax.nn.one_hot(observation, spec.num_categories)
-        return observation.astype(jnp.float32)
+        return jax.tree.map(convert_array, observation)
 
     return convert
 
@@ -41,10 +57,10 @@ def from_module(module: nn.Module, spec: EnvSpec, head: Head) -> Network:
     """
     convert = features(spec)
 
-    def init(key: Key, observation: Array) -> PyTree:
+    def init(key: Key, observation: PyTree) -> PyTree:
         return flat(module.init(key, convert(observation)))
 
-    def apply(key: Key | None, params: PyTree, observation: Array) -> Array:
+    def apply(key: Key | None, params: PyTree, observation: PyTree) -> Array:
         return apply_module(module, params, key, convert(observation))
 
     return types.feed_forward(init, apply, head)
@@ -85,8 +101,8 @@ def with_statistics(network: Network, module: nn.Module, spec: EnvSpec) -> Netwo
     """Add `update_batch_stats` to a network with batch normalisation."""
     convert = features(spec)
 
-    def update_batch_stats(params: PyTree, observation: Array) -> PyTree:
-        def one(observation: Array) -> PyTree:
+    def update_batch_stats(params: PyTree, observation: PyTree) -> PyTree:
+        def one(observation: PyTree) -> PyTree:
             variables, x = _variables(params), convert(observation)
             return module.apply(variables, x, mutable=[STATISTICS])[1]
 
@@ -134,21 +150,16 @@ def recurrent(
         zeros = jnp.zeros(memory_size)
         return (zeros, zeros) if is_lstm else zeros
 
-    def init(key: Key, observation: Array) -> PyTree:
+    def init(key: Key, observation: PyTree) -> PyTree:
         return flat(module.init(key, initial_memory(key), convert(observation)))
 
     def step(
-        key: Key | None, params: PyTree, memory: PyTree, observation: Array
+        key: Key | None, params: PyTree, memory: PyTree, observation: PyTree
     ) -> tuple[Array, PyTree]:
         memory, output = apply_module(module, params, key, memory, convert(observation))
         return output, memory
 
-    def apply(key: Key | None, params: PyTree, observation: Array) -> Array:
+    def apply(key: Key | None, params: PyTree, observation: PyTree) -> Array:
         return step(key, params, initial_memory(jax.random.key(0)), observation)[0]
 
     return Network(init, apply, head, step, initial_memory)
-
-
-def is_minatar(spec: EnvSpec) -> bool:
-    """Whether an observation is a 10 x 10 grid of channels."""
-    return len(spec.observation.shape) == 3 and spec.observation.shape[:2] == (10, 10)

@@ -95,17 +95,21 @@ class Hidden(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """[..., I] -> [..., features]."""
-        x = Dense(self.features, self.style)(x)
-        if self.style.normalization == "layer":
-            x = LayerNorm()(x)
-        elif self.style.normalization == "batch":
-            # x is one example; the axis of the minibatch is the one named BATCH.
-            x = nn.BatchNorm(
-                use_running_average=not self.style.training,
-                axis_name=BATCH if self.style.training else None,
-                epsilon=1e-5,
-            )(x)
-        return nn.tanh(x) if self.style.activation == "tanh" else nn.relu(x)
+        return activate(Dense(self.features, self.style)(x), self.style)
+
+
+def activate(x: Array, style: LayerConfig) -> Array:
+    """The normalisation and the activation of a layer; inside a compact module."""
+    if style.normalization == "layer":
+        x = LayerNorm()(x)
+    elif style.normalization == "batch":
+        # x is one example; the axis of the minibatch is the one named BATCH.
+        x = nn.BatchNorm(
+            use_running_average=not style.training,
+            axis_name=BATCH if style.training else None,
+            epsilon=1e-5,
+        )(x)
+    return nn.tanh(x) if style.activation == "tanh" else nn.relu(x)
 
 
 class LayerNorm(nn.Module):

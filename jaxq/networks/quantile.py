@@ -107,10 +107,10 @@ def iqn_network(
     """
     convert = from_flax.features(spec)
 
-    def init(key: Key, observation: Array) -> PyTree:
+    def init(key: Key, observation: PyTree) -> PyTree:
         return from_flax.flat(module.init(key, convert(observation), jnp.zeros(1)))
 
-    def apply(key: Key | None, params: PyTree, observation: Array) -> heads.Quantiles:
+    def apply(key: Key | None, params: PyTree, observation: PyTree) -> heads.Quantiles:
         fraction = (jnp.arange(samples) + 0.5) / samples
         noise_key = None
         if key is not None:
@@ -132,11 +132,11 @@ def fqf_network(module: ProposedQuantileNetwork, spec: EnvSpec, head: Head) -> N
     """Quantiles at the midpoints of the intervals that the network proposes."""
     convert = from_flax.features(spec)
 
-    def init(key: Key, observation: Array) -> PyTree:
+    def init(key: Key, observation: PyTree) -> PyTree:
         return from_flax.flat(module.init(key, convert(observation)))
 
     def apply(
-        key: Key | None, params: PyTree, observation: Array
+        key: Key | None, params: PyTree, observation: PyTree
     ) -> heads.ProposedQuantiles:
         ends, value, edge_value, entropy = from_flax.apply_module(
             module, params, key, convert(observation)

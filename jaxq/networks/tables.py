@@ -33,14 +33,14 @@ def table(
             "spec has num_states and state_index."
         )
 
-    def init(key: Key, observation: Array) -> PyTree:
+    def init(key: Key, observation: PyTree) -> PyTree:
         del observation
         values = jnp.full((rows, spec.num_actions, head.num_outputs), initial_value)
         if initial_spread:
             values += initial_spread * jax.random.normal(key, values.shape)
         return {"table": values.astype(jnp.float32)}
 
-    def apply(key: Key | None, params: PyTree, observation: Array) -> Array:
+    def apply(key: Key | None, params: PyTree, observation: PyTree) -> Array:
         del key
         row = jnp.asarray(params["table"]).at[index(observation)].get(mode="clip")
         if valid is None:

@@ -16,8 +16,8 @@ class DynaState(NamedTuple):
 
     reward: Array
     discount: Array
-    observation: Array  # the state itself
-    next_observation: Array
+    observation: PyTree  # the state itself
+    next_observation: PyTree
     seen: Array  # bool
     rollout: Step  # [T, E], the newest rollout
 
@@ -62,8 +62,10 @@ def dyna_store(config: Config, spec: EnvSpec) -> stores.Store:
 def _empty_model(example: Step, shape: tuple[int, int], rollout: Step) -> DynaState:
     """A model in which no pair [S, A] has been visited."""
 
-    def all_pairs(leaf: Array) -> Array:
-        return jnp.zeros((*shape, *leaf.shape), leaf.dtype)
+    def all_pairs(tree: PyTree) -> PyTree:
+        return jax.tree.map(
+            lambda leaf: jnp.zeros((*shape, *leaf.shape), leaf.dtype), tree
+        )
 
     return DynaState(
         reward=all_pairs(example.reward),
@@ -79,11 +81,15 @@ def _learn(
     state: DynaState, pair: tuple[Array, Array], outcome: Transition
 ) -> DynaState:
     """Remember the outcome of a pair (row of the state, action)."""
+
+    def remember(table: PyTree, new: PyTree) -> PyTree:
+        return jax.tree.map(lambda leaf, value: leaf.at[pair].set(value), table, new)
+
     return state._replace(
-        reward=state.reward.at[pair].set(outcome.reward),
-        discount=state.discount.at[pair].set(outcome.discount),
-        observation=state.observation.at[pair].set(outcome.observation),
-        next_observation=state.next_observation.at[pair].set(outcome.next_observation),
+        reward=remember(state.reward, outcome.reward),
+        discount=remember(state.discount, outcome.discount),
+        observation=remember(state.observation, outcome.observation),
+        next_observation=remember(state.next_observation, outcome.next_observation),
         seen=state.seen.at[pair].set(True),
     )
 
@@ -94,8 +100,8 @@ def _imagine(key: Key, state: DynaState, count: int) -> Transition:
     nth = ops.randint(key, count, cumulative[-1])
     pair = jnp.searchsorted(cumulative, nth, side="right").astype(jnp.int32)
 
-    def get(table: Array) -> PyTree:
-        return table.reshape(-1, *table.shape[2:])[pair]
+    def get(table: PyTree) -> PyTree:
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[pair], table)
 
     return Transition(
         get(state.observation),

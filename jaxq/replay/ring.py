@@ -29,7 +29,7 @@ TERMINATED, TRUNCATED = 1, 2
 class ReplayState(NamedTuple):
     """The ring; leading axes [rows, E]."""
 
-    observation: Array  # [rows, E, ...], bits packed into bytes for booleans
+    observation: PyTree  # [rows, E, ...], bits packed into bytes for booleans
     action: Array  # [rows, E] uint8 or int32
     reward: Array  # [rows, E] float32
     ended: Array  # [rows, E] uint8: TERMINATED, TRUNCATED, or 0
@@ -50,31 +50,37 @@ class Sample(NamedTuple):
 Reader = Callable[[ReplayState, Array, Array], tuple[PyTree, Array]]
 
 
-def pack(observation: Array) -> Array:
+def pack(observation: PyTree) -> PyTree:
     """Narrowest exact form of an observation: booleans become bits.
 
     Args:
-        observation: [...].
+        observation: an array [...], or a pytree of arrays.
 
     Returns:
-        [ceil(size / 8)] uint8 for booleans, the observation itself otherwise.
+        [ceil(size / 8)] uint8 for booleans, the array itself otherwise.
     """
-    if observation.dtype == bool:
-        return jnp.packbits(observation.reshape(-1))
-    return observation
+
+    def pack_array(x: Array) -> Array:
+        return jnp.packbits(x.reshape(-1)) if x.dtype == bool else x
+
+    return jax.tree.map(pack_array, observation)
 
 
-def unpack(packed: Array, example: Array | jax.ShapeDtypeStruct) -> Array:
+def unpack(packed: PyTree, example: PyTree) -> PyTree:
     """Inverse of `pack`.
 
     Args:
         packed: a packed observation.
-        example: an observation, or its shape and dtype.
+        example: an observation, or its shapes and dtypes.
     """
-    if example.dtype != bool:
-        return packed
-    bits = jnp.unpackbits(packed, count=example.size)
-    return bits.reshape(example.shape).astype(bool)
+
+    def unpack_array(like: Array | jax.ShapeDtypeStruct, x: Array) -> Array:
+        if like.dtype != bool:
+            return x
+        bits = jnp.unpackbits(x, count=like.size)
+        return bits.reshape(like.shape).astype(bool)
+
+    return jax.tree.map(unpack_array, example, packed)
 
 
 def ending(step: Step) -> Array:
@@ -143,8 +149,8 @@ def add(state: ReplayState, rollout: Step) -> ReplayState:
         return jax.lax.dynamic_update_slice_in_dim(ring, leaf, start, axis=0)
 
     return ReplayState(
-        observation=write(
-            state.observation, jax.vmap(jax.vmap(pack))(rollout.observation)
+        observation=jax.tree.map(
+            write, state.observation, jax.vmap(jax.vmap(pack))(rollout.observation)
         ),
         action=write(state.action, rollout.action),
         reward=write(state.reward, rollout.reward),
@@ -154,14 +160,26 @@ def add(state: ReplayState, rollout: Step) -> ReplayState:
     )
 
 
-def num_starts(state: ReplayState, window: int) -> Array:
-    """Number of rows that are followed by at least `window` more; [] int32."""
+def num_starts(state: ReplayState, window: int, history: int = 0) -> Array:
+    """Number of rows from which an example can be read; [] int32.
+
+    They are followed by at least `window` rows, and preceded by `history` rows; until
+    the ring is full, by all rows since the start.
+    """
     rows = state.action.shape[0]
-    return jnp.minimum(state.added.value, rows) - window
+    starts = jnp.minimum(state.added.value, rows) - window
+    if history:
+        starts -= jnp.where(state.added.value >= rows, history, 0)
+    return starts
 
 
 def sample_uniform(
-    key: Key, state: ReplayState, read: Reader, batch_size: int, window: int
+    key: Key,
+    state: ReplayState,
+    read: Reader,
+    batch_size: int,
+    window: int,
+    history: int = 0,
 ) -> Sample:
     """Sample uniformly, with replacement, at a cost independent of the capacity.
 
@@ -171,9 +189,10 @@ def sample_uniform(
         read: reads the example that starts at a row; see `transition_readers`.
         batch_size: B.
         window: rows that must follow the first of an example.
+        history: rows before the first that its observation may need.
     """
     num_envs = state.action.shape[1]
-    starts = num_starts(state, window)
+    starts = num_starts(state, window, history)
     place = ops.randint(key, batch_size, starts * num_envs)
     row, env = indexing.row_and_column(place, num_envs)
     oldest = state.added.value - starts - window

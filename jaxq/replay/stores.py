@@ -1,5 +1,6 @@
 """Stores of experience: where steps are kept, and how they are sampled."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,8 +11,8 @@ from jaxq.config import loop_lengths
 from jaxq.config.config import Config
 from jaxq.replay import ring as replay_ring
 from jaxq.replay import sum_tree, transition_readers
-from jaxq.rl import returns
-from jaxq.types import Array, EnvSpec, Key, Step, Transition
+from jaxq.rl import frames
+from jaxq.types import Array, EnvSpec, Key, Step
 from jaxq.xla import indexing
 
 
@@ -32,12 +33,31 @@ class Store(NamedTuple):
 
 def reader(config: Config, spec: EnvSpec) -> replay_ring.Reader:
     """Reader of sequences for a recurrent network, of n-step transitions otherwise."""
+    example = spec.observation if spec.frame is None else spec.frame
     if config.recurrent == "none":
         return transition_readers.transitions(
-            spec.observation, config.n_step, config.discount
+            example, config.n_step, config.discount, config.frame_stack
         )
     return transition_readers.sequences(
-        spec.observation, loop_lengths.window(config) + 1
+        example, loop_lengths.window(config) + 1, config.frame_stack
+    )
+
+
+def newest_frames(spec: EnvSpec, steps: Step) -> Step:
+    """Steps with the newest frame of each stack, which is all that a ring stores.
+
+    Args:
+        spec: of the environment.
+        steps: one step, or Step[T, E].
+    """
+    if spec.frame is None:
+        return steps
+    newest = functools.partial(frames.newest, frame=spec.frame)
+    for _ in range(steps.action.ndim):
+        newest = jax.vmap(newest)
+    return steps._replace(
+        observation=newest(steps.observation),
+        next_observation=newest(steps.next_observation),
     )
 
 
@@ -53,19 +73,34 @@ def uniform(config: Config, spec: EnvSpec) -> Store:
     Reference: Lin (1992); Mnih et al. (2015), doi:10.1038/nature14236.
     """
     rows = loop_lengths.loop_lengths(config).buffer_rows
-    window = loop_lengths.window(config)
+    window, history = loop_lengths.window(config), config.frame_stack - 1
     read = reader(config, spec)
-
-    def init(example: Step) -> replay_ring.ReplayState:
-        return replay_ring.init(example, rows, config.num_envs, spec.num_actions)
+    init, add = ring_functions(config, spec, rows)
 
     def sample(
         key: Key, state: replay_ring.ReplayState, updates: Array
     ) -> replay_ring.Sample:
         del updates
-        return replay_ring.sample_uniform(key, state, read, config.batch_size, window)
+        return replay_ring.sample_uniform(
+            key, state, read, config.batch_size, window, history
+        )
 
-    return Store(init, replay_ring.add, sample, ignore_priorities)
+    return Store(init, add, sample, ignore_priorities)
+
+
+def ring_functions(
+    config: Config, spec: EnvSpec, rows: int
+) -> tuple[Callable[[Step], Any], Callable[[Any, Step], Any]]:
+    """The functions `init` and `add` of a store that keeps its steps in a ring."""
+
+    def init(example: Step) -> replay_ring.ReplayState:
+        example = newest_frames(spec, example)
+        return replay_ring.init(example, rows, config.num_envs, spec.num_actions)
+
+    def add(state: replay_ring.ReplayState, rollout: Step) -> replay_ring.ReplayState:
+        return replay_ring.add(state, newest_frames(spec, rollout))
+
+    return init, add
 
 
 class Prioritized(NamedTuple):
@@ -88,6 +123,7 @@ def proportional(config: Config, spec: EnvSpec) -> Store:
     Reference: Schaul et al., arXiv:1511.05952, section 3.3 and algorithm 1.
     """
     window, num_envs = loop_lengths.window(config), config.num_envs
+    history = config.frame_stack - 1
     read, base = reader(config, spec), uniform(config, spec)
 
     def mass(priority: Array) -> Array:
@@ -101,7 +137,8 @@ def proportional(config: Config, spec: EnvSpec) -> Store:
         length = rollout.action.shape[0]
         before = state.ring.added.value
         ring = base.add(state.ring, rollout)
-        row, ready = _changed_rows(before, length, window, ring.action.shape[0])
+        rows = ring.action.shape[0]
+        row, ready = _changed_rows(before, length, window, rows, history)
         usable = jnp.ones((row.size, num_envs))
         if config.recurrent == "none":
             usable = 1.0 - _truncated(ring, row).astype(jnp.float32)
@@ -113,6 +150,8 @@ def proportional(config: Config, spec: EnvSpec) -> Store:
         place = sum_tree.sample(key, state.tree, config.batch_size)
         place = indexing.fence(place)
         row, env = indexing.row_and_column(place, num_envs)
+        if history:
+            row = _since_the_start(state.ring, row)
         batch = replay_ring.gather(state.ring, read, row, env)
         progress = jnp.minimum(updates / config.importance_updates, 1.0)
         start = config.importance_exponent
@@ -147,16 +186,24 @@ def importance_weights(mass: Array, beta: Array) -> Array:
 
 
 def _changed_rows(
-    before: Array, length: int, window: int, rows: int
+    before: Array, length: int, window: int, rows: int, history: int = 0
 ) -> tuple[Array, Array]:
     """Rows whose mass a rollout changes, and which of them can now be sampled.
 
     Rows from `before - window` on now have all their successors, except for the newest
-    `window` rows, which have also replaced old ones.
+    `window` rows, which have also replaced old ones. After the newest come the oldest
+    rows; the first `history` of them have lost frames that their stacks need.
     """
-    row = before - window + jnp.arange(min(length + window, rows))
-    row += length + window - row.size
+    changed = length + window + history
+    row = before - window + jnp.arange(min(changed, rows))
+    row += changed - row.size
     return row, (row >= 0) & (row < before + length - window)
+
+
+def _since_the_start(ring: replay_ring.ReplayState, row: Array) -> Array:
+    """A number of the same row of the ring that has all its rows before it, if full."""
+    rows = ring.action.shape[0]
+    return jnp.where(ring.added.value >= rows, row + rows, row)
 
 
 def _truncated(ring: replay_ring.ReplayState, row: Array) -> Array:
@@ -168,53 +215,3 @@ def _places(ring: replay_ring.ReplayState, row: Array) -> Array:
     rows, num_envs = ring.action.shape
     place = (row % rows)[:, None] * num_envs + jnp.arange(num_envs)[None, :]
     return place.reshape(-1)
-
-
-def sarsa_queue(config: Config, spec: EnvSpec) -> Store:
-    """A queue of steps, each sampled once, when its successors' actions are known."""
-    length, window = config.rollout_length, loop_lengths.window(config)
-    rows = -(-(length + window) // length) * length
-    read = reader(config, spec)
-
-    def init(example: Step) -> replay_ring.ReplayState:
-        return replay_ring.init(example, rows, config.num_envs, spec.num_actions)
-
-    def sample(
-        key: Key, state: replay_ring.ReplayState, updates: Array
-    ) -> replay_ring.Sample:
-        del key, updates
-        return replay_ring.sample_latest(state, read, length, window)
-
-    return Store(init, replay_ring.add, sample, ignore_priorities)
-
-
-def current_rollout(config: Config, spec: EnvSpec) -> Store:
-    """The steps of the newest rollout, each once, with their true successors.
-
-    A window of n steps ends with its episode or with the rollout.
-    """
-    del spec
-    length = config.rollout_length
-
-    def init(example: Step) -> Step:
-        return replay_ring.zeros(example, length, config.num_envs)
-
-    def add(state: Step, rollout: Step) -> Step:
-        del state
-        return rollout
-
-    def sample(key: Key, state: Step, updates: Array) -> replay_ring.Sample:
-        del key, updates
-        last = jnp.arange(length) == length - 1
-        ended = state._replace(truncated=state.truncated | last[:, None])
-
-        def read(time: Array, env: Array) -> Transition:
-            window = jnp.minimum(time + jnp.arange(config.n_step), length - 1)
-            steps = jax.tree.map(lambda leaf: leaf[window, env], ended)
-            return returns.n_step(steps, config.discount)
-
-        place = jnp.arange(length * config.num_envs)
-        examples = jax.vmap(read)(*indexing.row_and_column(place, config.num_envs))
-        return replay_ring.Sample(examples, jnp.ones(place.size), place)
-
-    return Store(init, add, sample, ignore_priorities)

@@ -1,27 +1,30 @@
 """Readers of a replay ring: n-step transitions, and sequences."""
 
 import functools
+from collections.abc import Callable
 
 import chex
 import jax
 import jax.numpy as jnp
 
 from jaxq.replay import ring
-from jaxq.rl import returns
-from jaxq.types import Array, Sequence, Transition
+from jaxq.rl import frames, returns
+from jaxq.types import Array, PyTree, Sequence, Transition
 from jaxq.xla import indexing
 
 
 def transitions(
-    example: Array | jax.ShapeDtypeStruct, n: int, gamma: Array | float
+    example: PyTree, n: int, gamma: Array | float, stack: int = 1
 ) -> ring.Reader:
     """Reader of n-step transitions.
 
     Args:
-        example: an observation, or its shape and dtype.
+        example: an observation, or its shapes and dtypes; of a stack, one frame.
         n: steps in a window; n rows must follow the first.
         gamma: [] discount factor.
+        stack: frames in an observation.
     """
+    observe = observations(example, stack)
 
     def read(
         state: ring.ReplayState, row: Array, env: Array
@@ -38,11 +41,11 @@ def transitions(
         )
         successor = row + n_step.length
         transition = Transition(
-            observation=ring.unpack(get(state.observation, row), example),
+            observation=observe(state, row, env),
             action=get(state.action, row).astype(jnp.int32),
             reward=n_step.reward,
             discount=n_step.discount,
-            next_observation=ring.unpack(get(state.observation, successor), example),
+            next_observation=observe(state, successor, env),
             next_action=get(state.action, successor).astype(jnp.int32),
             memory=jax.tree.map(lambda stored: get(stored, row), state.memory),
         )
@@ -51,23 +54,33 @@ def transitions(
     return read
 
 
-def sequences(example: Array | jax.ShapeDtypeStruct, length: int) -> ring.Reader:
+def sequences(example: PyTree, length: int, stack: int = 1) -> ring.Reader:
     """Reader of sequences of `length` rows, with the memory before the first.
 
     Args:
-        example: an observation, or its shape and dtype.
+        example: an observation, or its shapes and dtypes; of a stack, one frame.
         length: L; length - 1 rows must follow the first.
+        stack: frames in an observation.
     """
+    observe_stack = observations(example, stack)
+
+    def observe(state: ring.ReplayState, rows: Array, env: Array) -> PyTree:
+        """The observations of consecutive rows; without stacks, in one lookup."""
+        if stack > 1:
+            return jax.vmap(lambda row: observe_stack(state, row, env))(rows)
+        packed = jax.tree.map(
+            lambda stored: indexing.ring_get(stored, rows, env), state.observation
+        )
+        return jax.vmap(lambda leaf: ring.unpack(leaf, example))(packed)
 
     def read(state: ring.ReplayState, row: Array, env: Array) -> tuple[Sequence, Array]:
         chex.assert_rank([row, env], 0)
         get = functools.partial(indexing.ring_get, column=env)
         window = row + jnp.arange(length)
-        packed = get(state.observation, window)
         ended = get(state.ended, window)
         sequence = Sequence(
             memory=jax.tree.map(lambda stored: get(stored, row), state.memory),
-            observation=jax.vmap(lambda leaf: ring.unpack(leaf, example))(packed),
+            observation=observe(state, window, env),
             action=get(state.action, window).astype(jnp.int32),
             reward=get(state.reward, window),
             terminated=ended & ring.TERMINATED != 0,
@@ -76,3 +89,35 @@ def sequences(example: Array | jax.ShapeDtypeStruct, length: int) -> ring.Reader
         return sequence, jnp.ones(())
 
     return read
+
+
+def observations(
+    example: PyTree, stack: int = 1
+) -> Callable[[ring.ReplayState, Array, Array], PyTree]:
+    """Reader of observations: (ring, row, environment) -> observation.
+
+    A stack is put together from the rows of its frames. Those before the start of the
+    episode are copies of its first frame, as in `rl.frames`.
+
+    Args:
+        example: an observation, or its shapes and dtypes; of a stack, one frame.
+        stack: k, the frames in an observation; k - 1 rows must precede a row that is
+            read, unless one of them is the first of an episode.
+    """
+
+    def read_frame(state: ring.ReplayState, row: Array, env: Array) -> PyTree:
+        packed = jax.tree.map(
+            lambda stored: indexing.ring_get(stored, row, env), state.observation
+        )
+        return ring.unpack(packed, example)
+
+    def read_stack(state: ring.ReplayState, row: Array, env: Array) -> PyTree:
+        # Nothing precedes row 0, the first ever written.
+        before = jnp.maximum(row - jnp.arange(1, stack), 0)
+        ended = indexing.ring_get(state.ended, before, env)
+        first = jnp.max(jnp.where(ended > 0, before + 1, 0))
+        rows = jnp.maximum(row - jnp.arange(stack)[::-1], first)
+        each = jax.vmap(lambda row: read_frame(state, row, env))
+        return frames.join(each(rows))
+
+    return read_frame if stack == 1 else read_stack

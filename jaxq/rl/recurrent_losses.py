@@ -57,8 +57,8 @@ def unroll_after_burn_in(
     No gradient flows through the first `burn_in` steps.
     """
     ended = sequence.terminated | sequence.truncated
-    first = sequence.observation[:burn_in], ended[:burn_in]
-    rest = sequence.observation[burn_in:], ended[burn_in:]
+    steps = sequence.observation, ended
+    first, rest = _row(steps, slice(burn_in)), _row(steps, slice(burn_in, None))
     _, memory = unroll(network, key, params, sequence.memory, *first)
     memory = jax.lax.stop_gradient(memory)
     return unroll(network, key, params, memory, *rest)[0]
@@ -85,11 +85,11 @@ def n_step_transition(
     )
     successor = time + n_step.length
     transition = Transition(
-        observation=steps.observation[time],
+        observation=_row(steps.observation, time),
         action=steps.action[time],
         reward=n_step.reward,
         discount=n_step.discount,
-        next_observation=steps.observation[successor],
+        next_observation=_row(steps.observation, successor),
         next_action=steps.action[successor],
     )
     return transition, successor, weight

@@ -87,12 +87,14 @@ def n_step(window: Step, gamma: Array | float) -> Transition:
     """
     total = n_step_return(window.reward, window.terminated, window.truncated, gamma)
     first = jax.tree.map(lambda leaf: leaf[0], window)
+    last = total.length - 1
+    successor = jax.tree.map(lambda leaf: leaf[last], window.next_observation)
     return Transition(
         observation=first.observation,
         action=first.action,
         reward=total.reward,
         discount=total.discount,
-        next_observation=window.next_observation[total.length - 1],
+        next_observation=successor,
         memory=first.memory,
     )
 

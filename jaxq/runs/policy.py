@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxq.config.fields import ConfigError
+from jaxq.envs import observations
 from jaxq.types import Agent, Array, EnvSpec, Key, LearnerState, PyTree
 from jaxq.xla import prng
 
@@ -124,16 +125,18 @@ class Policy:
             )
         return self.agent.initial_memory(prng.key(0))
 
-    def _checked(self, observation: Any) -> Array:
-        """The observation as an array of the type that the network was trained on."""
-        array = jnp.asarray(observation)
-        if array.shape != self.spec.observation.shape:
+    def _checked(self, observation: Any) -> PyTree:
+        """The observation with the types that the network was trained on."""
+        observation = observations.split_mask(observation)
+        expected = self.spec.observation
+        shapes = jax.tree.map(jnp.shape, observation)
+        if shapes != jax.tree.map(jnp.shape, expected):
             raise ValueError(
-                f"the observation has shape {list(array.shape)}, but the policy was "
-                f"trained on {list(self.spec.observation.shape)}. Use jax.vmap for "
-                "several observations."
+                f"the observation has shape {_shapes(observation)}, but the policy was "
+                f"trained on {_shapes(expected)}. Use jax.vmap for several "
+                "observations."
             )
-        return array.astype(self.spec.observation.dtype)
+        return observations.cast(observation, expected)
 
     def __repr__(self) -> str:
         if isinstance(self.numbers, jax.core.Tracer):
@@ -141,6 +144,11 @@ class Policy:
         first, *others = self.seeds
         seeds = f"{first} to {others[-1]}" if others else f"{first}"
         return f"Policy(environment={self.spec.name!r}, seed={seeds})"
+
+
+def _shapes(observation: PyTree) -> str:
+    shapes = jax.tree.map(lambda leaf: list(jnp.shape(leaf)), observation)
+    return str(shapes)
 
 
 def _state(params: PyTree) -> _ActingState:
@@ -153,7 +161,7 @@ def _step(
     key: Key,
     params: PyTree,
     memory: PyTree,
-    observation: Array,
+    observation: PyTree,
     epsilon: Array,
 ) -> tuple[Array, PyTree]:
     return agent.act(key, _state(params), memory, observation, epsilon, False)
@@ -161,6 +169,6 @@ def _step(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _q_values(
-    agent: Agent, params: PyTree, memory: PyTree, observation: Array
+    agent: Agent, params: PyTree, memory: PyTree, observation: PyTree
 ) -> Array:
     return agent.q_values(_state(params), memory, observation)

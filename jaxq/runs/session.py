@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxq.agents import torso_factory
 from jaxq.config import environment_notes, loop_lengths
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
@@ -218,6 +219,7 @@ def _print_header(session: Session, estimate: str) -> None:
         f"{session.blocks[0].seeds.size} | {session.lengths.total_steps:,} steps per "
         f"seed | {len(used)} x {used[0].device_kind}",
         *environment_notes.notes(config),
+        *torso_factory.notes(config, session.env.spec),
         estimate,
         *loop_lengths.notes(config, session.lengths),
     ]

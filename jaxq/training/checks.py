@@ -43,7 +43,9 @@ def check(config: Config, environment: Environment | None = None) -> Environment
         check_environment(config, environment)
         if config.timeout_is_terminal:
             environment = _end_at_timeouts(environment)
+        environment = make.with_frame_stack(config, environment)
     env = environment or make.from_config(config)
+    check_lives(config, env.spec)
     if not config.timeout_is_terminal:
         validate.check_time_limit(env.time_limit)
     check_agent(config, env.spec)
@@ -84,6 +86,16 @@ def check_environment(config: Config, environment: Environment) -> None:
             f"head = {config.head!r} needs v_min and v_max, the smallest and largest "
             "discounted return of the environment that is passed as an object. Give "
             "both to Config."
+        )
+
+
+def check_lives(config: Config, spec: EnvSpec) -> None:
+    """Check that the environment reports the loss of a life, if that is learned."""
+    if config.episodic_life and not spec.reports_lives:
+        raise ConfigError(
+            f"episodic_life = True: {spec.name} does not report lives. Leave it out, "
+            "or let the environment return info['life_lost'], or keep their number as "
+            "`lives` in its state."
         )
 
 

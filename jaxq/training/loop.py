@@ -91,6 +91,24 @@ def collect(
     return jax.lax.scan(step, state, jax.random.split(key, (length, 3, num_envs)))
 
 
+def as_learned(config: Config, rollout: Step) -> Step:
+    """A rollout as the agent learns from it; metrics are those of the environment.
+
+    Rewards are clipped, and the loss of a life ends an episode, if the configuration
+    says so.
+
+    Reference: Mnih et al. (2015), doi:10.1038/nature14236, methods.
+    """
+    if config.reward_clip is not None:
+        clip = config.reward_clip
+        rollout = rollout._replace(reward=jnp.clip(rollout.reward, -clip, clip))
+    if config.episodic_life:
+        assert rollout.life_lost is not None
+        terminated = rollout.terminated | rollout.life_lost
+        rollout = rollout._replace(terminated=terminated)
+    return rollout._replace(life_lost=None)
+
+
 def reset_memory(done: Array, initial: PyTree, memory: PyTree) -> PyTree:
     """The initial memory where an episode ended; leading axis [E]."""
 
@@ -121,6 +139,7 @@ def start(
         state, steps = collect(
             collect_key, agent, env, state, always_random, lengths.rollout_length
         )
+        steps = as_learned(config, steps)
         agent_state = agent.observe(observe_key, state.agent, steps)
         return state._replace(agent=agent_state), None
 
@@ -165,7 +184,8 @@ def iteration(
         agent_state, update_metrics = agent.update(key, agent_state, epsilon)
         return agent_state, metrics.record_update(tally, update_metrics)
 
-    agent_state = agent.observe(observe_key, state.agent, rollout)
+    observed = as_learned(config, rollout)
+    agent_state = agent.observe(observe_key, state.agent, observed)
     agent_state, tally = loops.fori_loop(
         lengths.num_updates, update, (agent_state, state.tally), clock
     )

@@ -55,9 +55,8 @@ def estimate(
     state = _run_state(config, env)
     agent, learner = bytes_per_seed(state.agent), bytes_per_seed(state.agent.learner)
     batch, minibatch = _batch_sizes(config, lengths)
-    observation = _FLOAT_BYTES * int(
-        np.prod(env.spec.observation.shape, dtype=np.int64)
-    )
+    leaves = jax.tree.leaves(env.spec.observation)
+    observation = _FLOAT_BYTES * sum(leaf.size for leaf in leaves)
     return MemoryNeed(
         learner=learner,
         experience=agent - learner,

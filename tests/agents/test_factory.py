@@ -203,15 +203,10 @@ def test_a_tabular_algorithm_rejects_components_it_would_ignore(name, field, val
         checks.check(dataclasses.replace(config, **{field: value}))
 
 
-def test_an_environment_with_missing_actions_needs_a_table():
-    with pytest.raises(ConfigError, match="some actions do not exist"):
-        checks.check(Config(defaults="plain", environment="MaximizationBias"))
+@pytest.mark.parametrize("algorithm", ["double_q_learning", "tabular_q", "dqn", "iqn"])
+def test_an_environment_with_missing_actions_takes_tables_and_networks(algorithm):
     checks.check(
-        Config(
-            defaults="plain",
-            environment="MaximizationBias",
-            algorithm="double_q_learning",
-        )
+        Config(defaults="plain", environment="MaximizationBias", algorithm=algorithm)
     )
 
 

@@ -11,6 +11,7 @@ from conftest import CONFORMANCE, SLOW, mark_others, same
 from family import BEHAVIOUR_TARGETS, NAMES, ROLLOUTS, Trained, lane
 from mdps import CORRIDOR, PROBES, seen
 
+from jaxq import types
 from jaxq.agents import algorithms
 from jaxq.config import algorithm_table, loop_lengths
 from jaxq.training import compiled
@@ -77,6 +78,41 @@ def test_the_values_of_the_probes_are_learned(name):
             assert 0.5 * value < learned <= value + 0.03
         else:
             assert learned == pytest.approx(value, abs=0.04)
+
+
+MASKED = ("dqn", "c51", "pqn")
+EVERY_MASKED = [
+    pytest.param(name, marks=SLOW)
+    if name in SIMILAR
+    else name
+    if name in MASKED
+    else pytest.param(name, marks=CONFORMANCE)
+    for name in NAMES
+]
+
+
+@pytest.mark.parametrize("name", EVERY_MASKED)
+def test_invalid_actions_are_neither_taken_nor_bootstrapped_from(name):
+    """Their values, which are never trained, exceed those of the valid ones."""
+    changes = {"v_min": -6.0, "v_max": 6.0, "target_period": 4, "initial_value": 3.0}
+    changes |= PATIENT if name == "noisy_dqn" else CHANGES.get(name, {})
+    config = family.config(name, **changes)
+    env = family.masked_chain()
+    trained = Trained(config, env).train()
+    assert trained.state.tally.episode_return.max() <= -1.0
+    penalty = (config.q_penalty or 0.0) / 2
+    soft = config.entropy_temperature * np.log(2) if config.munchausen else 0.0
+    value = 0.0
+    for state in (3, 2, 1, 0):
+        value = -1.0 - penalty + 0.9 * value
+        observation = types.MaskedObservation(
+            jax.nn.one_hot(state, 5), jnp.arange(3) != state % 3
+        )
+        learned = trained.q_values([observation])
+        assert learned[state % 3] == -np.inf
+        valid = np.delete(learned, state % 3)
+        np.testing.assert_allclose(valid, value, atol=0.06)
+        value += soft
 
 
 # Incompatible with n_step > 1 (see test_factory).

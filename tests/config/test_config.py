@@ -69,7 +69,11 @@ BAD = [
     ("target_period", 0, "outside"),
     ("target_tau", 0.0, r"outside \(0, 1\]"),
     ("target_tau", 1.5, r"outside \(0, 1\]"),
-    ("network", "transformer", "choose one of auto, mlp, minatar, table"),
+    (
+        "network",
+        "transformer",
+        "choose one of auto, mlp, minatar, nature, impala, table",
+    ),
     ("hidden_sizes", (64, 0), "outside"),
     ("hidden_sizes", 64, "must be a tuple"),
     ("channels", 0, "outside"),
@@ -235,7 +239,7 @@ def test_traced_and_static_fields_are_all_fields():
     assert {"batch_size", "num_envs", "optimizer"} <= static
     from jaxq.training import loop
 
-    some = Config(max_grad_norm=1.0, q_penalty=0.1)
+    some = Config(max_grad_norm=1.0, q_penalty=0.1, reward_clip=1.0)
     assert len(jax.tree.leaves(some)) == len(traced)
     assert loop  # registers the pytree
 

@@ -17,8 +17,9 @@ FIELDS = [field.name for field in dataclasses.fields(Config)]
 OUTSIDE = {
     "algorithm", "defaults", "num_seeds", "first_seed", "seed_block", "environment",
     "environment_args", "time_limit", "timeout_is_terminal", "sticky_actions",
-    "full_action_set", "eval_points", "eval_episodes", "eval_epsilon",
-    "eval_max_steps", "chunk_iterations", "total_steps",
+    "full_action_set", "frame_stack", "reward_clip", "episodic_life", "eval_points",
+    "eval_episodes", "eval_epsilon", "eval_max_steps", "chunk_iterations",
+    "total_steps",
 }  # fmt: skip
 # Read by code that every configuration shares, also where the result is not used.
 SHARED = {

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnax.environments.minatar.breakout import MinBreakout as Breakout
-from mdps import MDP, Corridor, Discrete
+from mdps import MDP, Corridor, Discrete, MaskedChain
 from rollouts import random_rollout
 
 from jaxq.config import config
@@ -114,6 +114,11 @@ class Masked(Corridor):
         return jnp.ones(1, bool)
 
 
+class TwiceMasked(MaskedChain):
+    def action_mask(self, observation):
+        return observation.action_mask
+
+
 class Stepwise:
     """A state object in place of tuples, as in navix and pgx."""
 
@@ -155,7 +160,7 @@ def zeros(count, dtype=jnp.float32):
         # Methods.
         (Stepwise(), "is a Stepwise, which has no method reset.*follow gymnax 1"),
         (Forwarding(), "is a Forwarding, which has no method reset"),
-        (Masked(), r"action_mask\(observation\) of shape \(1,\) instead of \(2,\)"),
+        (Masked(), r"action_mask of shape \(1,\) instead of \(2,\)"),
         (object(), "object must have default_params"),
         (Corridor, r"Corridor is a class; pass an object, as in Corridor\(\)"),
         ("CartPole-v1", "'CartPole-v1' is a name"),
@@ -209,13 +214,21 @@ def zeros(count, dtype=jnp.float32):
         (Observes(jnp.zeros((0,))), r"observation of shape \(0,\), which is empty"),
         (Observes(jnp.zeros((3, 0))), r"observation of shape \(3, 0\), which is empty"),
         (Observes(jnp.zeros(2, complex)), "observation of type complex64"),
-        (Observes({"a": jnp.zeros(2)}), "pytree of arrays as its observation"),
-        (Observes((jnp.zeros(2),)), "pytree of arrays as its observation"),
-        (Observes(None), "pytree of arrays as its observation"),
+        (Observes(None), "observation None, which holds no array"),
+        (Observes({}), "which holds no array"),
+        (
+            Observes({"a": jnp.zeros(2), "b": jnp.zeros((0,))}),
+            r"observation\['b'\] of shape \(0,\), which is empty",
+        ),
+        (
+            Observes({"observation": jnp.zeros(2), "action_mask": jnp.zeros(3)}),
+            r"action_mask of shape \(3,\) instead of \(2,\)",
+        ),
+        (TwiceMasked(), "gives the mask of actions twice"),
         (Observes("start"), "returns observation = 'start' of type str from reset"),
         (
             stepping(observation=lambda x: {"x": x}),
-            r"shape \(\) from reset but a dict from step",
+            r"shape \(\) from reset but \{'x': \(\)\} from step",
         ),
         # Outputs of step.
         (stepping(reward=lambda x: None), "returns a NoneType as reward"),
@@ -226,7 +239,7 @@ def zeros(count, dtype=jnp.float32):
         (stepping(info=lambda x: None), "returns a NoneType as the info of step"),
         (
             stepping(info=lambda x: {"final_observation": None}),
-            r"shape \(\) from reset but a NoneType from step",
+            r"shape \(\) from reset but None from step",
         ),
     ],
 )

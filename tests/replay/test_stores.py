@@ -20,7 +20,7 @@ from streams import (
 
 from jaxq.config import loop_lengths
 from jaxq.config.config import Config
-from jaxq.replay import stores
+from jaxq.replay import rollout_stores, stores
 
 
 def compiled(store):
@@ -112,7 +112,7 @@ def test_the_sarsa_queue_yields_every_step_once_with_the_next_action(
         rollout_length=length, num_envs=envs, n_step=n, discount=0.5,
         next_value="sarsa",
     )  # fmt: skip
-    store = compiled(stores.sarsa_queue(config, SPEC))
+    store = compiled(rollout_stores.sarsa_queue(config, SPEC))
     stream = make_stream(rng, 40, envs, 0.2, 0.2)
     state, seen = store.init(example()), collections.Counter()
     for rollout in rollouts(stream, length):
@@ -133,7 +133,7 @@ def test_the_sarsa_queue_yields_nothing_from_before_the_start(rng):
     config = Config(
         defaults="plain", rollout_length=2, num_envs=2, n_step=3, next_value="sarsa"
     )
-    store = compiled(stores.sarsa_queue(config, SPEC))
+    store = compiled(rollout_stores.sarsa_queue(config, SPEC))
     stream = make_stream(rng, 6, 2, 0.0, 0.0)
     state, weights = store.init(example()), []
     for rollout in rollouts(stream, 2):
@@ -160,7 +160,7 @@ def test_the_current_rollout_sums_n_steps_within_it(n, rng, strict):
     config = Config(
         defaults="plain", rollout_length=6, num_envs=3, n_step=n, discount=0.5
     )
-    store = compiled(stores.current_rollout(config, SPEC))
+    store = compiled(rollout_stores.current_rollout(config, SPEC))
     state = store.init(example())
     stream = make_stream(rng, 18, 3, 0.2, 0.2)
     for rollout in rollouts(stream, 6):
@@ -180,7 +180,7 @@ def test_the_current_rollout_sums_n_steps_within_it(n, rng, strict):
 
 def test_the_current_rollout_replaces_the_previous_one(rng):
     store = compiled(
-        stores.current_rollout(
+        rollout_stores.current_rollout(
             Config(defaults="plain", rollout_length=2, num_envs=1), SPEC
         )
     )

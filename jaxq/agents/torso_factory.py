@@ -1,0 +1,95 @@
+"""The torso that fits an observation."""
+
+from collections.abc import Callable
+
+import jax
+from flax import linen as nn
+
+from jaxq.config.config import Config
+from jaxq.config.fields import ConfigError
+from jaxq.networks import layers, torsos
+from jaxq.types import EnvSpec, unmasked
+
+_IMAGE_TORSOS: dict[str, Callable[[Config, layers.LayerConfig], nn.Module]] = {
+    "minatar": lambda c, style: torsos.MinAtarTorso(c.channels, c.dense_size, style),
+    "nature": lambda c, style: torsos.NatureTorso(style),
+    "impala": lambda c, style: torsos.ImpalaTorso(style),
+}
+
+
+def make_torso(
+    config: Config, spec: EnvSpec, layer_config: layers.LayerConfig
+) -> nn.Module:
+    """The torso that a configuration names, or that fits the observation.
+
+    Raises:
+        ConfigError: if the one that is named does not fit the observation.
+    """
+    shapes = [x.shape for x in jax.tree.leaves(unmasked(spec.observation))]
+    mlp = torsos.MLP(config.hidden_sizes, layer_config)
+    if config.network == "mlp":
+        return mlp
+    if config.network != "auto":
+        check_image(config.network, spec.name, shapes)
+        return _encoder(config, config.network, shapes[0], layer_config)
+    names = [torsos.for_shape(shape) for shape in shapes]
+    encoders = [
+        None if name == "mlp" else _encoder(config, name, shape, layer_config)
+        for name, shape in zip(names, shapes, strict=True)
+    ]
+    if not any(encoders):
+        return mlp
+    if len(encoders) == 1 and encoders[0] is not None:
+        return encoders[0]
+    return torsos.Parts(encoders, mlp)
+
+
+def _encoder(
+    config: Config, name: str, shape: tuple[int, ...], style: layers.LayerConfig
+) -> nn.Module:
+    """The torso of an image."""
+    torso = _IMAGE_TORSOS[name](config, style)
+    return torso if len(shape) == 3 else torsos.WithChannel(torso)
+
+
+def check_image(network: str, name: str, shapes: list[tuple[int, ...]]) -> None:
+    """Check that an observation is a single image, large enough for a torso.
+
+    Args:
+        network: name of the torso.
+        name: of the environment.
+        shapes: of the arrays of its observation.
+
+    Raises:
+        ConfigError: if it is not.
+    """
+    observed = f"{name} observes {' and '.join(map(str, shapes))}"
+    if len(shapes) > 1:
+        raise ConfigError(
+            f"network = {network!r} needs a single image, but {observed}. Use network "
+            "= 'auto', which encodes each array by its shape, or 'mlp'."
+        )
+    least = torsos.LARGE if network == "nature" else 3
+    if len(shapes[0]) not in (2, 3) or min(shapes[0][:2]) < least:
+        raise ConfigError(
+            f"network = {network!r} needs an image [height, width, channels] of at "
+            f"least {least} x {least}, but {observed}. Use network = 'mlp'"
+            f"{', or impala' if network == 'nature' else ''}."
+        )
+
+
+def notes(config: Config, spec: EnvSpec) -> list[str]:
+    """A line for every array that is not a vector: its torso, or its flattening."""
+    if config.network not in ("auto", "mlp"):
+        return []
+    lines = []
+    for array in jax.tree.leaves(unmasked(spec.observation)):
+        if array.ndim < 2:
+            continue
+        size = " x ".join(map(str, array.shape))
+        torso = torsos.for_shape(array.shape)
+        if config.network == "mlp" or torso == "mlp":
+            lines.append(f"note: observations of {size} are flattened (network = mlp)")
+        else:
+            lines.append(f"network: {torso}, for observations of {size}")
+    return lines
