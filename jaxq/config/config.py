@@ -191,7 +191,7 @@ def changed(config: Config, base: Config | None = None) -> list[str]:
 
 
 # Fields added since version 0.1.0, with the value by which earlier versions behaved.
-ADDED = {"shared_noise": True, "defaults": "plain"}
+ADDED = {"shared_noise": True, "defaults": "plain", "algorithm_args": ()}
 
 
 def from_json(fields: Any, given: Iterable[str] | None = None) -> Config:
