@@ -85,6 +85,8 @@ SIMILAR = {
     "train_freq": ("update_steps",),
     "train_frequency": ("update_steps",),
 }
+# Prefixes, in sweeps, of what these fields set as name=value.
+ARGUMENTS = {"env.": "environment_args", "algo.": "algorithm_args"}
 ABBREVIATIONS = {
     "env": "environment",
     "eps": "epsilon",
@@ -152,8 +154,8 @@ def check_flags(words: Iterable[str], values: Mapping[str, Any]) -> None:
 
 def _hint(name: str, names: Iterable[str]) -> str:
     """The flags that an unknown one may stand for."""
-    if name.startswith("env."):
-        name = name.removeprefix("env.")
-        return f" For a parameter of the environment, use --environment-args {name}=..."
+    for prefix, arguments in ARGUMENTS.items():
+        if name.startswith(prefix):
+            return f" To set it, use {flag(arguments)} {name.removeprefix(prefix)}=..."
     known = " or ".join(map(flag, similar(name, names)))
     return f" Did you mean {known}?" if known else ""
