@@ -84,11 +84,17 @@ def declared(name: str, function: Callable[..., Any]) -> dict[str, Hyperparamete
     own = [a for a in arguments if a.kind not in variable]
     # The annotations of `config` and `spec` may be names that only type checkers know.
     annotations = {a.name: a.annotation for a in own if a.annotation is not a.empty}
-    hints = typing.get_type_hints(
-        types.SimpleNamespace(__annotations__=annotations),
-        getattr(inspect.unwrap(function), "__globals__", {}),
-        include_extras=True,
-    )
+    try:
+        hints = typing.get_type_hints(
+            types.SimpleNamespace(__annotations__=annotations),
+            getattr(inspect.unwrap(function), "__globals__", {}),
+            include_extras=True,
+        )
+    except NameError as error:
+        raise ConfigError(
+            f"algorithm = {name!r}: an annotation of its hyper-parameters cannot be "
+            f"read ({error}). Import that name outside `if TYPE_CHECKING`."
+        ) from error
     return {a.name: _declared(name, a, hints.get(a.name)) for a in own}
 
 

@@ -50,7 +50,7 @@ def build(
     if time_limit is not None:
         arguments["max_steps_in_episode"] = time_limit
     _check_names(name, attribute, arguments, defaults)
-    bounds = _bounds(defaults)
+    bounds = _bounds(name, defaults)
     changes = argument_checks.check_parameters(name, arguments, defaults, bounds)
     if sticky_actions:
         env = _sticky(name, env, sticky_actions)
@@ -112,9 +112,15 @@ def _check_names(
             )
 
 
-def _bounds(params: Any) -> dict[str, Range]:
+def _bounds(name: str, params: Any) -> dict[str, Range]:
     """The ranges that the annotations of parameters declare."""
-    hints = typing.get_type_hints(type(params), include_extras=True)
+    try:
+        hints = typing.get_type_hints(type(params), include_extras=True)
+    except NameError as error:
+        raise ConfigError(
+            f"environment = {name!r}: an annotation of its default_params cannot be "
+            f"read ({error}). Import that name outside `if TYPE_CHECKING`."
+        ) from error
     return {
         key: bounds
         for key, hint in hints.items()

@@ -94,6 +94,10 @@ def default_out_of_range(config, spec, *, beta: Probability = 2.0):
     pass
 
 
+def unknown(config, spec, *, beta: "Unknown" = 2.0):  # noqa: F821
+    pass
+
+
 def array(config, spec, *, beta=(1, 2)):
     pass
 
@@ -103,6 +107,7 @@ def array(config, spec, *, beta=(1, 2)):
     [
         (no_default, "whose other arguments have defaults, .*'beta'"),
         (default_out_of_range, r"beta, 2\.0, is not a number in \[0, 1\]"),
+        (unknown, "name 'Unknown' is not defined.. Import that name"),
         (array, r"beta, \(1, 2\), is not supported"),
         (lambda config: None, "must be a function .config, spec. -> Agent"),
         (3, "must be a function .* and it is 3"),
