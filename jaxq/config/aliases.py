@@ -85,8 +85,9 @@ SIMILAR = {
     "train_freq": ("update_steps",),
     "train_frequency": ("update_steps",),
 }
-# Prefixes, in sweeps, of what these fields set as name=value.
-ARGUMENTS = {"env.": "environment_args", "algo.": "algorithm_args"}
+HYPERPARAMETER = "algo."  # prefix of a hyper-parameter in a sweep
+# Prefix, in a sweep, of what a field sets as name=value.
+ARGUMENTS = {"env.": "environment_args", HYPERPARAMETER: "algorithm_args"}
 ABBREVIATIONS = {
     "env": "environment",
     "eps": "epsilon",

@@ -16,7 +16,6 @@ from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError, Range, did_you_mean, json_value
 from jaxq.config.loop_lengths import LoopLengths
 
-PREFIX = "algo."  # of a hyper-parameter in a sweep
 FINITE = Range(-1e38, 1e38)
 _EXPECTED = {float: "a number", int: "an integer", bool: "true or false", str: "text"}
 

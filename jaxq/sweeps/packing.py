@@ -16,9 +16,9 @@ import numpy as np
 
 from jaxq.agents import algorithms
 from jaxq.config import loop_lengths
+from jaxq.config.aliases import HYPERPARAMETER
 from jaxq.config.config import Config, static_fields, traced_fields
 from jaxq.config.fields import MAX_INT32, ConfigError
-from jaxq.config.hyperparameters import PREFIX
 from jaxq.config.validate import validate
 from jaxq.envs.adapter import Environment
 from jaxq.training import blocks, checks, memory
@@ -98,7 +98,7 @@ def _traced_values(config: Config) -> dict[str, Any]:
     """Values of the traced fields, and of the algorithm's own hyper-parameters."""
     own = algorithms.compiled(config).traced
     fields = {name: getattr(config, name) for name in traced_fields()}
-    return fields | {PREFIX + name: value for name, value in own.items()}
+    return fields | {HYPERPARAMETER + name: value for name, value in own.items()}
 
 
 def _environment_args(config: Config) -> dict[str, str]:

@@ -21,8 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxq.agents import algorithms
+from jaxq.config.aliases import HYPERPARAMETER
 from jaxq.config.config import Config, annotation, static_fields, traced_fields
-from jaxq.config.hyperparameters import PREFIX
 from jaxq.config.loop_lengths import loop_lengths
 from jaxq.envs.adapter import Environment
 from jaxq.training import evaluate, loop
@@ -48,9 +48,9 @@ def traced(config: Config, changes: Mapping[str, Any] = _NOTHING) -> Config:
             that replace its own: [], or [S] with one per member.
     """
     own = algorithms.compiled(config)
-    fields = {k: v for k, v in changes.items() if not k.startswith(PREFIX)}
+    fields = {k: v for k, v in changes.items() if not k.startswith(HYPERPARAMETER)}
     numbers = {
-        name: np.asarray(changes.get(PREFIX + name, value), np.float32)
+        name: np.asarray(changes.get(HYPERPARAMETER + name, value), np.float32)
         for name, value in own.traced.items()
     }
     config = dataclasses.replace(config, **fields)
