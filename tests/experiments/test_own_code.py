@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -153,7 +154,8 @@ def test_a_search_over_hyperparameters_resumes(modules, tmp_path):
     out = script("tune", *words, "--trials", "3")
     assert "trial 0: " not in out and "trial 2: " in out and "algo.alpha" in out
     (journal,) = tmp_path.glob("tune/*/*/study.log")
-    text = journal.read_text().replace('"algo.alpha"', '"algorithm":"a:b","algo.alpha"')
+    setting = re.compile(r'"setting": ?{')
+    text = setting.sub('"setting":{"algorithm":"a:b",', journal.read_text())
     journal.write_text(text)
     error = script("tune", *words, "--trials", "3", code=2)
     assert "/study.log names code, a:b" in error
