@@ -50,7 +50,7 @@ def build(
     if time_limit is not None:
         arguments["max_steps_in_episode"] = time_limit
     _check_names(name, attribute, arguments, defaults)
-    bounds = _bounds(name, defaults)
+    bounds = _bounds(name, type(defaults))
     changes = argument_checks.check_parameters(name, arguments, defaults, bounds)
     if sticky_actions:
         env = _sticky(name, env, sticky_actions)
@@ -78,18 +78,21 @@ def _taken(name: str, attribute: Any, arguments: Mapping[str, Any]) -> dict[str,
             f"environment = {name!r} takes {signature}: {error}. Give it with "
             "--environment-args NAME=VALUE, or give it a default."
         ) from error
-    return argument_checks.check_constructor(name, taken, attribute, {})
+    is_class = isinstance(attribute, type)
+    function = getattr(attribute, "__init__", None) if is_class else attribute
+    bounds = _bounds(name, function)
+    return argument_checks.check_constructor(name, taken, attribute, bounds)
 
 
 def _construct(name: str, attribute: Any, arguments: Mapping[str, Any]) -> Any:
     """The object that a class or function makes."""
     given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+    call = f"{name.partition(':')[2]}({given})"
     try:
         env = attribute(**arguments)
     except Exception as error:  # of the user's code
         raise ConfigError(
-            f"environment = {name!r}: {attribute.__name__}({given}) raised "
-            f"{type(error).__name__}: {error}."
+            f"environment = {name!r}: {call} raised {type(error).__name__}: {error}."
         ) from error
     return env
 
@@ -112,14 +115,16 @@ def _check_names(
             )
 
 
-def _bounds(name: str, params: Any) -> dict[str, Range]:
-    """The ranges that the annotations of parameters declare."""
+def _bounds(name: str, annotated: Any) -> dict[str, Range]:
+    """The ranges that the annotations of a class or function declare."""
     try:
-        hints = typing.get_type_hints(type(params), include_extras=True)
+        hints = typing.get_type_hints(annotated, include_extras=True)
+    except TypeError:  # an object without annotations
+        return {}
     except NameError as error:
         raise ConfigError(
-            f"environment = {name!r}: an annotation of its default_params cannot be "
-            f"read ({error}). Import that name outside `if TYPE_CHECKING`."
+            f"environment = {name!r}: an annotation of its parameters cannot be read "
+            f"({error}). Import that name outside `if TYPE_CHECKING`."
         ) from error
     return {
         key: bounds

@@ -26,7 +26,7 @@ class Walk(Line):
 
     default_params = Params()
 
-    def __init__(self, start: float = 0.0):
+    def __init__(self, start: Annotated[float, Range(-1, 1)] = 0.0):
         self.start = start
 
     def reset(self, key, params):
@@ -101,6 +101,7 @@ def test_parameters_replace_the_defaults_and_floats_are_traced():
     [
         ("Walk", ("stride=2",), r"stride = 2 of .*:Walk must be a number in \[0, 1\]"),
         ("Walk", ("start=far",), "start = 'far' of .*:Walk must be a number"),
+        ("Walk", ("start=2",), r"start = 2 of .*:Walk must be a number in \[-1, 1\]"),
         ("Walk", ("stryde=1",), r"no parameter 'stryde'.*stride, max_steps.*\(start"),
         ("walk", ("start=1",), "no parameter 'start'; its default_params have stride"),
         ("Needy", (), r"takes \(size\): missing a required argument: 'size'"),
