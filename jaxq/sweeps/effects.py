@@ -6,12 +6,12 @@ and share two places of the ranking.
 
 from collections.abc import Hashable, Iterable, Sequence
 
-from jaxq.agents import algorithms, field_effects
+from jaxq.agents import field_effects
 from jaxq.config import field_usage
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.envs import make
-from jaxq.sweeps import search_space
+from jaxq.sweeps import planning, search_space
 from jaxq.sweeps.search_space import Setting
 
 Effect = frozenset[tuple[str, Hashable]]  # of fields and their values
@@ -19,7 +19,7 @@ Effect = frozenset[tuple[str, Hashable]]  # of fields and their values
 
 def effect(base: Config, setting: Setting) -> Effect:
     """The fields of a setting that are read; equal ones train the same bits."""
-    config = algorithms.resolved(search_space.apply(base, setting))
+    config = planning.resolved(base, setting)
     # Parameters of an environment do not change the torso.
     fields = {k: v for k, v in setting.items() if not search_space.is_argument(k)}
     spec = make.from_config(search_space.apply(base, fields)).spec

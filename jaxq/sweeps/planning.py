@@ -109,8 +109,16 @@ def plan(
 
 
 def resolved(base: Config, setting: search_space.Setting) -> Config:
-    """The configuration of a setting, with all hyper-parameters of its algorithm."""
-    return algorithms.resolved(search_space.apply(base, setting))
+    """The configuration of a setting, with all hyper-parameters of its algorithm.
+
+    Raises:
+        ConfigError: if there is no such algorithm or hyper-parameter, or the value is
+            out of range; the message names the setting.
+    """
+    try:
+        return algorithms.resolved(search_space.apply(base, setting))
+    except ConfigError as error:
+        raise ConfigError(f"setting {setting}: {error}") from error
 
 
 def describe(sweep: Sweep) -> str:

@@ -84,7 +84,10 @@ def test_hyperparameters_are_part_of_the_identity_of_a_setting():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"algo.alpha": 1.5}, r"alpha = 1\.5 of my_agents.* in \[0, 1\]"),
+        (
+            {"algo.alpha": 1.5},
+            r"setting {'algo.alpha': 1.5}: .*alpha = 1\.5 of my_agents.* in \[0, 1\]",
+        ),
         ({"algo.layers": 1.5}, r"layers = 1\.5 of my_agents.* an integer"),
         ({"algo.beta": 1}, "has no hyper-parameter 'beta'. It declares alpha, layers"),
         ({"algorithm": "dqn", "algo.alpha": 0.5}, "dqn has no hyper-parameter 'alpha'"),
