@@ -43,6 +43,8 @@ class Arguments:
     """Steps per frame."""
     frame_seconds: float = 0.05
     """Time for which a frame is shown."""
+    allow_import: bool = False
+    """Import the environment or algorithm of your own that the run names."""
 
 
 def main() -> None:
@@ -55,7 +57,9 @@ def main() -> None:
     from jaxq.envs import make
 
     policy = load(
-        arguments.run, seed="best" if arguments.seed is None else arguments.seed
+        arguments.run,
+        seed="best" if arguments.seed is None else arguments.seed,
+        allow_import=arguments.allow_import,
     )
     config = flags.read_config(arguments.run)
     env = make.from_config(config)

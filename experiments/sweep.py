@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from experiments.support import search, unused_flags
 from jaxq import cli
-from jaxq.config import environment_notes, flags
+from jaxq.config import environment_notes, flags, user_code
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.config.validate import validate
@@ -48,6 +48,9 @@ class Arguments(search.Options):
     """i/n: train every n-th block, starting with the i-th; --merge joins the shards."""
     merge: tuple[pathlib.Path, ...] = ()
     """Directories of the shards of a sweep: copy all blocks to the first, and rank."""
+    allow_import: bool = False
+    """With --merge: import the environments and algorithms of your own that the sweep
+    names."""
     distributed: str = ""
     """Share the sweep with other processes: auto (SLURM, Open MPI, TPU pods), or
     ADDRESS:PORT,INDEX/COUNT."""
@@ -159,7 +162,11 @@ def merge(devices: "list[jax.Device]", arguments: Arguments) -> None:
     from jaxq.sweeps import storage
 
     target, *others = arguments.merge
-    storage.read(target)
+    content = storage.read(target)
+    if not arguments.allow_import:
+        for values in (content["config"], *content["settings"]):
+            source, remedy = f"{target}/sweep.json", "Add --allow-import."
+            user_code.check_permitted(values, source, (), remedy)
     with files.Lock(target):
         copied = storage.merge(target, others)
         print(f"{copied} blocks copied to {target}")

@@ -99,6 +99,8 @@ def run(config: Config, ranges: list[ParameterRange], arguments: Arguments) -> N
         study = optuna_study.open_study(
             directory, arguments.sampler, arguments.sample_seed
         )
+        source = f"{directory}/study.log"
+        optuna_study.check_permitted(study, source, config, ranges)
         print(f"tune: {directory}")
         while True:
             done = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
@@ -133,7 +135,7 @@ def train(
     curves = planning.assemble(sweep, dict(Workers(sweep, devices).train(sweep.jobs)))
     scores = ranking.scores(curves, arguments.score)
     for trial, setting in trials:
-        index = sweep.configs.index(search_space.apply(config, setting))
+        index = sweep.configs.index(planning.resolved(config, setting))
         diverged = int(curves[index].arrays["diverged"][:, -1].sum())
         missing = int(np.isnan(scores[index]).sum())
         value = -np.inf if missing else float(intervals.iqm(scores[index]))

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NoReturn
 
-from jaxq.config import command_line, flag_conflicts, flags
+from jaxq.config import command_line, flag_conflicts, flags, user_code
 from jaxq.config.config import Config
 from jaxq.config.fields import CheckpointError, ConfigError, Locked, UnusedFieldWarning
 from jaxq.config.validate import validate
@@ -111,7 +111,7 @@ def main(
                 f"checkpoint_seconds must be >= 0, got {options.checkpoint_seconds} (0 "
                 "writes a checkpoint after every call; --no-checkpoint writes none)."
             )
-        repeated += _repeated(options)
+        repeated += _repeated(options, config)
         set_up_jax(options, config)
         from jaxq.runs import report, signals
 
@@ -157,11 +157,12 @@ def _run(
     )
 
 
-def _repeated(options: flags.Options) -> list[str]:
+def _repeated(options: flags.Options, config: Config) -> list[str]:
     """Options that a command that resumes the run must repeat."""
     words = [] if options.platform == "auto" else ["--platform", options.platform]
     words += ["--deterministic"] if options.deterministic else []
     words += ["--track", *options.track] if options.track else []
+    words += user_code.flags(vars(config))
     return words + (["--force-resume"] if options.force_resume else [])
 
 

@@ -3,6 +3,7 @@
 import pathlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jaxq.config import user_code
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.sweeps.search_space import ParameterRange, Setting
@@ -46,6 +47,21 @@ def open_study(directory: pathlib.Path, sampler: str, sample_seed: int) -> Any:
         study.tell(trial.number, state=states.FAIL)
         study.enqueue_trial(trial.params)
     return study
+
+
+def check_permitted(
+    study: Any, source: str, config: Config, ranges: list[ParameterRange]
+) -> None:
+    """Raise if a journal names code that the command does not; nothing is imported.
+
+    Raises:
+        ConfigError: with the names.
+    """
+    given = {config.environment, config.algorithm}
+    given |= {value for r in ranges for value in r.values}
+    for trial in study.get_trials(deepcopy=False):
+        setting = trial.user_attrs.get("setting", {})
+        user_code.check_permitted(setting, source, given, "Choose another --output.")
 
 
 def suggest(trial: Any, r: ParameterRange) -> Any:

@@ -35,6 +35,8 @@ def refuse(
     if "--merge" in given:
         reason = "with --merge, which reads the sweep from its directory"
         reasons |= dict.fromkeys(UNUSED_BY_MERGE, reason)
+    else:
+        reasons["--allow-import"] = "without --merge"
     flag_conflicts.refuse(words, reasons)
 
 
@@ -49,11 +51,12 @@ def refuse_swept(words: list[str], config: Config, fields: Iterable[str]) -> Non
     Raises:
         ConfigError: if there is such a flag.
     """
-    parameters = {word.partition("=")[0] for word in config.environment_args}
     reasons = {}
     for field in fields:
         reason = f"since every setting has its own {field}"
         reasons[aliases.flag(field)] = reason
-        if field.removeprefix(search_space.PARAMETER) in parameters:
-            reasons["--environment-args"] = reason
+        for prefix, args in aliases.ARGUMENTS.items():
+            names = [word.partition("=")[0] for word in getattr(config, args)]
+            if field in [prefix + name for name in names]:
+                reasons[aliases.flag(args)] = reason
     flag_conflicts.refuse(words, reasons)

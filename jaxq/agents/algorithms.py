@@ -11,15 +11,18 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import numpy as np
+
 from jaxq.agents import factory, replay_agent, rollout_agent
-from jaxq.config import algorithm_table
+from jaxq.config import algorithm_table, hyperparameters, user_code
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError, check_name
 from jaxq.replay import dyna, rollout_stores, stores
 from jaxq.rl import bootstrapped, double_q, losses, munchausen, recurrent_losses
 from jaxq.types import Agent, EnvSpec, LossFunction, Network
 
-Algorithm = Callable[[Config, EnvSpec], Agent]
+Algorithm = Callable[..., Agent]  # of a Config, an EnvSpec and hyper-parameters
 
 
 def dqn(config: Config, spec: EnvSpec) -> Agent:
@@ -123,16 +126,18 @@ AGENTS: dict[str, Algorithm] = {
 ALGORITHMS: dict[str, Algorithm] = {
     name: AGENTS[row.agent] for name, row in algorithm_table.ALGORITHMS.items()
 }
-
-
-# Fields that registered algorithms declare, by name; see `register`.
-HONOURED: dict[str, tuple[str, ...]] = {}
+# Fields that algorithms of a user's own declare; see `register`.
+HONOURED: dict[Algorithm, tuple[str, ...]] = {}
 
 
 def register(
     algorithm: Algorithm | None = None, *, honours: tuple[str, ...] = ()
 ) -> Any:
     """Make an algorithm available under the name of its function; a decorator.
+
+    An algorithm that is named `module:attribute` need not be registered. Further
+    arguments of the function are its hyper-parameters; see
+    `jaxq.config.hyperparameters`.
 
     The algorithm honours the fields of the configuration that it reads. Changing any
     other field of an agent raises an error, so that no ablation is silently without
@@ -158,10 +163,69 @@ def register(
         raise ConfigError(f"algorithm {name!r} is already registered; rename yours.")
     for field in honours:
         check_name("honours", field, [f.name for f in dataclasses.fields(Config)])
-    ALGORITHMS[name], HONOURED[name] = algorithm, tuple(honours)
+    ALGORITHMS[name], HONOURED[algorithm] = algorithm, tuple(honours)
     return algorithm
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["traced"], meta_fields=["static"]
+)
+@dataclasses.dataclass(frozen=True)
+class Hyperparameters:
+    """Hyper-parameters of a user's own algorithm; `algorithm_args` when compiled."""
+
+    traced: dict[str, Any]  # name -> float32
+    static: tuple[tuple[str, Any], ...]
 
 
 def make(config: Config, spec: EnvSpec) -> Agent:
     """The agent that `config.algorithm` names."""
-    return ALGORITHMS[config.algorithm](config, spec)
+    algorithm = find(config.algorithm)
+    if config.algorithm in algorithm_table.ALGORITHMS:
+        return algorithm(config, spec)
+    own: Any = config.algorithm_args
+    if not isinstance(own, Hyperparameters):
+        return algorithm(config, spec, **values(config))
+    return algorithm(config, spec, **own.traced, **dict(own.static))
+
+
+def find(name: str) -> Algorithm:
+    """The function that composes an algorithm; imports it if it is a user's own.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    if user_code.is_code(name):
+        return user_code.load("algorithm", name)
+    check_name("algorithm", name, ALGORITHMS)
+    return ALGORITHMS[name]
+
+
+def values(config: Config) -> dict[str, Any]:
+    """Hyper-parameters of an algorithm of a user's own; none for those of jaxq.
+
+    Raises:
+        ConfigError: if `algorithm_args` gives an unknown one, or one out of range.
+    """
+    name = config.algorithm
+    if name in algorithm_table.ALGORITHMS:
+        return {}
+    declared = hyperparameters.declared(name, find(name))
+    return hyperparameters.values(name, declared, config.algorithm_args)
+
+
+def resolved(config: Config) -> Config:
+    """The configuration with the value of every hyper-parameter in `algorithm_args`."""
+    args = hyperparameters.join(values(config))
+    return dataclasses.replace(config, algorithm_args=args) if args else config
+
+
+def compiled(config: Config) -> Hyperparameters:
+    """The hyper-parameters as an input of a compiled program."""
+    own, traced = values(config), {}
+    if own:
+        name = config.algorithm
+        declared = hyperparameters.declared(name, find(name))
+        traced = {k: np.float32(v) for k, v in own.items() if declared[k].traced}
+    static = tuple((k, v) for k, v in own.items() if k not in traced)
+    return Hyperparameters(traced, static)

@@ -1,4 +1,4 @@
-"""Fields that have no effect: by the table, or by what a registered algorithm reads.
+"""Fields without effect: by the table, or by what an algorithm of a user's own reads.
 
 The fields that the algorithms of jaxq read are in `jaxq.config.field_usage`. An
 algorithm of a user's own is traced once with a configuration that records which of its
@@ -42,7 +42,7 @@ def without_effect(config: Config, spec: EnvSpec) -> dict[str, str]:
     """
     config = with_torso(config, spec)
     unused = field_usage.unused(config)
-    if not _is_registered(config):
+    if not _is_own(config):
         return {name: field_usage.reason(name) for name in unused}
     known = {n: field_usage.reason(n) for n in unused if n in LOOP_FIELDS}
     ignored = FIELDS - LOOP_FIELDS - honoured(config, spec)
@@ -67,7 +67,7 @@ def check_honoured(config: Config, spec: EnvSpec) -> None:
     Raises:
         ConfigError: with the fields and their values.
     """
-    if not _is_registered(config):
+    if not _is_own(config):
         return
     needed = field_usage.read(with_torso(config, spec), field_usage.AGENT_USAGE)
     changed = {
@@ -93,12 +93,12 @@ def honoured(config: Config, spec: EnvSpec) -> set[str]:
         for name, proof in EVIDENCE.items()
         if getattr(config, name) != DEFAULTS[name] and not read.intersection(proof)
     }
-    return (read - unproven) | set(algorithms.HONOURED.get(config.algorithm, ()))
+    algorithm = algorithms.find(config.algorithm)
+    return (read - unproven) | set(algorithms.HONOURED.get(algorithm, ()))
 
 
-def _is_registered(config: Config) -> bool:
-    name = config.algorithm
-    return name in algorithms.ALGORITHMS and name not in algorithm_table.ALGORITHMS
+def _is_own(config: Config) -> bool:
+    return config.algorithm not in algorithm_table.ALGORITHMS
 
 
 def with_torso(config: Config, spec: EnvSpec) -> Config:
@@ -122,14 +122,21 @@ def fields_read(config: Config, spec: EnvSpec) -> set[str]:
     recording, read = recorder(config)
     key = jax.eval_shape(lambda: prng.key(0))
     try:
-        jax.eval_shape(lambda key: _cycle(key, config, recording, spec), key)
+        jax.eval_shape(lambda key: cycle(key, config, recording, spec), key)
     except Exception:  # of the user's code
         return read | FIELDS.difference(*EVIDENCE.values())
     return read
 
 
-def _cycle(key: Key, config: Config, recording: Config, spec: EnvSpec) -> PyTree:
-    """Make an agent, act once in every environment, observe a rollout, and learn."""
+def cycle(key: Key, config: Config, recording: Config, spec: EnvSpec) -> PyTree:
+    """Make an agent, act once in every environment, observe a rollout, and learn.
+
+    Args:
+        key: used for everything, since only shapes matter.
+        config: gives the lengths.
+        recording: the same, for the agent.
+        spec: of the environment.
+    """
     agent = algorithms.make(recording, spec)
     length, num_envs = loop_lengths.loop_lengths(config).rollout_length, config.num_envs
     state = agent.init(key, spec.example())

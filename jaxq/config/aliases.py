@@ -85,6 +85,9 @@ SIMILAR = {
     "train_freq": ("update_steps",),
     "train_frequency": ("update_steps",),
 }
+HYPERPARAMETER = "algo."  # prefix of a hyper-parameter in a sweep
+# Prefix, in a sweep, of what a field sets as name=value.
+ARGUMENTS = {"env.": "environment_args", HYPERPARAMETER: "algorithm_args"}
 ABBREVIATIONS = {
     "env": "environment",
     "eps": "epsilon",
@@ -152,8 +155,8 @@ def check_flags(words: Iterable[str], values: Mapping[str, Any]) -> None:
 
 def _hint(name: str, names: Iterable[str]) -> str:
     """The flags that an unknown one may stand for."""
-    if name.startswith("env."):
-        name = name.removeprefix("env.")
-        return f" For a parameter of the environment, use --environment-args {name}=..."
+    for prefix, arguments in ARGUMENTS.items():
+        if name.startswith(prefix):
+            return f" To set it, use {flag(arguments)} {name.removeprefix(prefix)}=..."
     known = " or ".join(map(flag, similar(name, names)))
     return f" Did you mean {known}?" if known else ""

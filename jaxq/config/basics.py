@@ -24,7 +24,10 @@ class Experiment:
     """The algorithm, its seeds, and its length."""
 
     algorithm: str = "dqn"
-    """Name of the algorithm; it switches on the parts that it is made of."""
+    """Name of an algorithm, or module:attribute of one of your own; it switches on the
+    parts that it is made of."""
+    algorithm_args: tuple[str, ...] = ()
+    """Hyper-parameters of an algorithm of your own, as name=value."""
     defaults: Literal["environment", "plain"] = "environment"
     """Values of the fields that are not given: the settings for the environment, from
     `jaxq.config.environment_table`; or plain ones, CleanRL's for DQN on CartPole-v1."""
@@ -48,7 +51,7 @@ class EnvironmentOptions:
     """The environment."""
 
     environment: str = "CartPole-v1"
-    """Name of a gymnax environment."""
+    """Name of a gymnax environment, or module:attribute of one of your own."""
     environment_args: tuple[str, ...] = ()
     """Parameters or constructor arguments of the environment, as name=value; for
     example `size=10` for DeepSea or `is_slippery=false` for FrozenLake."""

@@ -194,6 +194,7 @@ def changed(config: Config, base: Config | None = None) -> list[str]:
 ADDED = {
     "shared_noise": True,
     "defaults": "plain",
+    "algorithm_args": (),
     "frame_stack": 1,
     "reward_clip": None,
     "episodic_life": False,

@@ -8,6 +8,18 @@ from jaxq.config.config import Config, given
 
 
 def notes(config: Config) -> list[str]:
+    """The settings of the environment, and hyper-parameters of a user's own algorithm.
+
+    One line each; none if there are none.
+    """
+    lines = _settings(config)
+    if config.algorithm_args:
+        values = " ".join(config.algorithm_args)
+        lines.append(f"hyper-parameters of {config.algorithm}: {values}")
+    return lines
+
+
+def _settings(config: Config) -> list[str]:
     """The settings that the environment filled in, as one line; none if it set none."""
     settings = environment_table.filled_in(vars(config))
     without_effect = {*given(config), *field_usage.unused(config)}

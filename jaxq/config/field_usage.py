@@ -41,6 +41,7 @@ _ROLLOUTS = Condition(lambda c: c.rollout_length > 0)
 _Q_LAMBDA = Condition(compatibility.Q_LAMBDA.holds)
 _TEMPORAL_DIFFERENCE = Condition(lambda c: not _Q_LAMBDA.holds(c))
 _SAMPLES = Condition(lambda c: _REPLAYS.holds(c) or compatibility.DYNA.holds(c))
+_OWN_ALGORITHM = Condition(lambda c: c.algorithm not in algorithm_table.ALGORITHMS)
 _HUBER = Condition(
     lambda c: c.head in QUANTILES or (c.head == "scalar" and c.loss == "huber"),
     "set loss to huber",
@@ -74,6 +75,7 @@ LOOP_USAGE = (
             "eval_episodes", "eval_epsilon", "eval_max_steps",
         ),
     ),
+    Usage("an algorithm of your own", _OWN_ALGORITHM, ("algorithm_args",)),
     Usage("the schedule of replay", _REPLAYS, (
         "warmup_steps", "update_steps", "num_updates",
     )),

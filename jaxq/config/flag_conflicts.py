@@ -43,7 +43,8 @@ def check_run(args: Iterable[str]) -> None:
             "--output": "with --resume, which writes to the run's own directory",
         }
     else:
-        without_effect = {"--force-resume": "without --resume"}
+        options = "--force-resume", "--allow-import"
+        without_effect = dict.fromkeys(options, "without --resume")
     if "--no-checkpoint" in given(args):
         without_effect["--checkpoint-seconds"] = "with --no-checkpoint"
     refuse(args, without_effect)

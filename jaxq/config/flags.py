@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import tyro
 
-from jaxq.config import aliases, command_line, flag_conflicts, help_page
+from jaxq.config import aliases, command_line, flag_conflicts, help_page, user_code
 from jaxq.config.config import Config, Fields, changed, from_json
 from jaxq.config.fields import ConfigError, check_name
 
@@ -59,6 +59,9 @@ class Options(Machine):
     always written at the end."""
     checkpoint: bool = True
     """Write checkpoints to resume from."""
+    allow_import: bool = False
+    """With --resume: import the environment or algorithm of your own that the run
+    names. Otherwise its name must be given again."""
     track: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
     """Services that also receive the curve."""
     profile: pathlib.Path | None = None
@@ -95,6 +98,11 @@ def parse(
     base, directory = presets[preset], _value(args, "--resume")
     if directory is not None:
         base = read_config(pathlib.Path(directory))
+        if "--allow-import" not in args:
+            given = [_value(args, aliases.flag(name)) for name in user_code.FIELDS]
+            source = f"{directory}/config.json"
+            remedy = "Add {flags} or --allow-import."
+            user_code.check_permitted(vars(base), source, given, remedy)
     for name in ("algorithm", "environment", "defaults"):
         if (value := _value(args, f"--{name}")) is not None:
             chosen: dict[str, Any] = {name: value}

@@ -29,10 +29,10 @@ from jaxq.config.flag_groups import Flag, Group
 HELP_ALL = "--help-all"
 
 COMMON = (
-    "help_all", "preset", "defaults", "algorithm", "environment", "num_seeds",
-    "first_seed", "total_steps", "num_envs", "learning_rate", "discount", "batch_size",
-    "buffer_size", "warmup_steps", "update_steps", "target_period", "epsilon_start",
-    "epsilon_end", "epsilon_steps", "hidden_sizes", "output", "resume",
+    "help_all", "preset", "defaults", "algorithm", "algorithm_args", "environment",
+    "num_seeds", "first_seed", "total_steps", "num_envs", "learning_rate", "discount",
+    "batch_size", "buffer_size", "warmup_steps", "update_steps", "target_period",
+    "epsilon_start", "epsilon_end", "epsilon_steps", "hidden_sizes", "output", "resume",
 )  # fmt: skip
 # Title -> fields. A script's own options follow.
 GROUPS = {
@@ -53,6 +53,7 @@ RARE = (
     "optimizer_eps", "deterministic", "cpu_cores", "compilation_cache", "force_resume",
     "profile", "checkpoint", "checkpoint_seconds", "sticky_actions", "activation",
     "exploration", "track", "frame_stack", "reward_clip", "episodic_life",
+    "allow_import",
 )  # fmt: skip
 COLUMN = 24  # wider flags than this have their own line in tyro's help
 

@@ -7,7 +7,13 @@ import typing
 from collections.abc import Callable
 from typing import Any, Literal
 
-from jaxq.config import algorithm_table, compatibility, loop_lengths, normalization
+from jaxq.config import (
+    algorithm_table,
+    compatibility,
+    hyperparameters,
+    loop_lengths,
+    normalization,
+)
 from jaxq.config.components import HISTOGRAMS
 from jaxq.config.config import Config, annotation
 from jaxq.config.fields import MAX_INT32, ConfigError, Range, did_you_mean
@@ -220,11 +226,7 @@ def _check_time_limit(config: Config, lengths: LoopLengths) -> None:
 
 
 def check_time_limit(time_limit: float) -> None:
-    """Raise for a limit so short that no window ends before it.
-
-    The last step of a truncated episode has no stored successor, so an episode of one
-    step would leave nothing to learn from.
-    """
+    """Raise for a limit so short that nothing could be learned from an episode."""
     if time_limit < 2:
         raise ConfigError(
             f"a time_limit of {time_limit:g}: every step would be truncated, and a "
@@ -234,6 +236,7 @@ def check_time_limit(time_limit: float) -> None:
 
 
 _CHECKS: tuple[Callable[[Config, LoopLengths], None], ...] = (
+    hyperparameters.check,
     _check_seeds,
     _check_counters,
     _check_replay,

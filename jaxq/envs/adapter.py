@@ -213,7 +213,8 @@ def _with_parameters(
     """Add `bind`, if there are parameters and the environment accepts traced ones."""
 
     def bind(values: Mapping[str, Array]) -> Environment:
-        bound = adapter._replace(params=adapter.params.replace(**values))
+        params = contract.replace(adapter.params, values)
+        bound = adapter._replace(params=params)
         return environment._replace(reset=bound.reset, step=bound.step)
 
     if not parameters or not _is_traceable(bind, parameters):

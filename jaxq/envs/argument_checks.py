@@ -1,7 +1,7 @@
 """Checks of the arguments of environments, before anything is constructed."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxq.config.fields import MAX_INT32, ConfigError, Range
@@ -10,6 +10,7 @@ POSITIVE = Range(0, 1e38, open_low=True)
 PROBABILITY = Range(0, 1)
 FINITE = Range(-1e38, 1e38)
 COUNT = Range(1, MAX_INT32)
+INT32 = Range(-MAX_INT32, MAX_INT32)
 # Ranges of gymnax's parameters and constructor arguments; other integers are counts,
 # and other floats finite.
 RANGES = {
@@ -32,7 +33,10 @@ RANGES = {
 
 
 def check_parameters(
-    name: str, changes: Mapping[str, Any], defaults: Any
+    name: str,
+    changes: Mapping[str, Any],
+    defaults: Any,
+    ranges: Mapping[str, Range] | None = None,
 ) -> dict[str, Any]:
     """Check changes of an environment's parameters, and convert them.
 
@@ -40,6 +44,8 @@ def check_parameters(
         name: of the environment.
         changes: parameter -> value.
         defaults: object with the default of every parameter.
+        ranges: parameter -> range, of a user's own environment, whose other numbers
+            are only finite; None means gymnax's.
 
     Returns:
         The changes, each of the type of its default: 1e3 may stand for 1000, and 1
@@ -59,12 +65,15 @@ def check_parameters(
                 "cannot be set by name. Construct the environment, and pass it to "
                 "jaxq.adapt with these parameters."
             )
-        checked[key] = _check(name, key, value, default)
+        checked[key] = _check(name, key, value, default, ranges)
     return checked
 
 
 def check_constructor(
-    name: str, arguments: Mapping[str, Any], constructor: type
+    name: str,
+    arguments: Mapping[str, Any],
+    constructor: Callable[..., Any],
+    ranges: Mapping[str, Range] | None = None,
 ) -> dict[str, Any]:
     """Check the arguments of a constructor whose defaults are numbers; see above.
 
@@ -73,14 +82,20 @@ def check_constructor(
     parameters = inspect.signature(constructor).parameters
     defaults = {key: getattr(parameters.get(key), "default", None) for key in arguments}
     return {
-        key: _check(name, key, value, defaults[key])
+        key: _check(name, key, value, defaults[key], ranges)
         if isinstance(defaults[key], bool | int | float)
         else _check_finite(name, key, value)
         for key, value in arguments.items()
     }
 
 
-def _check(name: str, key: str, value: Any, default: Any) -> Any:
+def _check(
+    name: str,
+    key: str,
+    value: Any,
+    default: Any,
+    ranges: Mapping[str, Range] | None,
+) -> Any:
     """One value, of the type of its default and in its range."""
     kind = type(default)
     if kind is int and isinstance(value, float) and value.is_integer():
@@ -88,7 +103,10 @@ def _check(name: str, key: str, value: Any, default: Any) -> Any:
     if kind is bool:
         valid, expected = isinstance(value, bool), "true or false"
     else:
-        bounds = RANGES.get(key, COUNT if kind is int else FINITE)
+        if ranges is None:
+            bounds = RANGES.get(key, COUNT if kind is int else FINITE)
+        else:
+            bounds = ranges.get(key, INT32 if kind is int else FINITE)
         valid = type(value) in {int, kind} and value in bounds
         expected = f"{'an integer' if kind is int else 'a number'} in {bounds}"
     if not valid:

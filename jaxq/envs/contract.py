@@ -1,7 +1,8 @@
 """The interface that an environment must have, checked by tracing it abstractly."""
 
+import dataclasses
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -48,6 +49,13 @@ def parameters(env: Any, params: Any) -> Any:
             f"adapt is called with params. {INTERFACE}"
         )
     return env.default_params if params is None else params
+
+
+def replace(params: Any, values: Mapping[str, Any]) -> Any:
+    """Parameters with other values; they are a dataclass or a NamedTuple."""
+    if hasattr(params, "_replace"):
+        return params._replace(**values)
+    return dataclasses.replace(params, **values) if values else params
 
 
 def num_actions(env: Any, params: Any, name: str) -> int:

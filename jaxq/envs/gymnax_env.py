@@ -2,11 +2,11 @@
 
 import dataclasses
 import inspect
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from jaxq.config.fields import ConfigError, did_you_mean, json_value
+from jaxq.config import hyperparameters
+from jaxq.config.fields import ConfigError, did_you_mean
 from jaxq.envs import argument_checks, contract, gymnax_facts, lazy_import, sutton_barto
 
 # jaxq's own environments, in addition to those that gymnax registers.
@@ -50,7 +50,8 @@ def build(
     full_action_set: bool = False,
 ) -> GymnaxEnv:
     """Construct an environment by name; arguments and errors as in `make.make`."""
-    arguments = _parse(args)
+    texts = hyperparameters.split(args, "environment_args")
+    arguments = {key: hyperparameters.parse(text) for key, text in texts.items()}
     source = _find(name)
     if full_action_set:
         arguments["use_minimal_action_set"] = _full_action_set(name)
@@ -79,7 +80,7 @@ def build(
         or any(value != getattr(defaults, key) for key, value in changes.items())
         or _changes_task(name, type(standard), arguments)
     )
-    return GymnaxEnv(env, params, changed, _traceable(changes, defaults))
+    return GymnaxEnv(env, params, changed, traceable(changes, defaults))
 
 
 def _find(name: str) -> _Source:
@@ -90,12 +91,12 @@ def _find(name: str) -> _Source:
     """
     if name in TEXTBOOK:
         return _Source(_make_textbook, _reject_sticky)
-    gymnax = _import_gymnax()
+    gymnax = import_gymnax()
     if name not in gymnax.registered_envs:
         names = [*gymnax.registered_envs, *TEXTBOOK]
         raise ConfigError(
             f"environment = {name!r} is unknown.{did_you_mean(name, names)} "
-            f"Known: {', '.join(sorted(names))}."
+            f"Known: {', '.join(sorted(names))}; or module:attribute of your own."
         )
     if name in gymnax_facts.DOWNLOADS:
         raise ConfigError(
@@ -125,7 +126,7 @@ def _full_action_set(name: str) -> bool:
     return False
 
 
-def _import_gymnax() -> Any:
+def import_gymnax() -> Any:
     """Import gymnax without the plotting libraries that it renders with.
 
     `import gymnax` imports every environment, and some import these libraries, which
@@ -148,31 +149,6 @@ def _import_gymnax() -> Any:
     return gymnax
 
 
-def _parse(args: tuple[str, ...]) -> dict[str, Any]:
-    """Parse name=value strings; a value is JSON, or else a string."""
-    values: dict[str, Any] = {}
-    for argument in args:
-        key, equals, text = argument.partition("=")
-        if not equals or not key.isidentifier():
-            raise ConfigError(
-                f"environment_args = {argument!r} is not of the form name=value."
-            )
-        if key in values:
-            raise ConfigError(f"environment_args: {key} is given twice.")
-        values[key] = _parse_value(text)
-    return values
-
-
-def _parse_value(text: str) -> Any:
-    literals = {"true": True, "false": False, "none": None}
-    if text.lower() in literals:
-        return literals[text.lower()]
-    try:
-        return json_value(text)
-    except json.JSONDecodeError:
-        return text
-
-
 def _changes_task(name: str, constructor: type, arguments: Mapping[str, Any]) -> bool:
     """Whether constructor arguments make a different task, with another optimum."""
     defaults = inspect.signature(constructor).parameters
@@ -183,7 +159,7 @@ def _changes_task(name: str, constructor: type, arguments: Mapping[str, Any]) ->
     )
 
 
-def _traceable(changes: Mapping[str, Any], defaults: Any) -> dict[str, float]:
+def traceable(changes: Mapping[str, Any], defaults: Any) -> dict[str, float]:
     """Changed parameters that may be traced: floats, except for the time limit."""
     return {
         key: float(value)

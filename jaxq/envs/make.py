@@ -2,8 +2,9 @@
 
 import functools
 
+from jaxq.config import user_code
 from jaxq.config.config import Config
-from jaxq.envs import adapter, frame_stack, gymnax_env
+from jaxq.envs import adapter, frame_stack, gymnax_env, user_env
 
 
 def make(
@@ -15,10 +16,11 @@ def make(
     sticky_actions: float = 0.0,
     full_action_set: bool = False,
 ) -> adapter.Environment:
-    """Build and adapt a registered environment.
+    """Build and adapt an environment, by name.
 
     Args:
-        name: one of `gymnax.registered_envs` or `gymnax_env.TEXTBOOK`.
+        name: one of `gymnax.registered_envs` or `gymnax_env.TEXTBOOK`; or the
+            module:attribute of an object, a class or a function; see `user_env.build`.
         args: name=value strings: constructor arguments or parameters.
         time_limit: steps after which an episode is truncated; None keeps the default.
         timeout_is_terminal: report a truncation as a termination.
@@ -29,7 +31,8 @@ def make(
         ConfigError: for an unknown name or argument, a continuous action space, an
             environment that must download data, or a broken installation of gymnax.
     """
-    base = gymnax_env.build(
+    build = user_env.build if user_code.is_code(name) else gymnax_env.build
+    base = build(
         name,
         args,
         time_limit=time_limit,

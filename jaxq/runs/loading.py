@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxq.agents import algorithms
-from jaxq.config import flags
+from jaxq.config import flags, user_code
 from jaxq.config.algorithm_table import ALGORITHMS
 from jaxq.config.config import Config
-from jaxq.config.fields import CheckpointError, ConfigError, check_name
+from jaxq.config.fields import CheckpointError, ConfigError
 from jaxq.envs import make
 from jaxq.envs.adapter import Environment
 from jaxq.runs import checkpoint, policy, results, resume
@@ -27,6 +27,7 @@ def load(
     environment: Environment | None = None,
     *,
     seed: Seed = "best",
+    allow_import: bool = False,
 ) -> policy.Policy:
     """The trained policy of a run.
 
@@ -38,10 +39,12 @@ def load(
             run's configuration names.
         seed: number of a seed; "best", the seed with the highest last evaluation
             return; or "all", with a leading axis [S].
+        allow_import: import the environment or algorithm of a user's own that the
+            directory names as module:attribute, which runs its module.
 
     Raises:
-        ConfigError: if the directory is not that of a run, the environment does not
-            fit, or there is no such seed.
+        ConfigError: if the directory is not that of a run, it names code that may not
+            be imported, the environment does not fit, or there is no such seed.
         fields.CheckpointError: if the run has saved no valid parameters.
     """
     if environment is not None and not isinstance(environment, Environment):
@@ -55,8 +58,10 @@ def load(
         saved = _Saved(run.config, run.environment, arrays, returns)
     else:
         saved = _read(pathlib.Path(run))
+        if not allow_import:
+            _check_permitted(f"{run}/config.json", saved.config, environment)
     config = saved.config
-    check_name("algorithm", config.algorithm, algorithms.ALGORITHMS)
+    algorithms.find(config.algorithm)
     if environment is None:
         environment = make.from_config(config)
         if saved.environment not in ("", environment.spec.name):
@@ -71,6 +76,17 @@ def load(
         best = np.argmax(np.nan_to_num(saved.returns, nan=-np.inf))
         return policies.seed(policies.seeds[int(best)])
     return policies.seed(seed)
+
+
+def _check_permitted(
+    source: str, config: Config, environment: Environment | None
+) -> None:
+    """Raise if a policy needs code that only a file names; nothing is imported."""
+    names = {"algorithm": config.algorithm}
+    if environment is None:
+        names["environment"] = config.environment
+    remedy = "Call load(..., allow_import=True), or add --allow-import to play.py."
+    user_code.check_permitted(names, source, (), remedy)
 
 
 class _Saved(NamedTuple):

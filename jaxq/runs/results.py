@@ -111,7 +111,7 @@ def config_hash(config: Config) -> str:
 def make_directory(root: pathlib.Path, config: Config, name: str) -> pathlib.Path:
     """Create a new directory root/algorithm/environment/time-hash."""
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    parent = root / config.algorithm / file_name(name)
+    parent = root / file_name(config.algorithm) / file_name(name)
     parent.mkdir(parents=True, exist_ok=True)
     for number in range(1, 1_000):
         suffix = "" if number == 1 else f"-{number}"

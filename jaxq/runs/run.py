@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 
-from jaxq.agents import field_effects
+from jaxq.agents import algorithms, field_effects
 from jaxq.config import field_usage
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError, UnusedFieldWarning
@@ -80,6 +80,7 @@ def run(
     if environment is not None:
         config = checks.settings_for_object(config)
     env = checks.check(config, environment)
+    config = algorithms.resolved(config)
     chosen = sorted(field_usage.chosen(config))
     for note in field_effects.notes(config, env.spec, chosen):
         warnings.warn(note, UnusedFieldWarning, stacklevel=2)

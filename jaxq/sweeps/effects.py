@@ -11,17 +11,17 @@ from jaxq.config import field_usage
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.envs import make
-from jaxq.sweeps import search_space
-from jaxq.sweeps.search_space import PARAMETER, Setting
+from jaxq.sweeps import planning, search_space
+from jaxq.sweeps.search_space import Setting
 
 Effect = frozenset[tuple[str, Hashable]]  # of fields and their values
 
 
 def effect(base: Config, setting: Setting) -> Effect:
     """The fields of a setting that are read; equal ones train the same bits."""
-    config = search_space.apply(base, setting)
+    config = planning.resolved(base, setting)
     # Parameters of an environment do not change the torso.
-    fields = {k: v for k, v in setting.items() if not k.startswith(PARAMETER)}
+    fields = {k: v for k, v in setting.items() if not search_space.is_argument(k)}
     spec = make.from_config(search_space.apply(base, fields)).spec
     read = field_usage.read(field_effects.with_torso(config, spec))
     return frozenset((name, getattr(config, name)) for name in read)
@@ -30,7 +30,7 @@ def effect(base: Config, setting: Setting) -> Effect:
 def unread(names: Iterable[str], effects: Iterable[Effect]) -> list[str]:
     """Those of some fields that no setting reads."""
     read = {name for pairs in set(effects) for name, _ in pairs}
-    return [n for n in names if n not in read and not n.startswith(PARAMETER)]
+    return [n for n in names if n not in read and not search_space.is_argument(n)]
 
 
 def check_swept(settings: Sequence[Setting], effects: Sequence[Effect]) -> None:

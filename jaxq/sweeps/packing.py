@@ -1,8 +1,9 @@
 """Packing of a sweep into the fewest compiled programs, and blocks of one width each.
 
-Settings that differ only in traced fields, or in parameters of the environment, share a
-program; any other difference needs another program. The members of a program,
-settings x seeds, are packed into blocks; see `jaxq.training.blocks`.
+Settings that differ only in traced fields, in parameters of the environment or in
+traced hyper-parameters of the algorithm share a program; any other difference needs
+another program. The members of a program, settings x seeds, are packed into blocks; see
+`jaxq.training.blocks`.
 """
 
 import contextlib
@@ -13,7 +14,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxq.agents import algorithms
 from jaxq.config import loop_lengths
+from jaxq.config.aliases import HYPERPARAMETER
 from jaxq.config.config import Config, static_fields, traced_fields
 from jaxq.config.fields import MAX_INT32, ConfigError
 from jaxq.config.validate import validate
@@ -33,7 +36,7 @@ class Program(NamedTuple):
     env: Environment
     lengths: loop_lengths.LoopLengths
     settings: tuple[int, ...]  # indices into the sweep's settings
-    changes: dict[str, np.ndarray]  # traced fields that differ: [H]
+    changes: dict[str, np.ndarray]  # traced values that differ: [H]
     parameters: dict[str, np.ndarray]  # of the environment: [H]
     need: memory.MemoryNeed  # of one member
 
@@ -85,9 +88,17 @@ def _naming_setting(index: int) -> Iterator[None]:
 
 def _static_values(config: Config) -> tuple[Any, ...]:
     """Values compiled into a program, except `environment_args`."""
-    names = [name for name in static_fields() if name != "environment_args"]
+    names = [name for name in static_fields() if not name.endswith("_args")]
     none = [getattr(config, name) is None for name in traced_fields()]
-    return *(getattr(config, name) for name in names), *none
+    own = algorithms.compiled(config).static
+    return *(getattr(config, name) for name in names), *none, own
+
+
+def _traced_values(config: Config) -> dict[str, Any]:
+    """Values of the traced fields, and of the algorithm's own hyper-parameters."""
+    own = algorithms.compiled(config).traced
+    fields = {name: getattr(config, name) for name in traced_fields()}
+    return fields | {HYPERPARAMETER + name: value for name, value in own.items()}
 
 
 def _environment_args(config: Config) -> dict[str, str]:
@@ -99,9 +110,8 @@ def _program(
 ) -> Program:
     first = configs[settings[0]]
     lengths = loop_lengths.loop_lengths(first)
-    fields = {
-        name: [getattr(configs[i], name) for i in settings] for name in traced_fields()
-    }
+    rows = [_traced_values(configs[i]) for i in settings]
+    fields = {name: [row[name] for row in rows] for name in rows[0]}
     parameters = {
         name: [_parameter(i, configs[i], name) for i in settings]
         for name, _ in env.parameters

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxq.agents import algorithms
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.runs import results
@@ -95,7 +96,7 @@ def plan(
     Raises:
         ConfigError: for a setting that cannot run.
     """
-    unique = {search_space.apply(base, setting): setting for setting in settings}
+    unique = {resolved(base, setting): setting for setting in settings}
     if not unique:
         raise ConfigError("the sweep is empty: use --grid, --random or --settings.")
     configs = list(unique)
@@ -105,6 +106,19 @@ def plan(
         for program, width in zip(programs, widths or [0] * len(programs), strict=True)
     ]
     return Sweep(base, list(unique.values()), list(ranges), configs, programs, packings)
+
+
+def resolved(base: Config, setting: search_space.Setting) -> Config:
+    """The configuration of a setting, with all hyper-parameters of its algorithm.
+
+    Raises:
+        ConfigError: if there is no such algorithm or hyper-parameter, or the value is
+            out of range; the message names the setting.
+    """
+    try:
+        return algorithms.resolved(search_space.apply(base, setting))
+    except ConfigError as error:
+        raise ConfigError(f"setting {setting}: {error}") from error
 
 
 def describe(sweep: Sweep) -> str:
@@ -147,7 +161,7 @@ def directory(root: pathlib.Path, kind: str, base: Config, search: Any) -> pathl
     text = json.dumps([dataclasses.asdict(base), given, search], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     name = f"{results.file_name(base.environment)}-{digest}"
-    return root / kind / base.algorithm / name
+    return root / kind / results.file_name(base.algorithm) / name
 
 
 def assemble(

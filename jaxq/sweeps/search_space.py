@@ -3,8 +3,9 @@
 A range is written `field=values`. `learning_rate=1e-4,3e-4` lists values;
 `learning_rate=log:1e-5:1e-2` and `discount=uniform:0.9:0.999` are intervals, and a grid
 takes evenly spaced points of an interval (`log:1e-5:1e-2:7`). Tuples are written
-`hidden_sizes=64x64,256`, None is `max_grad_norm=none`, and a parameter of the
-environment is `env.length=0.3,0.5`.
+`hidden_sizes=64x64,256`, None is `max_grad_norm=none`, a parameter of the environment
+is `env.length=0.3,0.5`, and a hyper-parameter of an algorithm of your own is
+`algo.beta=0.3,0.5`.
 """
 
 import dataclasses
@@ -21,12 +22,12 @@ from jaxq.config.config import Config, annotation
 from jaxq.config.fields import ConfigError, json_value, whole_number
 from jaxq.config.validate import validate
 
-PARAMETER = "env."  # prefix of a parameter of the environment
 NOT_SWEPT = {  # field -> reason, or alternative
     "num_seeds": "every setting has the same seeds",
     "first_seed": "every setting has the same seeds",
     "seed_block": "it does not change the distribution of results",
-    "environment_args": f"name a parameter as {PARAMETER}NAME",
+    "environment_args": "name a parameter as env.NAME",
+    "algorithm_args": "name a hyper-parameter as algo.NAME",
 }
 MAX_SETTINGS = 100_000
 
@@ -78,8 +79,13 @@ class ParameterRange(NamedTuple):
         return (value - self.low) / (self.high - self.low)
 
 
+def is_argument(field: str) -> bool:
+    """Whether it is a parameter of the environment or of the algorithm."""
+    return field.startswith(tuple(aliases.ARGUMENTS))
+
+
 def _type(field: str) -> Any:
-    return float if field.startswith(PARAMETER) else annotation(field)[0]
+    return float if is_argument(field) else annotation(field)[0]
 
 
 def canonical(field: str) -> str:
@@ -96,14 +102,15 @@ def check_field(field: str) -> None:
     """
     if field in NOT_SWEPT:
         raise ConfigError(f"{field} cannot be swept: {NOT_SWEPT[field]}.")
-    if field.startswith(PARAMETER) and field.removeprefix(PARAMETER).isidentifier():
+    if is_argument(field) and field.partition(".")[2].isidentifier():
         return
     names = [f.name for f in dataclasses.fields(Config)]
     if field not in names:
         hint = aliases.suggest(field, names) or " --help-all lists the fields."
         raise ConfigError(
             f"{field!r} is not a field of the configuration.{hint} A parameter of "
-            f"the environment is {PARAMETER}NAME."
+            "the environment is env.NAME, and a hyper-parameter of an algorithm of "
+            "your own is algo.NAME."
         )
 
 
@@ -124,7 +131,7 @@ def parse(text: str) -> ParameterRange:
     scale, *numbers = values_text.split(":")
     if scale in ("log", "uniform") and numbers:
         return _parse_interval(text, field, scale == "log", numbers)
-    if ":" in values_text and not field.startswith(PARAMETER):
+    if ":" in values_text and _type(field) in (int, float) and not is_argument(field):
         raise ConfigError(f"{text!r} is neither a list nor an interval. {_FORMS}")
     values = tuple(parse_value(field, part) for part in values_text.split(","))
     repeated = [value for value in values if values.count(value) > 1]
@@ -163,7 +170,7 @@ def parse_value(field: str, text: str) -> Any:
     Raises:
         ConfigError: if it does not have the field's type.
     """
-    if field.startswith(PARAMETER):
+    if is_argument(field):
         _require_text(field, text)
         try:
             return json_value(text.lower())
@@ -210,13 +217,15 @@ def apply(base: Config, setting: Mapping[str, Any]) -> Config:
     Where the setting changes the algorithm, its components fill in what neither the
     setting nor the base configuration gives; see `Config`.
     """
-    fields = {k: v for k, v in setting.items() if not k.startswith(PARAMETER)}
-    args = {word.partition("=")[0]: word for word in base.environment_args}
-    for name, value in setting.items():
-        if name.startswith(PARAMETER):
-            name = name.removeprefix(PARAMETER)
-            args[name] = f"{name}={value}"
-    return dataclasses.replace(base, **fields, environment_args=tuple(args.values()))
+    fields = {k: v for k, v in setting.items() if not is_argument(k)}
+    for prefix, field in aliases.ARGUMENTS.items():
+        args = {word.partition("=")[0]: word for word in getattr(base, field)}
+        for name, value in setting.items():
+            if name.startswith(prefix):
+                name = name.removeprefix(prefix)
+                args[name] = f"{name}={value}"
+        fields[field] = tuple(args.values())
+    return dataclasses.replace(base, **fields)
 
 
 def check_setting(config: Config, setting: Setting) -> None:

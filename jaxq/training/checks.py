@@ -2,19 +2,20 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxq.agents import algorithms, field_effects
-from jaxq.config import validate
+from jaxq.config import user_code, validate
 from jaxq.config.components import HISTOGRAMS
 from jaxq.config.config import ENVIRONMENT_OPTIONS, Config, given
 from jaxq.config.fields import ConfigError, check_name
 from jaxq.envs import make
 from jaxq.envs.adapter import Environment, end_at_timeouts
 from jaxq.training import pytree_arrays
-from jaxq.types import Agent, EnvSpec, PyTree
+from jaxq.types import Agent, EnvSpec, Key, PyTree
 from jaxq.xla import prng
 
 
@@ -31,7 +32,7 @@ def check(config: Config, environment: Environment | None = None) -> Environment
     Raises:
         ConfigError: for the first error found.
     """
-    if isinstance(config.algorithm, str):
+    if isinstance(config.algorithm, str) and not user_code.is_code(config.algorithm):
         check_name("algorithm", config.algorithm, algorithms.ALGORITHMS)
     validate.validate(config)
     if jax.config.jax_enable_x64:  # type: ignore[attr-defined]
@@ -102,13 +103,50 @@ def check_lives(config: Config, spec: EnvSpec) -> None:
 def check_agent(config: Config, spec: EnvSpec) -> None:
     """Trace the agent from shapes alone, and check its parameters and fields."""
     try:
-        state = state_shape(algorithms.make(config, spec), spec)
+        agent = algorithms.make(config, spec)
+        if not isinstance(agent, Agent):
+            raise ConfigError(
+                f"algorithm = {config.algorithm!r} must return an Agent, such as "
+                f"replay_agent.replay_agent(...), and returns {agent!r}."
+            )
+        state = state_shape(agent, spec)
     except ConfigError:
         raise
     except ValueError as error:
         raise ConfigError(str(error)) from error
     _check_dtypes(config, state.learner.params)
+    _check_hyperparameters(config, spec)
     field_effects.check_honoured(config, spec)
+
+
+def _check_hyperparameters(config: Config, spec: EnvSpec) -> None:
+    """Check that an algorithm of a user's own can be traced in its hyper-parameters."""
+    own = algorithms.compiled(config)
+    if not own.traced:
+        return
+
+    def cycle(key: Key, own: algorithms.Hyperparameters) -> PyTree:
+        traced: dict[str, Any] = {"algorithm_args": own}
+        recording = dataclasses.replace(config, **traced)
+        return field_effects.cycle(key, config, recording, spec)
+
+    key = jax.eval_shape(lambda: prng.key(0))
+    try:
+        jax.eval_shape(cycle, key, own)
+    except _NEEDS_VALUE as error:
+        names = ", ".join(own.traced)
+        raise ConfigError(
+            f"algorithm = {config.algorithm!r} needs the value of a hyper-parameter at "
+            f"compile time, but floats ({names}) are traced. Compute with jnp, as in "
+            "jnp.where(beta > 0.5, x, y), or declare its values as a Literal."
+        ) from error
+
+
+_NEEDS_VALUE = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
 
 
 def state_shape(agent: Agent, spec: EnvSpec) -> PyTree:

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxq.agents import algorithms
+from jaxq.config.aliases import HYPERPARAMETER
 from jaxq.config.config import Config, annotation, static_fields, traced_fields
 from jaxq.config.loop_lengths import loop_lengths
 from jaxq.envs.adapter import Environment
@@ -28,7 +29,9 @@ from jaxq.training import evaluate, loop
 from jaxq.types import Array, Key, PyTree, seed_axes
 from jaxq.xla import loops, prng
 
-jax.tree_util.register_dataclass(Config, traced_fields(), static_fields())
+_INPUTS = (*traced_fields(), "algorithm_args")  # an `algorithms.Hyperparameters`
+_STATIC = tuple(name for name in static_fields() if name not in _INPUTS)
+jax.tree_util.register_dataclass(Config, _INPUTS, _STATIC)
 
 _NOTHING: Mapping[str, Any] = {}
 # Folded into a seed's key for the keys of evaluation; `loop.start` uses 2^32 - 1.
@@ -41,10 +44,19 @@ def traced(config: Config, changes: Mapping[str, Any] = _NOTHING) -> Config:
 
     Args:
         config: configuration of all members.
-        changes: traced fields that replace its own: [], or [S] with one per member.
+        changes: traced fields, and hyper-parameters of the algorithm as algo.NAME,
+            that replace its own: [], or [S] with one per member.
     """
-    config = dataclasses.replace(config, **changes)
-    arrays: dict[str, Any] = {}
+    own = algorithms.compiled(config)
+    fields = {k: v for k, v in changes.items() if not k.startswith(HYPERPARAMETER)}
+    numbers = {
+        name: np.asarray(changes.get(HYPERPARAMETER + name, value), np.float32)
+        for name, value in own.traced.items()
+    }
+    config = dataclasses.replace(config, **fields)
+    arrays: dict[str, Any] = {
+        "algorithm_args": dataclasses.replace(own, traced=numbers)
+    }
     for name in traced_fields():
         value, kind = getattr(config, name), annotation(name)[0]
         if value is not None:

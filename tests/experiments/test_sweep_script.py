@@ -30,7 +30,10 @@ from jaxq.sweeps import search_space
             "a sweep over priority_exponent has no effect",
         ),
         ("--grid env.size=3", "CartPole-v1 rejects"),
-        ("--grid algorithm=dqn,a2c", "setting 1: algorithm = 'a2c': choose one of"),
+        (
+            "--grid algorithm=dqn,a2c",
+            "setting {'algorithm': 'a2c'}: algorithm = 'a2c': choose one of",
+        ),
         ("--grid discount=0.9,1 --top 0", "top = 0 is less than 1"),
         ("--grid discount=0.9,1 --confirm-seeds -1", "confirm_seeds = -1 is less than"),
         ("--random -3 --ranges discount=0.9,1", "random = -3 is outside [1, 100000]"),
