@@ -179,7 +179,7 @@ def report(
     sweep = planning.plan(config, settings, texts, devices, computed=False)
     write_table(directory, sweep, [ranked])
     if arguments.plot:
-        draw(directory, sweep, ranked)
+        draw(directory, sweep, (), [ranked], arguments.score, arguments.figure_format)
     search.print_ranking(sweep, ranked, arguments, f" of {len(done)} trials")
     search.confirm(sweep, ranked, directory, arguments)
     print(f"\nsaved in {directory}")

@@ -150,6 +150,7 @@ def _run(
         show_progress=options.progress,
         verbose=True,
         plot=options.plot,
+        figure_format=options.figure_format,
         profile=options.profile,
         devices=blocks.workers(options.cpu_cores),
         extras=extras(config) if extras else results.NO_EXTRAS,
@@ -162,6 +163,7 @@ def _repeated(options: flags.Options) -> list[str]:
     words = [] if options.platform == "auto" else ["--platform", options.platform]
     words += ["--deterministic"] if options.deterministic else []
     words += ["--track", *options.track] if options.track else []
+    words += ["--figure-format", "pdf"] if options.figure_format == "pdf" else []
     return words + (["--force-resume"] if options.force_resume else [])
 
 

@@ -52,7 +52,7 @@ RARE = (
     "q_penalty", "next_value", "value_rescaling", "eval_epsilon", "eval_max_steps",
     "optimizer_eps", "deterministic", "cpu_cores", "compilation_cache", "force_resume",
     "profile", "checkpoint", "checkpoint_seconds", "sticky_actions", "activation",
-    "exploration", "track",
+    "exploration", "track", "figure_format",
 )  # fmt: skip
 COLUMN = 24  # wider flags than this have their own line in tyro's help
 

@@ -9,7 +9,7 @@ import matplotlib.figure
 import matplotlib.ticker
 import numpy as np
 
-from jaxq.runs import plots
+from jaxq.runs import plots, plotting
 from jaxq.sweeps.ranking import RankedSetting, format_value, is_number
 from jaxq.sweeps.search_space import ParameterRange, Setting
 
@@ -25,6 +25,7 @@ class Data(NamedTuple):
     settings: Sequence[Setting]  # in the order of `rows`
     rows: Sequence[RankedSetting]
     ranges: Sequence[ParameterRange]
+    figure_format: plotting.Format = "png"
 
 
 class _Axis(NamedTuple):
@@ -108,7 +109,7 @@ def sensitivity(path: pathlib.Path, data: Data, field: str) -> None:
     axes.set_title(data.title)
     plots.frame(axes)
     plots.legend_below(axes, 3)
-    plots.save(figure, path)
+    plots.save(figure, path, data.figure_format)
 
 
 def pair(path: pathlib.Path, data: Data, first: str, second: str) -> None:
@@ -127,7 +128,7 @@ def pair(path: pathlib.Path, data: Data, first: str, second: str) -> None:
         artist = _dots(axes, score, x, y, data.ranges)
     figure.colorbar(artist, ax=axes, label=LABEL)
     axes.set_title(data.title)
-    plots.save(figure, path)
+    plots.save(figure, path, data.figure_format)
 
 
 def _heat_map(axes: matplotlib.axes.Axes, score: np.ndarray, x: _Axis, y: _Axis) -> Any:
