@@ -12,7 +12,8 @@ from jaxq.stats import intervals
 from jaxq.sweeps import plots, ranking, search_space
 from jaxq.sweeps.planning import Curves, Sweep
 
-TOP = 7  # settings whose curves are drawn, one per colour
+TOP = 7  # settings that have curves, one per colour
+SHOWN = 3  # of these, until others are ticked
 STATISTICS = {
     "iqm": "IQM",
     "low": "95 % low",
@@ -46,15 +47,15 @@ def page(
     warnings = []
     for ranked in rankings:
         suffix = f" on {ranked.environment}" if len(rankings) > 1 else ""
-        if curves:
-            room = curve_sections.CURVE_BYTES // len(rankings)
-            sections.append(_best_curves(sweep, ranked, curves, suffix, room))
         fields = _fields(sweep, ranked)
         table = _table(sweep, ranked, fields, suffix, len(rankings))
         if fields:
             index = len(sections) + 1
             sections.append(_parallel(sweep, ranked, fields, table, index, suffix))
         sections.append(table)
+        if curves:
+            room = curve_sections.CURVE_BYTES // len(rankings)
+            sections.append(_best_curves(sweep, ranked, curves, suffix, room))
         warnings += [f"{text}{suffix}" for text in ranked.warnings]
     return build.Page(
         f"Sweep of {sweep.base.algorithm} on "
@@ -62,7 +63,7 @@ def page(
         _headline(sweep, rankings, score),
         warnings,
         run_page.facts(manifest),
-        [*sections, *run_page.configuration(sweep.base)],
+        [*sections, *run_page.configuration(sweep.base, sweep.settings[0])],
     )
 
 
@@ -86,11 +87,12 @@ def _best_curves(
     sweep: Sweep, ranked: Any, curves: Sequence[Curves], suffix: str, room: int
 ) -> build.Section:
     fields, best = _fields(sweep, ranked), ranked.rows[:TOP]
-    series = []
+    series: list[dict[str, Any]] = []
     for place, row in enumerate(best):
         setting = {name: sweep.settings[row.setting][name] for name in fields}
         label = f"{place + 1}: {ranking.format_setting(setting)}"[: build.MAX_TEXT]
         series.append({"label": label, "color": place, "bold": True})
+        series[-1]["off"] = place >= SHOWN
     names = [name for name in curve_sections.LABELS if name in curves[0].arrays]
     charts = [
         curve_sections.Chart(

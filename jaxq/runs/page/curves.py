@@ -177,7 +177,7 @@ def _chart(
     """A chart with the statistics of its curves, and a line for some seeds."""
     lines: list[dict[str, Any]] = []
     steps: dict[str, int] = {}
-    notes = []
+    missing = total = 0
     resamples = 2_000 if chart.wide else RESAMPLES
     for curve in chart.curves:
         kept = _thin(curve.steps.size, points)
@@ -188,20 +188,21 @@ def _chart(
         )
         shown = shown[:1] if is_shared else shown
         lines.append({"series": curve.series, "steps": index, **_iqm(shown, resamples)})
-        if is_shared:
-            notes.append("The same for every seed.")
-        elif len(shown) > 1:
+        total += kept.size
+        if len(shown) > 1:
             has_value = np.isfinite(shown)
-            missing = int((has_value.any(axis=0) & ~has_value.all(axis=0)).sum())
-            if missing:
-                notes.append(
-                    f"No IQM at {missing} of {kept.size} points, where some seeds have "
-                    "no value."
-                )
+            missing += int((has_value.any(axis=0) & ~has_value.all(axis=0)).sum())
             lines += [
                 {"series": seed + 1, "steps": index, "y": encode(values[seed][kept])}
                 for seed in seeds
             ]
+    notes = []
+    if not any("low" in line for line in lines) and len(chart.curves[0].values) > 1:
+        notes.append("The same for every seed.")
+    if missing:
+        notes.append(
+            f"No IQM at {missing} of {total} points, where some seeds have no value."
+        )
     return {
         "name": chart.name,
         "label": LABELS.get(chart.name, chart.name),
@@ -210,7 +211,7 @@ def _chart(
         "steps": list(steps),
         "lines": lines,
         "levels": {k: encode(np.array([v])) for k, v in chart.levels.items()},
-        "notes": list(dict.fromkeys(notes)),
+        "notes": notes,
     }
 
 

@@ -106,7 +106,7 @@ function parallelSection(section, tables) {
     if (!move) return undefined;
     event.preventDefault();
     const shown = Number(slider.value);
-    return choose(chosen < 0 ? 0 : (chosen + move + shown) % shown, 20, 40);
+    return choose(chosen < 0 ? 0 : (chosen + move + shown) % shown, figure.clientWidth / 2, 0);
   });
   slider.addEventListener("input", () => choose(-1));
   new ResizeObserver(draw).observe(scroller);

@@ -1,7 +1,7 @@
 """The page of a run."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -80,10 +80,18 @@ def facts(manifest: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(text) for name, text in known.items() if text}
 
 
-def configuration(config: Config) -> list[build.Section]:
-    """Tables of the fields in use that are not at their defaults, and of the others."""
+def configuration(
+    config: Config, leave_out: Collection[str] = ()
+) -> list[build.Section]:
+    """Tables of the fields in use that are not at their defaults, and of the others.
+
+    Args:
+        config: the configuration.
+        leave_out: fields in neither table.
+    """
     defaults = {field.name: field.default for field in dataclasses.fields(Config)}
     values = dataclasses.asdict(config)
+    values = {name: values[name] for name in values if name not in leave_out}
     # An algorithm that is registered may read fields that jaxq's own would not.
     is_known = config.algorithm in algorithm_table.ALGORITHMS
     unused = field_usage.unused(config) if is_known else []
