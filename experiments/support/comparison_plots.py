@@ -43,6 +43,9 @@ def draw(
         "profile.png": draw_profiles(scores, colors),
     }
     drawn = {name: figure for name, figure in figures.items() if figure}
+    for name in figures.keys() - drawn.keys():
+        if (directory / name).exists():
+            print(f"{directory / name} belongs to an earlier comparison")
     for name, figure in drawn.items():
         plots.save(figure, directory / name, figure_format)
     if figure_format == "png":

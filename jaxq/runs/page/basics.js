@@ -112,6 +112,18 @@ function scale(low, high, start, end, log, count) {
   return { pixel, ticks: log ? logTicks(low, high, count) : linearTicks(low, high, count) };
 }
 
+// Draw once a node has a width, and whenever it has another, or the scheme changes.
+function redraw(node, draw) {
+  let width = -1;
+  const observer = new ResizeObserver(() => {
+    if (node.clientWidth === width) return;
+    width = node.clientWidth;
+    requestAnimationFrame(draw);
+  });
+  observer.observe(node);
+  dark.addEventListener("change", draw);
+}
+
 // Show a text box beside a point of a figure, inside its bounds.
 function placeTip(tip, figure, x, y) {
   tip.hidden = false;

@@ -65,12 +65,16 @@ def encode(values: np.ndarray) -> str:
     "f4:" precedes single precision, which is used if it holds the numbers exactly, and
     "f8:" double precision.
     """
-    double = np.asarray(values, "<f8")
+    name = "f4" if is_single(values) else "f8"
+    content = np.asarray(values, f"<{name}").tobytes()
+    return f"{name}:{base64.b64encode(content).decode()}"
+
+
+def is_single(values: np.ndarray) -> bool:
+    """Whether single precision holds numbers exactly."""
     with np.errstate(over="ignore"):
-        single = double.astype("<f4")
-    is_exact = np.array_equal(single, double, equal_nan=True)
-    name, kept = ("f4", single) if is_exact else ("f8", double)
-    return f"{name}:{base64.b64encode(kept.tobytes()).decode()}"
+        single = np.asarray(values, np.float32)
+    return np.array_equal(single, values, equal_nan=True)
 
 
 def decode(text: str) -> np.ndarray:

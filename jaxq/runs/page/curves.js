@@ -25,8 +25,7 @@ function curvesSection(section) {
   const charts = section.charts.map((chart) => curveChart(decodeChart(chart), section, state));
   const draw = () => charts.forEach((chart) => chart.draw());
   const controls = curveControls(section, state, draw);
-  new ResizeObserver(draw).observe(charts[0].figure);
-  dark.addEventListener("change", draw);
+  redraw(charts[0].figure, draw);
   return [
     html("h2", {}, section.heading), ...controls,
     html("div", { class: "charts" }, ...charts.map((chart) => chart.figure)),
@@ -210,8 +209,9 @@ function curveChart(chart, section, state) {
     const infinite = values.filter((v) => Math.abs(v) === Infinity).length;
     const below = values.filter((v) => v <= 0 && Number.isFinite(v)).length;
     const starts = lines.some((line) => line.x.some((x, i) => x <= 0 && Number.isFinite(line.y[i])));
-    if (infinite) texts.push(`${infinite} infinite values are not drawn.`);
+    if (infinite) texts.push(`Infinite values are not drawn: ${infinite}.`);
     if (state.logY && below) texts.push(`${below} of ${values.length} values are not positive: a log axis has no place for them.`);
+    if (state.logY && lines.some((line) => line.low.some((v) => v <= 0))) texts.push("The interval is not drawn where its lower end is not positive.");
     if (state.logX && starts) texts.push("Points at step 0 have no place on a log axis.");
     note.textContent = texts.join(" ");
   }

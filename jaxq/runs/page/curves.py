@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxq.runs.page.build import Section, encode
+from jaxq.runs.page.build import Section, encode, is_single
 from jaxq.stats import intervals
 
 CURVE_BYTES = 170_000  # of all curves of a page
@@ -101,8 +101,11 @@ def of_seeds(
     """
     points = _num_points(4 * len(measured), max_bytes)
     kept = _thin(steps.size, points)
-    line_bytes = kept.size * NUMBER_BYTES + LINE_BYTES
-    room = int(max_bytes / (len(measured) * line_bytes)) - 3
+    # Of the statistics, the values may take double precision, and the ends take single.
+    widths = [_number_bytes(values) for values in measured.values()]
+    statistics = kept.size * 2 * NUMBER_BYTES * len(widths)
+    line = kept.size * sum(widths) + LINE_BYTES * len(widths)
+    room = int((max_bytes - statistics) / line)
     num_lines = max(1, min(len(seeds), room, MAX_SEEDS))
     series: list[dict[str, Any]]
     series = [{"label": f"seed {seeds[0]}", "color": 0, "bold": True}]
@@ -153,6 +156,13 @@ def _section(
     }
 
 
+def _number_bytes(values: np.ndarray) -> float:
+    """Size of an encoded number of a measurement; those that seeds share are few."""
+    if (values == values[:1]).all():
+        return 0.0
+    return NUMBER_BYTES / (2 if is_single(values) else 1)
+
+
 def _num_points(num_lines: int, max_bytes: int) -> int:
     """Points of a line, so that all lines fit."""
     room = (max_bytes / num_lines - LINE_BYTES) / NUMBER_BYTES
@@ -182,7 +192,7 @@ def _chart(
     for curve in chart.curves:
         kept = _thin(curve.steps.size, points)
         index = steps.setdefault(encode(curve.steps[kept]), len(steps))
-        shown = np.asarray(curve.values[:, kept], float)
+        shown = curve.values[:, kept]
         is_shared = len(shown) > 1 and np.array_equal(
             shown, np.broadcast_to(shown[0], shown.shape), equal_nan=True
         )

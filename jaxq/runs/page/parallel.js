@@ -109,8 +109,7 @@ function parallelSection(section, tables) {
     return choose(chosen < 0 ? 0 : (chosen + move + shown) % shown, figure.clientWidth / 2, 0);
   });
   slider.addEventListener("input", () => choose(-1));
-  new ResizeObserver(draw).observe(scroller);
-  dark.addEventListener("change", draw);
+  redraw(scroller, draw);
   const label = html("label", {}, "best settings ", slider, count);
   return [html("h2", {}, section.heading), html("div", { class: "scales" }, label), figure,
     ...section.notes.map((text) => html("p", { class: "note" }, text))];

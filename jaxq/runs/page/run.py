@@ -56,8 +56,9 @@ def _warnings(seeds: np.ndarray, diverged: np.ndarray) -> list[str]:
     if not diverged.any():
         return []
     return [
-        f"{diverged.sum()} of {seeds.size} seeds diverged and are frozen: "
-        f"{', '.join(map(str, seeds[diverged]))}. Statistics include them."
+        f"Diverged and frozen: {diverged.sum()} of {seeds.size} seeds "
+        f"({', '.join(map(str, seeds[diverged]))}). Statistics include them with their "
+        "last finite parameters."
     ]
 
 
