@@ -1,7 +1,9 @@
 """Pages with fabricated measurements, and the data that a page embeds."""
 
 import json
+import pathlib
 import re
+import sys
 
 import jax
 import numpy as np
@@ -13,6 +15,10 @@ from jaxq.runs.page import build
 from jaxq.runs.page import run as run_page
 from jaxq.sweeps import page as sweep_page
 from jaxq.sweeps import planning, report
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from experiments.support import comparison, comparison_page
 
 MANIFEST = {
     "versions": {"jaxq": "0.1.0", "jax": None}, "commit": "abc", "command": "python x",
@@ -60,6 +66,27 @@ def of_sweep(settings, num_seeds=3, num_points=5, **fields):
         curves.append(planning.Curves(measured.pop("steps"), measured))
     rankings = report.rank_settings(sweep, curves, "final")
     return sweep_page.page(sweep, rankings, "final", curves, MANIFEST), rankings
+
+
+def of_comparison():
+    runs = [
+        comparison.Run(
+            label,
+            task,
+            measured.steps,
+            measured.eval_return,
+            {"random policy": 0.0, "optimum": None},
+            0,
+            f"runs/{label}/{task}",
+            {"algorithm": label, "environment": task, "discount": 0.99},
+        )
+        for label in ("dqn", "c51", "a label that is rather long")
+        for task in ("CartPole-v1", "Acrobot-v1")
+        for measured in [curve(6, 9, len(label + task))]
+    ]
+    scores = comparison.make_scores(runs, "final")
+    result = comparison.compare(runs, scores, "final", 50)
+    return comparison_page.page(runs, scores, result, "eval_return")
 
 
 def embedded(text):
