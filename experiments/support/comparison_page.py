@@ -10,6 +10,7 @@ METRICS = {
     "eval_return": "return of the greedy policy",
     "train_return": "training return",
 }
+MAX_RUNS = 40  # whose directories and configurations are shown
 INTERVAL = "IQM", "95 % low", "95 % high"
 
 
@@ -43,7 +44,7 @@ def page(
         f"{len(labels)} algorithms, {len(tasks)} task{'s' if len(tasks) > 1 else ''}, "
         f"compared by the {result['score']} {METRICS[metric]}",
         warnings,
-        {f"{run.label} on {run.task}": run.directory for run in runs},
+        _directories(runs),
         [
             _curves(runs, scores, metric),
             _final(result),
@@ -52,6 +53,13 @@ def page(
             differences(runs),
         ],
     )
+
+
+def _directories(runs: list[Run]) -> dict[str, str]:
+    shown = {f"{run.label} on {run.task}": run.directory for run in runs[:MAX_RUNS]}
+    if len(runs) > MAX_RUNS:
+        shown["others"] = f"{len(runs) - MAX_RUNS} more runs, in compare.json"
+    return shown
 
 
 def _curves(runs: list[Run], scores: Scores, metric: str) -> build.Section:
@@ -125,6 +133,10 @@ def _pairs(result: dict[str, Any]) -> list[build.Section]:
 
 def differences(runs: list[Run]) -> build.Section:
     """The fields of the configuration that differ between runs."""
+    notes = []
+    if len(runs) > MAX_RUNS:
+        notes = [f"The first {MAX_RUNS} of {len(runs)} runs."]
+    runs = runs[:MAX_RUNS]
     fields = dict.fromkeys(itertools.chain(*(run.config for run in runs)))
     rows = []
     for field in fields:
@@ -132,7 +144,7 @@ def differences(runs: list[Run]) -> build.Section:
         if len(set(map(str, values))) > 1:
             rows.append((field, *values))
     names = [f"{run.label} on {run.task}" for run in runs]
-    notes = [] if rows else ["The configurations are equal."]
+    notes += [] if rows else ["The configurations are equal."]
     return _table("Configuration: fields that differ", ("field", *names), rows, notes)
 
 

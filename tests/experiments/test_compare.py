@@ -11,7 +11,8 @@ from small_sweeps import ROOT, script
 
 sys.path.insert(0, str(ROOT))
 
-from experiments.support import comparison, comparison_latex
+from experiments.support import comparison, comparison_latex, comparison_page
+from jaxq.runs.page import build
 
 
 def fake_run(directory, label, task, returns, optimum, points=4, diverged=(), **config):
@@ -166,15 +167,21 @@ def test_seeds_without_a_final_return_are_counted(tmp_path):
     assert "a: 1 of 3 seeds have no final eval_return" in done.stderr
 
 
-def test_the_latex_table_is_escaped_and_marks_the_best(tmp_path):
-    fake_run(tmp_path / "a", "a_b & 50%", "One", [1, 2, 3, 4], 10.0)
-    fake_run(tmp_path / "b", "c", "One", [5e6, 6e6, 7e6, 8e6], 1e7)
-    words = [str(tmp_path / name) for name in "ab"]
-    script("compare", *words, "--output", str(tmp_path / "out"))
-    text = (tmp_path / "out" / "table.tex").read_text()
+def test_the_latex_table_is_escaped_and_marks_the_best():
+    levels = {"random policy": 0.0, "optimum": 1e7}
+    runs = [
+        comparison.Run(label, "One", np.arange(2.0), curves, levels, 0, label, {})
+        for label, curves in (
+            ("a_b & 50%", np.array([[0, 1], [0, 2], [0, 3], [0, 4]], float)),
+            ("c", np.array([[0, 6.5e6]])),
+        )
+    ]
+    scores = comparison.make_scores(runs, "final")
+    result = comparison.compare(runs, scores, "final", 50)
+    text = comparison_latex.table(scores, result)
     assert r" & a\_b \& 50\% & c \\" in text and text.count("toprule") == 1
     assert r"One & $2.5$ {\scriptsize $[1" in text
-    assert r"& $\mathbf{6.5 \times 10^{6}}$ {\scriptsize" in text
+    assert r"& $\mathbf{6.5 \times 10^{6}}$ \\" in text  # one seed has no interval
     assert comparison_latex.number(-1.5e-7) == r"-1.5 \times 10^{-7}"
 
 
@@ -197,6 +204,30 @@ def test_the_wall_clock_figure_needs_the_time_of_every_run(tmp_path):
     names = {path.stem for path in output.glob("*.png")}
     assert {path.stem for path in output.glob("*.pdf")} == names
     assert "iqm" not in names  # of one task, curves.png shows it
+
+
+def test_a_page_is_small_whatever_the_comparison():
+    names = [(f"algorithm {i}", f"task {j}") for i in range(10) for j in range(50)]
+    rng = np.random.default_rng(0)
+    config = {"other": "x" * 1000, **{f"field {i}": i for i in range(99)}}
+    runs = [
+        comparison.Run(
+            *name,
+            np.arange(100.0),
+            rng.normal(1, 1, (2, 100)),
+            {"random policy": -9.0, "optimum": None},
+            0,
+            f"directory/{'-'.join(name)}",
+            config | dict(zip(("algorithm", "environment"), name, strict=True)),
+        )
+        for name in names
+    ]
+    scores = comparison.make_scores(runs, "final")
+    result = comparison.compare(runs, scores, "final", 2)
+    page = comparison_page.page(runs, scores, result, "eval_return")
+    text = build.text(page)
+    assert len(text) < build.MAX_BYTES
+    assert "of 50 charts are drawn" in text and "The first 40 of 500 runs." in text
 
 
 def test_normalised_curves_span_the_points_that_runs_share():

@@ -37,7 +37,7 @@ function curveControls(section, state, draw) {
   const boxes = section.series.map((series, index) => {
     const box = html("input", { type: "checkbox" });
     box.checked = state.shown.has(index);
-    const label = html("label", {}, box, swatch(series), series.label);
+    const label = html("label", { class: box.checked ? "" : "off" }, box, swatch(series), series.label);
     const accent = (on) => { state.accent = on ? index : -1; draw(); };
     label.addEventListener("pointerenter", () => accent(true));
     label.addEventListener("pointerleave", () => accent(false));

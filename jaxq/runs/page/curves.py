@@ -1,5 +1,6 @@
 """Sections of a page with learning curves, thinned to a given size."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from jaxq.stats import intervals
 
 CURVE_BYTES = 170_000  # of all curves of a page
 MAX_POINTS = 200  # of a line
-MAX_CHARTS = 60
+MIN_POINTS = 20  # of a line, if it has as many; charts that do not fit are left out
 MAX_SEEDS = 64  # that have their own line
 NUMBER_BYTES = 8 * 4 / 3  # of a number of double precision
 LINE_BYTES = 60  # of a line, besides its numbers
@@ -62,17 +63,18 @@ def statistics(
     Args:
         heading: above the charts.
         series: label, color, and bold of every line.
-        charts: at most `MAX_CHARTS` of which are drawn.
+        charts: those that do not fit are left out, with a note.
         notes: below the charts.
         max_bytes: size of all lines.
     """
     notes = list(notes)
-    if len(charts) > MAX_CHARTS:
-        notes.append(f"The first {MAX_CHARTS} of {len(charts)} charts are drawn.")
-    charts = charts[:MAX_CHARTS]
-    num_lines = 3 * sum(len(chart.curves) for chart in charts)
-    points = _num_points(num_lines, max_bytes)
-    drawn = [_chart(chart, points, (), ()) for chart in charts]
+    most = max_bytes // int(MIN_POINTS * NUMBER_BYTES + LINE_BYTES)
+    ends = np.cumsum([3 * len(chart.curves) for chart in charts])
+    fitting = max(1, int(np.searchsorted(ends, most, side="right")))
+    if fitting < len(charts):
+        notes.append(f"The first {fitting} of {len(charts)} charts are drawn.")
+    points = _num_points(int(ends[:fitting][-1]), max_bytes)
+    drawn = [_chart(chart, points, (), ()) for chart in charts[:fitting]]
     longest = max(curve.steps.size for chart in charts for curve in chart.curves)
     return _section(heading, series, drawn, [*notes, *_thinned(points, longest)])
 
@@ -99,6 +101,11 @@ def of_seeds(
         levels: name -> return of a horizontal line.
         max_bytes: size of all lines.
     """
+    most = max_bytes // int(4 * (MIN_POINTS * NUMBER_BYTES + LINE_BYTES))
+    notes = []
+    if len(measured) > most:
+        notes = [f"The first {most} of {len(measured)} measurements are drawn."]
+    measured = dict(itertools.islice(measured.items(), most))
     points = _num_points(4 * len(measured), max_bytes)
     kept = _thin(steps.size, points)
     # Of the statistics, the values may take double precision, and the ends take single.
@@ -129,7 +136,7 @@ def of_seeds(
         )
         for i, (name, values) in enumerate(measured.items())
     ]
-    notes = _thinned(points, steps.size)
+    notes += _thinned(points, steps.size)
     if len(seeds) > num_lines:
         notes.append(
             f"The first {num_lines} of {len(seeds)} seeds have a line of their own; "

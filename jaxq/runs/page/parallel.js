@@ -25,7 +25,7 @@ function parallelSection(section, tables) {
       return { pixel, ticks: axis.labels.filter((_, i) => i % stride === 0) };
     }
     const ends = limits(values, axis.log) ?? [0, 1];
-    return scale(...ends, bottom, top, axis.log, 6);
+    return scale(...ends, bottom, top, axis.log, 8);
   }
 
   function drawAxis(axis, index, x, { pixel, ticks }) {

@@ -12,6 +12,8 @@ from jaxq.runs import results
 from jaxq.runs.page import build, curves
 from jaxq.stats import intervals
 
+MAX_NAMES = 32  # of seeds in a warning
+
 
 def page(
     title: str,
@@ -55,10 +57,12 @@ def page(
 def _warnings(seeds: np.ndarray, diverged: np.ndarray) -> list[str]:
     if not diverged.any():
         return []
+    count = int(diverged.sum())
+    names = ", ".join(map(str, seeds[diverged][:MAX_NAMES]))
+    names += ", ..." if count > MAX_NAMES else ""
     return [
-        f"Diverged and frozen: {diverged.sum()} of {seeds.size} seeds "
-        f"({', '.join(map(str, seeds[diverged]))}). Statistics include them with their "
-        "last finite parameters."
+        f"Diverged and frozen: {count} of {seeds.size} seeds ({names}). Statistics "
+        "include them with their last finite parameters."
     ]
 
 
