@@ -158,7 +158,8 @@ def report(
     import numpy as np
 
     from jaxq.sweeps import effects, planning, ranking
-    from jaxq.sweeps.report import Ranking, draw, write_table
+    from jaxq.sweeps.ranking import Ranking
+    from jaxq.sweeps.report import draw, write_table
 
     trials: dict[effects.Effect, optuna_study.Trial] = {}  # the first of each effect
     for trial in done:

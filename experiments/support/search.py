@@ -17,7 +17,7 @@ from jaxq.sweeps import search_space
 
 if TYPE_CHECKING:
     from jaxq.sweeps.planning import Sweep
-    from jaxq.sweeps.report import Ranking
+    from jaxq.sweeps.ranking import Ranking
 
 PRESETS = dqn.PRESETS | arlbench_settings.PRESETS
 

@@ -9,7 +9,7 @@ from jaxq.runs.page import build
 from jaxq.runs.page import curves as curve_sections
 from jaxq.runs.page import run as run_page
 from jaxq.stats import intervals
-from jaxq.sweeps import plots, ranking, search_space
+from jaxq.sweeps import ranking, search_space
 from jaxq.sweeps.planning import Curves, Sweep
 
 TOP = 7  # settings that have curves, one per colour
@@ -29,7 +29,7 @@ SCORES = {"final": "final return", "area": "mean return over the steps"}
 
 def page(
     sweep: Sweep,
-    rankings: Sequence[Any],
+    rankings: Sequence[ranking.Ranking],
     score: ranking.Score,
     curves: Sequence[Curves],
     manifest: Mapping[str, Any],
@@ -38,7 +38,7 @@ def page(
 
     Args:
         sweep: the sweep.
-        rankings: `report.Ranking` of every environment.
+        rankings: of every environment.
         score: the score that settings are ranked by.
         curves: of every setting; empty if they are not known.
         manifest: its provenance.
@@ -67,7 +67,9 @@ def page(
     )
 
 
-def _headline(sweep: Sweep, rankings: Sequence[Any], score: ranking.Score) -> str:
+def _headline(
+    sweep: Sweep, rankings: Sequence[ranking.Ranking], score: ranking.Score
+) -> str:
     seeds = sweep.base.num_seeds
     text = f"{len(sweep.settings)} settings x {seeds} seeds, ranked by {SCORES[score]}"
     if len(rankings) > 1:
@@ -78,13 +80,17 @@ def _headline(sweep: Sweep, rankings: Sequence[Any], score: ranking.Score) -> st
     return f"{text}. The best: {setting}, {value}, biased upwards by the selection."
 
 
-def _fields(sweep: Sweep, ranked: Any) -> list[str]:
+def _fields(sweep: Sweep, ranked: ranking.Ranking) -> list[str]:
     settings = [sweep.settings[row.setting] for row in ranked.rows]
     return [f for f in ranking.varied_fields(settings) if f != "environment"]
 
 
 def _best_curves(
-    sweep: Sweep, ranked: Any, curves: Sequence[Curves], suffix: str, room: int
+    sweep: Sweep,
+    ranked: ranking.Ranking,
+    curves: Sequence[Curves],
+    suffix: str,
+    room: int,
 ) -> build.Section:
     fields, best = _fields(sweep, ranked), ranked.rows[:TOP]
     series: list[dict[str, Any]] = []
@@ -115,7 +121,11 @@ def _best_curves(
 
 
 def _table(
-    sweep: Sweep, ranked: Any, fields: Sequence[str], suffix: str, share: int
+    sweep: Sweep,
+    ranked: ranking.Ranking,
+    fields: Sequence[str],
+    suffix: str,
+    share: int,
 ) -> build.Section:
     """The settings from best to worst; fields first, then statistics."""
     is_number = {name: _is_numeric(sweep, ranked, name) for name in fields}
@@ -134,14 +144,14 @@ def _table(
     return build.table(heading, columns, rows, (), "settings.csv", room)
 
 
-def _is_numeric(sweep: Sweep, ranked: Any, field: str) -> bool:
+def _is_numeric(sweep: Sweep, ranked: ranking.Ranking, field: str) -> bool:
     values = [sweep.settings[row.setting][field] for row in ranked.rows]
     return all(ranking.is_number(value) for value in values)
 
 
 def _parallel(
     sweep: Sweep,
-    ranked: Any,
+    ranked: ranking.Ranking,
     fields: Sequence[str],
     table: build.Section,
     index: int,
@@ -163,7 +173,7 @@ def _parallel(
         values = [row[column] for row in table["rows"]]
         axis = {"name": name, "column": column, "log": False, "labels": None}
         if _is_numeric(sweep, ranked, name):
-            axis["log"] = plots.is_log(np.array(values, float), name, ranges)
+            axis["log"] = ranking.is_log(np.array(values, float), name, ranges)
         else:
             axis["labels"] = sorted(set(values))
         axes.append(axis)

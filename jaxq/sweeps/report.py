@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import pathlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,24 +12,11 @@ from jaxq.config.config import Config
 from jaxq.runs import files, plotting, results, resume
 from jaxq.runs.page import build
 from jaxq.stats import intervals
-from jaxq.sweeps import ranking, search_space
+from jaxq.sweeps import page, ranking, search_space
 from jaxq.sweeps.planning import SCHEMA, Curves, Sweep
-from jaxq.sweeps.ranking import RankedSetting, Score
+from jaxq.sweeps.ranking import RankedSetting, Ranking, Score
 
 MAX_PAIRS = 15  # of fields, that are plotted
-
-
-class Ranking(NamedTuple):
-    """The ranked settings of one environment."""
-
-    environment: str
-    rows: list[RankedSetting]
-    warnings: list[str]
-
-    @property
-    def best(self) -> int:
-        """Index of the best setting."""
-        return self.rows[0].setting
 
 
 def rank_settings(
@@ -143,10 +130,19 @@ def draw(
         score: the score that settings are ranked by.
         figure_format: see `jaxq.runs.plots.save`.
     """
-    from jaxq.sweeps import page
-
     for ranked in rankings:
         _draw_environment(directory, sweep, ranked, figure_format)
+    write_page(directory, sweep, curves, rankings, score)
+
+
+def write_page(
+    directory: pathlib.Path,
+    sweep: Sweep,
+    curves: Sequence[Curves],
+    rankings: Sequence[Ranking],
+    score: Score,
+) -> None:
+    """Write report.html; see `draw`."""
     provenance = resume.read_manifest(directory)
     content = page.page(sweep, rankings, score, curves, provenance)
     build.write(directory / "report.html", content)
