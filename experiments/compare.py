@@ -34,13 +34,15 @@ class Arguments:
     runs: tyro.conf.Positional[tuple[str, ...]]
     """Directories or patterns, optionally prefixed with LABEL=."""
     output: pathlib.Path = pathlib.Path("results/compare")
-    """Directory of compare.json and the plots."""
+    """Directory of compare.json, report.html, table.tex and the figures."""
     metric: Literal["eval_return", "train_return"] = "eval_return"
     """Return of the greedy policy, or of the training episodes."""
     score: Literal["final", "area"] = "final"
     """The last point of the curve, or its mean over the steps."""
     resamples: int = 2_000
     """Bootstrap samples of every interval."""
+    figure_format: Literal["png", "pdf"] = "png"
+    """Format of the figures; pdf is written beside png."""
 
 
 def load(arguments: tuple[str, ...], metric: str) -> "list[Run]":
@@ -105,7 +107,7 @@ def read(directory: str, label: str, metric: str) -> "Run":
     """
     import numpy as np
 
-    from experiments.support.comparison import Run
+    from experiments.support import comparison
 
     path = pathlib.Path(directory)
     try:
@@ -128,7 +130,7 @@ def read(directory: str, label: str, metric: str) -> "Run":
             f"final {metric}; only points at which all seeds have one are compared",
             file=sys.stderr,
         )
-    return Run(
+    return comparison.Run(
         label=label or config["algorithm"],
         task=" ".join([manifest["environment"], *options(config)]),
         steps=steps[known],
@@ -136,6 +138,8 @@ def read(directory: str, label: str, metric: str) -> "Run":
         levels=summary["levels"],
         diverged=len(summary.get("diverged_seeds", ())),
         directory=directory,
+        config=config,
+        timing=comparison.timing(summary, manifest),
     )
 
 
@@ -207,17 +211,26 @@ def main() -> None:
     if arguments.resamples < 1:
         raise ConfigError(f"resamples = {arguments.resamples} is less than 1.")
     plotting.check_matplotlib()
-    from experiments.support import comparison, comparison_plots
+    from experiments.support import comparison, comparison_page, comparison_plots
+    from experiments.support import comparison_latex as latex
     from jaxq.runs import files
+    from jaxq.runs.page import build
 
     runs = load(arguments.runs, arguments.metric)
     scores = comparison.make_scores(runs, arguments.score)
     result = comparison.compare(runs, scores, arguments.score, arguments.resamples)
     print_result(result)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    names = comparison_plots.draw(arguments.output, runs, scores, result)
-    files.write_json(arguments.output / "compare.json", result)
-    print(f"\nsaved compare.json, {', '.join(names)} in {arguments.output}")
+    directory = arguments.output
+    names = comparison_plots.draw(
+        directory, runs, scores, result, arguments.figure_format
+    )
+    files.write_json(directory / "compare.json", result)
+    files.write_text(directory / "table.tex", latex.table(scores, result))
+    page = comparison_page.page(runs, scores, result, arguments.metric)
+    build.write(directory / "report.html", page)
+    names = ["compare.json", "report.html", "table.tex", *names]
+    print(f"\nsaved {', '.join(names)} in {directory}")
 
 
 if __name__ == "__main__":

@@ -231,7 +231,15 @@ def write_report(sweep: "Sweep", directory: pathlib.Path, arguments: Arguments) 
 
     curves = storage.load_curves(directory, sweep)
     rankings = report.rank_settings(sweep, curves, arguments.score)
-    report.write(directory, sweep, curves, rankings, arguments.score, arguments.plot)
+    report.write(
+        directory,
+        sweep,
+        curves,
+        rankings,
+        arguments.score,
+        arguments.plot,
+        arguments.figure_format,
+    )
     for ranking in rankings:
         search.print_ranking(sweep, ranking, arguments)
         search.confirm(sweep, ranking, directory, arguments)

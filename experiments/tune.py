@@ -160,7 +160,8 @@ def report(
     import numpy as np
 
     from jaxq.sweeps import effects, planning, ranking
-    from jaxq.sweeps.report import Ranking, draw, write_table
+    from jaxq.sweeps.ranking import Ranking
+    from jaxq.sweeps.report import draw, write_table
 
     trials: dict[effects.Effect, optuna_study.Trial] = {}  # the first of each effect
     for trial in done:
@@ -181,7 +182,7 @@ def report(
     sweep = planning.plan(config, settings, texts, devices, computed=False)
     write_table(directory, sweep, [ranked])
     if arguments.plot:
-        draw(directory, sweep, ranked)
+        draw(directory, sweep, (), [ranked], arguments.score, arguments.figure_format)
     search.print_ranking(sweep, ranked, arguments, f" of {len(done)} trials")
     search.confirm(sweep, ranked, directory, arguments)
     print(f"\nsaved in {directory}")

@@ -17,7 +17,7 @@ from jaxq.config import command_line, flag_conflicts, flags, user_code
 from jaxq.config.config import Config
 from jaxq.config.fields import CheckpointError, ConfigError, Locked, UnusedFieldWarning
 from jaxq.config.validate import validate
-from jaxq.runs import compilation_cache
+from jaxq.runs import compilation_cache, cpu_threads
 
 if TYPE_CHECKING:
     from jaxq.runs import results
@@ -42,7 +42,9 @@ def set_up_jax(
         raise ConfigError(
             f"cpu_cores must be >= 0, got {options.cpu_cores} (0 uses all cores)."
         )
-    cores = options.cpu_cores or (config is not None and _one_core(config))
+    cores = options.cpu_cores or (
+        config is not None and cpu_threads.one_is_fastest(config)
+    )
     if cores:  # XLA reads its number of threads from here
         os.environ.setdefault("NPROC", str(int(cores)))
     if options.deterministic:
@@ -67,18 +69,6 @@ def set_up_jax(
             f"({str(error) or 'jax finds no such device'}). Use cpu, or "
             "install the extra cuda13, cuda12 or tpu."
         ) from error
-
-
-def _one_core(config: Config) -> bool:
-    """Whether a single thread of XLA is fastest: one seed with a small network.
-
-    Saves up to a quarter of the time per update, with bit-identical results; see
-    results/performance.md#threads.
-    """
-    rollout = config.rollout_length * config.num_envs // config.num_minibatches
-    products = (rollout or config.batch_size) * max(config.hidden_sizes, default=1) ** 2
-    grid = config.network == "minatar" or "MinAtar" in config.environment
-    return config.num_seeds == 1 and not grid and products <= 2**22
 
 
 def main(
@@ -150,6 +140,7 @@ def _run(
         show_progress=options.progress,
         verbose=True,
         plot=options.plot,
+        figure_format=options.figure_format,
         profile=options.profile,
         devices=blocks.workers(options.cpu_cores),
         extras=extras(config) if extras else results.NO_EXTRAS,
@@ -162,6 +153,7 @@ def _repeated(options: flags.Options, config: Config) -> list[str]:
     words = [] if options.platform == "auto" else ["--platform", options.platform]
     words += ["--deterministic"] if options.deterministic else []
     words += ["--track", *options.track] if options.track else []
+    words += ["--figure-format", "pdf"] if options.figure_format == "pdf" else []
     words += user_code.flags(vars(config))
     return words + (["--force-resume"] if options.force_resume else [])
 

@@ -20,6 +20,27 @@ class Run(NamedTuple):
     levels: dict[str, float | None]  # returns of reference policies
     diverged: int  # seeds
     directory: str
+    config: dict[str, Any]  # fields of the configuration
+    timing: "Timing | None" = None  # None if it is not known
+
+
+class Timing(NamedTuple):
+    """The time of a run that was never resumed."""
+
+    seconds: float  # of the whole run
+    first_seconds: float  # of compilation, warm-up and the first call
+    devices: str
+
+
+def timing(summary: dict[str, Any], manifest: dict[str, Any]) -> Timing | None:
+    """The time of a run; None for one that was resumed, whose total is not known."""
+    seconds = summary.get("seconds")
+    first_seconds = summary.get("seconds_to_first_chunk")
+    if seconds is None or first_seconds is None or manifest.get("resumed"):
+        return None
+    devices = manifest["devices"]
+    names = (f"{devices.count(name)} x {name}" for name in dict.fromkeys(devices))
+    return Timing(seconds, first_seconds, ", ".join(names))
 
 
 class Scores(NamedTuple):
@@ -89,6 +110,48 @@ def _bounds(
     if high <= low:
         raise ConfigError(f"no run on {task} is better than the random policy.")
     return low, high
+
+
+def normalised_curves(
+    runs: list[Run], scores: Scores, num_points: int = 101
+) -> tuple[str, np.ndarray, dict[str, np.ndarray]]:
+    """The normalised curves of all tasks at common points, interpolated linearly.
+
+    They range from the first point that all runs of a task share to the last.
+
+    Args:
+        runs: one per label and task.
+        scores: their scores.
+        num_points: P.
+
+    Returns:
+        The unit of the points, the points [P], and label -> curves [S, T, P] of the
+        first seeds of each task.
+    """
+    by_name = {(run.label, run.task): run for run in runs}
+    spans = {}
+    for task in scores.tasks:
+        ends = [(run.steps[0], run.steps[-1]) for run in runs if run.task == task]
+        spans[task] = max(first for first, _ in ends), min(last for _, last in ends)
+    same = len(set(spans.values())) == 1
+    unit = "environment steps per seed" if same else "share of the steps of a task"
+    scale = {task: 1.0 if same else float(last) for task, (_, last) in spans.items()}
+    start = max(first / scale[task] for task, (first, _) in spans.items())
+    end = min(last / scale[task] for task, (_, last) in spans.items())
+    points = np.linspace(start, end, num_points)
+    num_seeds = min(values.size for values in scores.raw.values())
+
+    def curve(label: str, task: str) -> np.ndarray:
+        run, (low, high) = by_name[label, task], scores.bounds[task]
+        at = points * scale[task]
+        values = [np.interp(at, run.steps, row) for row in run.curves[:num_seeds]]
+        return (np.array(values) - low) / (high - low)
+
+    curves = {
+        label: np.stack([curve(label, task) for task in scores.tasks], axis=1)
+        for label in scores.labels
+    }
+    return unit, points, curves
 
 
 def compare(

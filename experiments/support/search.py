@@ -17,7 +17,7 @@ from jaxq.sweeps import search_space
 
 if TYPE_CHECKING:
     from jaxq.sweeps.planning import Sweep
-    from jaxq.sweeps.report import Ranking
+    from jaxq.sweeps.ranking import Ranking
 
 PRESETS = dqn.PRESETS | arlbench_settings.PRESETS
 
@@ -51,8 +51,7 @@ def check_options(options: Options) -> None:
         value = getattr(options, name)
         if value is not None and value < minimum:
             raise ConfigError(f"{name} = {value} is less than {minimum}.")
-    if options.plot:
-        plotting.check_matplotlib()
+    plotting.check_figures(options.plot, options.figure_format)
 
 
 def check_effects(
@@ -152,6 +151,7 @@ def _train_or_load(
         resume=unfinished(config, root),
         force_resume=options.force_resume,
         plot=options.plot,
+        figure_format=options.figure_format,
         devices=blocks.workers(options.cpu_cores),
     ).summary
 

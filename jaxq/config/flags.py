@@ -37,7 +37,9 @@ class Machine:
     progress: bool = True
     """Print progress; the directory and the result are always printed."""
     plot: bool = True
-    """Draw the learning curve."""
+    """Draw figures, and write report.html."""
+    figure_format: Literal["png", "pdf"] = "png"
+    """Format of the figures; pdf is written beside png."""
     output: pathlib.Path = pathlib.Path("results/runs")
     """Directory of results; every run creates a directory below it."""
     force_resume: bool = False

@@ -53,7 +53,7 @@ RARE = (
     "optimizer_eps", "deterministic", "cpu_cores", "compilation_cache", "force_resume",
     "profile", "checkpoint", "checkpoint_seconds", "sticky_actions", "activation",
     "exploration", "track", "frame_stack", "reward_clip", "episodic_life",
-    "allow_import",
+    "allow_import", "figure_format",
 )  # fmt: skip
 COLUMN = 24  # wider flags than this have their own line in tyro's help
 

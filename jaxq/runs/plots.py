@@ -4,13 +4,16 @@ import math
 import pathlib
 from collections.abc import Mapping
 
+import matplotlib
 import matplotlib.figure
 import numpy as np
 
-from jaxq.runs import files, results
+from jaxq.runs import files, plotting, results
 from jaxq.stats import intervals
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#555555"
+# Okabe and Ito's colours, distinct for colour-blind readers; yellow is too light.
+PALETTE = BLUE, ORANGE, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"
 
 
 def statistic(num_seeds: int) -> str:
@@ -54,6 +57,7 @@ def learning_curve(
     curve: results.Curve,
     levels: Mapping[str, float],
     ylabel: str = "return of the greedy policy",
+    figure_format: plotting.Format = "png",
 ) -> None:
     """Plot the evaluation returns of all seeds.
 
@@ -63,6 +67,7 @@ def learning_curve(
         curve: the measurements.
         levels: name -> return of each horizontal line; nan draws none.
         ylabel: label of the vertical axis.
+        figure_format: see `save`.
     """
     figure = matplotlib.figure.Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.subplots()
@@ -75,7 +80,7 @@ def learning_curve(
     note = f", {diverged} diverged" if diverged else ""
     axes.set_title(f"{title} (n = {num_seeds} seeds{note})")
     finish(axes, ylabel)
-    save(figure, path)
+    save(figure, path, figure_format)
 
 
 def finish(axes: matplotlib.axes.Axes, ylabel: str) -> None:
@@ -98,10 +103,14 @@ def legend_below(axes: matplotlib.axes.Axes, columns: int) -> None:
 
 
 def style(axes: matplotlib.axes.Axes) -> None:
-    """Add a grid, and label steps in thousands or millions."""
+    """Add a grid, start the steps at 0, and label them in thousands or millions.
+
+    The curves must have been drawn: their end is the end of the axis.
+    """
     axes.xaxis.set_major_formatter(lambda value, _: _short(value))
     frame(axes)
     axes.margins(x=0.01)
+    axes.set_xlim(left=0)
 
 
 def frame(axes: matplotlib.axes.Axes) -> None:
@@ -110,9 +119,24 @@ def frame(axes: matplotlib.axes.Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:
-    """Write a figure as PNG, atomically."""
+def save(
+    figure: matplotlib.figure.Figure,
+    path: pathlib.Path,
+    figure_format: plotting.Format = "png",
+) -> None:
+    """Write a figure as PNG, atomically; with "pdf", also as PDF beside it.
+
+    The PDF embeds its fonts as TrueType, as journals require.
+    """
     files.write(path, lambda file: figure.savefig(file, format="png", dpi=160))
+    if figure_format == "pdf":
+        with matplotlib.rc_context({"pdf.fonttype": 42}):
+            files.write(
+                path.with_suffix(".pdf"),
+                lambda file: figure.savefig(
+                    file, format="pdf", metadata={"CreationDate": None}
+                ),
+            )
 
 
 def _short(value: float) -> str:

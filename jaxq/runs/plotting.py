@@ -4,8 +4,32 @@ import contextlib
 import importlib
 import os
 import sys
+from typing import Literal, get_args
 
-from jaxq.config.fields import ConfigError
+from jaxq.config.fields import ConfigError, check_name
+
+Format = Literal["png", "pdf"]  # of figures; a PDF is written beside the PNG
+
+
+def check_figures(plot: bool, figure_format: str) -> None:
+    """Check that figures can be drawn, and that their format has an effect.
+
+    Args:
+        plot: whether figures are drawn.
+        figure_format: png or pdf.
+
+    Raises:
+        ConfigError: for an unknown format, or one that is not used; or if matplotlib
+            cannot be imported.
+    """
+    check_name("figure_format", figure_format, get_args(Format))
+    if plot:
+        check_matplotlib()
+    elif figure_format != "png":
+        raise ConfigError(
+            f"figure_format = {figure_format!r} has no effect: no figures are drawn. "
+            "Omit it."
+        )
 
 
 def check_matplotlib() -> None:

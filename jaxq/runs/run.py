@@ -13,7 +13,7 @@ from jaxq.config import field_usage
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError, UnusedFieldWarning
 from jaxq.envs.adapter import Environment
-from jaxq.runs import curves, pacing, report, results, summary
+from jaxq.runs import curves, pacing, plotting, report, results, summary
 from jaxq.runs import session as sessions
 from jaxq.runs.trackers import Point, Tracker, as_trackers
 from jaxq.training import checks, compiled, warm_start
@@ -32,6 +32,7 @@ def run(
     show_progress: bool = False,
     verbose: bool = False,
     plot: bool = True,
+    figure_format: plotting.Format = "png",
     profile: pathlib.Path | None = None,
     devices: list[jax.Device] | None = None,
     extras: results.ExtraMetrics = results.NO_EXTRAS,
@@ -57,7 +58,8 @@ def run(
         show_progress: print a progress bar, or lines if there is no terminal; implies
             `verbose`.
         verbose: print the directory, warnings and the final result.
-        plot: plot the learning curve.
+        plot: plot the learning curve, and write report.html.
+        figure_format: pdf writes the curve as PDF, beside the PNG.
         profile: directory for a profile of the second training call, or of the only
             one.
         devices: one per worker; None uses `blocks.workers()`.
@@ -96,6 +98,7 @@ def run(
         show_progress,
         verbose,
         plot,
+        figure_format,
         profile,
         devices,
         extras,

@@ -8,7 +8,9 @@ from typing import Any
 
 from jaxq.config import loop_lengths
 from jaxq.config.config import Config
-from jaxq.runs import checkpoint, curves, files, results, resume
+from jaxq.runs import checkpoint, curves, files, plotting, results, resume
+from jaxq.runs.page import build
+from jaxq.runs.page import run as run_page
 from jaxq.training import population as populations
 from jaxq.training import pytree_arrays
 
@@ -32,6 +34,7 @@ class RunWriter:
         saved: resume.ResumePoint | None = None,
         seconds: float | None = 60.0,
         plot: bool = True,
+        figure_format: plotting.Format = "png",
     ):
         """Start the files of a run, or continue those of `saved`.
 
@@ -44,7 +47,8 @@ class RunWriter:
             saved: checkpoint to resume from.
             seconds: minimum between checkpoints; longer if writing them would take more
                 than `MAX_SHARE` of the time; None writes no checkpoints.
-            plot: whether to draw the learning curve.
+            plot: whether to draw the learning curve and write report.html.
+            figure_format: pdf writes the curve as PDF, beside the PNG.
         """
         self.points: list[populations.Measurement] = list(saved.points) if saved else []
         self.levels: dict[str, float] = dict(saved.levels) if saved else {}
@@ -52,7 +56,7 @@ class RunWriter:
         self.directory = directory
         self._config, self._lengths = config, lengths
         self._provenance, self._manifest = manifest, dict(manifest)
-        self._plot, self._seconds = plot, seconds
+        self._plot, self._format, self._seconds = plot, figure_format, seconds
         self._last_save, self._save_seconds = time.monotonic(), 0.0
         if not directory:
             return
@@ -107,10 +111,28 @@ class RunWriter:
         arrays = curves.to_arrays(self._config, self._lengths, self.points)
         results.write_curve(directory, self._config, *arrays)
         if self._plot:
-            from jaxq.runs import plots
+            self._write_report(directory, arrays)
 
-            path = directory / "curve.png"
-            plots.learning_curve(path, self.title, arrays.curve, self.levels)
+    def _write_report(self, directory: pathlib.Path, arrays: results.Arrays) -> None:
+        """Draw the learning curve, and write report.html."""
+        from jaxq.runs import plots
+
+        plots.learning_curve(
+            directory / "curve.png",
+            self.title,
+            arrays.curve,
+            self.levels,
+            figure_format=self._format,
+        )
+        page = run_page.page(
+            self.title,
+            self._config,
+            self._lengths,
+            self._manifest,
+            arrays,
+            self.levels,
+        )
+        build.write(directory / "report.html", page)
 
     def finish(
         self,

@@ -44,6 +44,7 @@ class Options(NamedTuple):
     show_progress: bool
     verbose: bool
     plot: bool
+    figure_format: plotting.Format
     profile: pathlib.Path | None
     devices: list[jax.Device] | None
     extras: results.ExtraMetrics
@@ -124,8 +125,8 @@ def prepare(config: Config, env: Environment, options: Options) -> Iterator[Sess
         env: its environment.
         options: see `Options`.
     """
-    if options.plot and (options.output or options.resume):
-        plotting.check_matplotlib()
+    draws = options.plot and bool(options.output or options.resume)
+    plotting.check_figures(draws, options.figure_format)
     lengths = loop_lengths.loop_lengths(config)
     need = memory.estimate(config, env, lengths)
     devices = options.devices or blocks.workers()
@@ -154,6 +155,7 @@ def prepare(config: Config, env: Environment, options: Options) -> Iterator[Sess
             saved,
             options.checkpoint_seconds,
             options.plot,
+            options.figure_format,
         )
         bar = stack.enter_context(
             progress.Progress(

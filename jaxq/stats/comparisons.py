@@ -57,9 +57,14 @@ class Estimate(NamedTuple):
 
 
 def resample(scores: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Stratified bootstrap sample: runs are resampled independently for each task."""
-    runs, tasks = scores.shape
-    rows = generator.integers(runs, size=(runs, tasks))
+    """Stratified bootstrap sample: runs are resampled independently for each task.
+
+    Args:
+        scores: [runs, tasks, ...]; a run is drawn with all of its points.
+        generator: of the draws.
+    """
+    rows = generator.integers(scores.shape[0], size=scores.shape[:2])
+    rows = rows.reshape(rows.shape + (1,) * (scores.ndim - 2))
     return np.take_along_axis(scores, rows, axis=0)
 
 
@@ -90,6 +95,27 @@ def interval(
     tail = 100 * (1 - confidence) / 2
     low, high = np.percentile(samples, [tail, 100 - tail])
     return Estimate(value, float(low), float(high))
+
+
+def iqm_curve(scores: np.ndarray, resamples: int = 500) -> intervals.Interval:
+    """IQM over runs and tasks together at every point, with its stratified interval.
+
+    A single run has no interval.
+
+    Args:
+        scores: [runs, tasks, points], normalised.
+        resamples: number of bootstrap samples, whose draws are fixed.
+    """
+    value = iqm(np.moveaxis(scores, -1, 0))
+    if len(scores) == 1:
+        none = np.full(value.shape, np.nan)
+        return intervals.Interval(value, none, none)
+    generator = np.random.default_rng(0)
+    samples = [
+        iqm(np.moveaxis(resample(scores, generator), -1, 0)) for _ in range(resamples)
+    ]
+    low, high = np.percentile(samples, [2.5, 97.5], axis=0)
+    return intervals.Interval(value, low, high)
 
 
 def probability_of_improvement(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:

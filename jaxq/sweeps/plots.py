@@ -9,13 +9,13 @@ import matplotlib.figure
 import matplotlib.ticker
 import numpy as np
 
-from jaxq.runs import plots
+from jaxq.runs import plots, plotting
+from jaxq.sweeps import ranking
 from jaxq.sweeps.ranking import RankedSetting, format_value, is_number
 from jaxq.sweeps.search_space import ParameterRange, Setting
 
 LABEL = "IQM of the return of the greedy policy"
 MAX_TICKS = 12  # of an axis of the heat map
-WIDE = 20  # ratio of the ends of a list above which its axis is logarithmic
 
 
 class Data(NamedTuple):
@@ -25,6 +25,7 @@ class Data(NamedTuple):
     settings: Sequence[Setting]  # in the order of `rows`
     rows: Sequence[RankedSetting]
     ranges: Sequence[ParameterRange]
+    figure_format: plotting.Format = "png"
 
 
 class _Axis(NamedTuple):
@@ -43,13 +44,6 @@ def _axis(data: Data, field: str) -> _Axis:
     return _Axis(field, np.array([labels.index(n) for n in names], float), labels)
 
 
-def is_log(values: np.ndarray, field: str, ranges: Sequence[ParameterRange]) -> bool:
-    """Whether a field's axis is logarithmic: as its interval is, or for a wide list."""
-    scales = [r.log for r in ranges if r.field == field and not r.values]
-    wide = bool(values.min() > 0 and values.max() >= WIDE * values.min())
-    return scales[0] if scales else wide
-
-
 def _format_axis(
     axes: matplotlib.axes.Axes,
     direction: str,
@@ -66,7 +60,7 @@ def _format_axis(
                 f"{direction}ticklabels": labels,
             }
         )
-    elif is_log(values, axis.field, ranges):
+    elif ranking.is_log(values, axis.field, ranges):
         axes.set(**{f"{direction}scale": "log"})
         narrow = values.max() < 300 * values.min()
         ticks = axes.xaxis if direction == "x" else axes.yaxis
@@ -108,7 +102,7 @@ def sensitivity(path: pathlib.Path, data: Data, field: str) -> None:
     axes.set_title(data.title)
     plots.frame(axes)
     plots.legend_below(axes, 3)
-    plots.save(figure, path)
+    plots.save(figure, path, data.figure_format)
 
 
 def pair(path: pathlib.Path, data: Data, first: str, second: str) -> None:
@@ -127,7 +121,7 @@ def pair(path: pathlib.Path, data: Data, first: str, second: str) -> None:
         artist = _dots(axes, score, x, y, data.ranges)
     figure.colorbar(artist, ax=axes, label=LABEL)
     axes.set_title(data.title)
-    plots.save(figure, path)
+    plots.save(figure, path, data.figure_format)
 
 
 def _heat_map(axes: matplotlib.axes.Axes, score: np.ndarray, x: _Axis, y: _Axis) -> Any:

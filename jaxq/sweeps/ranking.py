@@ -10,6 +10,7 @@ from jaxq.sweeps.planning import Curves
 from jaxq.sweeps.search_space import ParameterRange, Setting
 
 Score = Literal["final", "area"]
+WIDE = 20  # ratio of the ends of a list above which its axis is logarithmic
 EDGE = 0.05  # fraction of an interval that counts as its end
 
 
@@ -30,6 +31,19 @@ class RankedSetting(NamedTuple):
     behind_high: float
     diverged: int  # seeds
     nan_seeds: int  # seeds whose score is nan
+
+
+class Ranking(NamedTuple):
+    """The ranked settings of one environment."""
+
+    environment: str
+    rows: list[RankedSetting]
+    warnings: list[str]
+
+    @property
+    def best(self) -> int:
+        """Index of the best setting."""
+        return self.rows[0].setting
 
 
 def scores(curves: Sequence[Curves], score: Score) -> np.ndarray:
@@ -133,6 +147,13 @@ def nan_warnings(rows: Sequence[RankedSetting]) -> list[str]:
         f"{sum(counts)} scores are nan: {len(counts)} of {len(rows)} settings have "
         "such seeds, and are ranked last."
     ]
+
+
+def is_log(values: np.ndarray, field: str, ranges: Sequence[ParameterRange]) -> bool:
+    """Whether a field's axis is logarithmic: as its interval is, or for a wide list."""
+    scales = [r.log for r in ranges if r.field == field and not r.values]
+    wide = bool(values.min() > 0 and values.max() >= WIDE * values.min())
+    return scales[0] if scales else wide
 
 
 def is_number(value: Any) -> bool:

@@ -4,31 +4,19 @@ import dataclasses
 import itertools
 import pathlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from jaxq.config.config import Config
-from jaxq.runs import files, results
+from jaxq.runs import files, plotting, results, resume
+from jaxq.runs.page import build
 from jaxq.stats import intervals
-from jaxq.sweeps import ranking, search_space
+from jaxq.sweeps import page, ranking, search_space
 from jaxq.sweeps.planning import SCHEMA, Curves, Sweep
-from jaxq.sweeps.ranking import RankedSetting, Score
+from jaxq.sweeps.ranking import RankedSetting, Ranking, Score
 
 MAX_PAIRS = 15  # of fields, that are plotted
-
-
-class Ranking(NamedTuple):
-    """The ranked settings of one environment."""
-
-    environment: str
-    rows: list[RankedSetting]
-    warnings: list[str]
-
-    @property
-    def best(self) -> int:
-        """Index of the best setting."""
-        return self.rows[0].setting
 
 
 def rank_settings(
@@ -61,14 +49,14 @@ def write(
     rankings: Sequence[Ranking],
     score: Score,
     plot: bool = True,
+    figure_format: plotting.Format = "png",
 ) -> None:
-    """Write settings.csv, metrics.npz, summary.json and the plots."""
+    """Write settings.csv, metrics.npz and summary.json; the plots and report.html."""
     write_table(directory, sweep, rankings)
     files.write_arrays(directory / "metrics.npz", _metrics(sweep, curves))
     files.write_json(directory / "summary.json", _summary(sweep, rankings, score))
     if plot:
-        for ranked in rankings:
-            draw(directory, sweep, ranked)
+        draw(directory, sweep, curves, rankings, score, figure_format)
 
 
 def _metrics(sweep: Sweep, curves: Sequence[Curves]) -> dict[str, np.ndarray]:
@@ -124,7 +112,48 @@ def _cell(value: Any) -> Any:
     return value if isinstance(value, float) else ranking.format_value(value)
 
 
-def draw(directory: pathlib.Path, sweep: Sweep, ranked: Ranking) -> None:
+def draw(
+    directory: pathlib.Path,
+    sweep: Sweep,
+    curves: Sequence[Curves],
+    rankings: Sequence[Ranking],
+    score: Score,
+    figure_format: plotting.Format = "png",
+) -> None:
+    """Plot the scores, and write report.html.
+
+    Args:
+        directory: of the sweep.
+        sweep: the sweep.
+        curves: of every setting; empty if they are not known.
+        rankings: of every environment.
+        score: the score that settings are ranked by.
+        figure_format: see `jaxq.runs.plots.save`.
+    """
+    for ranked in rankings:
+        _draw_environment(directory, sweep, ranked, figure_format)
+    write_page(directory, sweep, curves, rankings, score)
+
+
+def write_page(
+    directory: pathlib.Path,
+    sweep: Sweep,
+    curves: Sequence[Curves],
+    rankings: Sequence[Ranking],
+    score: Score,
+) -> None:
+    """Write report.html; see `draw`."""
+    provenance = resume.read_manifest(directory)
+    content = page.page(sweep, rankings, score, curves, provenance)
+    build.write(directory / "report.html", content)
+
+
+def _draw_environment(
+    directory: pathlib.Path,
+    sweep: Sweep,
+    ranked: Ranking,
+    figure_format: plotting.Format,
+) -> None:
     """Plot the score against every varied field, and every pair of them."""
     from jaxq.sweeps import plots
 
@@ -134,6 +163,7 @@ def draw(directory: pathlib.Path, sweep: Sweep, ranked: Ranking) -> None:
         settings=[sweep.settings[row.setting] for row in ranked.rows],
         rows=ranked.rows,
         ranges=[search_space.parse(text) for text in sweep.ranges],
+        figure_format=figure_format,
     )
     several = len({config.environment for config in sweep.configs}) > 1
     suffix = f"-{results.file_name(ranked.environment)}.png" if several else ".png"

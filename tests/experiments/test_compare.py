@@ -6,7 +6,13 @@ import sys
 
 import numpy as np
 import pytest
+from report_pages import embedded, section
 from small_sweeps import ROOT, script
+
+sys.path.insert(0, str(ROOT))
+
+from experiments.support import comparison, comparison_latex, comparison_page
+from jaxq.runs.page import build
 
 
 def fake_run(directory, label, task, returns, optimum, points=4, diverged=(), **config):
@@ -51,9 +57,20 @@ def test_runs_are_compared(tmp_path):
     assert all(row["welch_holm_p"] < 0.01 for row in result["tests"])
     assert all(row["permutation_holm_p"] < 0.01 for row in result["tests"])
     assert {path.name for path in output.glob("*.png")} == {
-        "curves.png", "aggregates.png", "profile.png",
+        "curves.png", "aggregates.png", "profile.png", "iqm.png", "improvement.png",
     }  # fmt: skip
-    script("compare", *words, "--metric", "train_return", "--score", "area")
+    assert "no wall_clock.png: a run that was resumed" in out
+    data = embedded((output / "report.html").read_text())
+    (scores,) = (s for s in data["sections"] if s["heading"] == "Scores: final return")
+    rows = {(row[0], row[1]): row[3] for row in scores["rows"]}
+    expected = result["tasks"]
+    assert rows == {(t, a): expected[t][a][0] for t in expected for a in expected[t]}
+    assert [chart["label"] for chart in section(data, "curves")["charts"]] == [
+        "One", "Two",
+    ]  # fmt: skip
+    (output / "wall_clock.png").touch()
+    out = script("compare", *words, "--metric", "train_return", "--score", "area")
+    assert "wall_clock.png belongs to an earlier comparison" in out
 
 
 def test_incomparable_runs_raise(tmp_path):
@@ -148,3 +165,88 @@ def test_seeds_without_a_final_return_are_counted(tmp_path):
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert "a: 1 of 3 seeds have no final eval_return" in done.stderr
+
+
+def test_the_latex_table_is_escaped_and_marks_the_best():
+    levels = {"random policy": 0.0, "optimum": 1e7}
+    runs = [
+        comparison.Run(label, "One", np.arange(2.0), curves, levels, 0, label, {})
+        for label, curves in (
+            ("a_b & 50%", np.array([[0, 1], [0, 2], [0, 3], [0, 4]], float)),
+            ("c", np.array([[0, 6.5e6]])),
+        )
+    ]
+    scores = comparison.make_scores(runs, "final")
+    result = comparison.compare(runs, scores, "final", 50)
+    text = comparison_latex.table(scores, result)
+    assert r" & a\_b \& 50\% & c \\" in text and text.count("toprule") == 1
+    assert r"One & $2.5$ {\scriptsize $[1" in text
+    assert r"& $\mathbf{6.5 \times 10^{6}}$ \\" in text  # one seed has no interval
+    assert comparison_latex.number(-1.5e-7) == r"-1.5 \times 10^{-7}"
+
+
+def test_the_wall_clock_figure_needs_the_time_of_every_run(tmp_path):
+    timing = {"seconds": 10.0, "seconds_to_first_chunk": 2.0}
+    known = comparison.timing(timing, {"devices": ["cpu", "cpu"]})
+    assert known == (10.0, 2.0, "2 x cpu")
+    assert comparison.timing(timing, {"devices": ["cpu"], "resumed": [{}]}) is None
+    assert comparison.timing({}, {"devices": ["cpu"]}) is None
+    for name in "ab":
+        fake_run(tmp_path / name, name, "One", [1, 2], 10.0)
+        for file, content in (("summary", timing), ("manifest", {"devices": ["cpu"]})):
+            path = tmp_path / name / f"{file}.json"
+            path.write_text(json.dumps(json.loads(path.read_text()) | content))
+    words = [str(tmp_path / name) for name in "ab"]
+    output = tmp_path / "out"
+    flags = "--output", str(output), "--figure-format", "pdf"
+    out = script("compare", *words, *flags)
+    assert "no wall_clock" not in out and "wall_clock.pdf" in out
+    names = {path.stem for path in output.glob("*.png")}
+    assert {path.stem for path in output.glob("*.pdf")} == names
+    assert "iqm" not in names  # of one task, curves.png shows it
+
+
+def test_a_page_is_small_whatever_the_comparison():
+    names = [(f"algorithm {i}", f"task {j}") for i in range(10) for j in range(50)]
+    rng = np.random.default_rng(0)
+    config = {"other": "x" * 1000, **{f"field {i}": i for i in range(99)}}
+    runs = [
+        comparison.Run(
+            *name,
+            np.arange(100.0),
+            rng.normal(1, 1, (2, 100)),
+            {"random policy": -9.0, "optimum": None},
+            0,
+            f"directory/{'-'.join(name)}",
+            config | dict(zip(("algorithm", "environment"), name, strict=True)),
+        )
+        for name in names
+    ]
+    scores = comparison.make_scores(runs, "final")
+    result = comparison.compare(runs, scores, "final", 2)
+    page = comparison_page.page(runs, scores, result, "eval_return")
+    text = build.text(page)
+    assert len(text) < build.MAX_BYTES
+    assert "of 50 charts are drawn" in text and "The first 40 of 500 runs." in text
+
+
+def test_normalised_curves_span_the_points_that_runs_share():
+    def made(label, task, steps):
+        steps = np.array(steps, float)
+        curves = np.stack([steps / steps[-1], 2 * steps / steps[-1]])
+        levels = {"random policy": 0.0, "optimum": 2.0}
+        return comparison.Run(label, task, steps, curves, levels, 0, label, {})
+
+    runs = [made("a", "One", [0, 50, 100]), made("b", "One", [20, 100])]
+    scores = comparison.make_scores(runs, "final")
+    unit, points, curves = comparison.normalised_curves(runs, scores, 9)
+    assert (
+        unit == "environment steps per seed" and points[0] == 20 and points[-1] == 100
+    )
+    expected = np.stack([points / 200, points / 100])[:, None]
+    np.testing.assert_allclose(curves["a"], expected)
+    runs += [made("a", "Two", [0, 1000]), made("b", "Two", [0, 1000])]
+    scores = comparison.make_scores(runs, "final")
+    unit, points, curves = comparison.normalised_curves(runs, scores, 9)
+    assert unit == "share of the steps of a task" and points[0] == 0.2
+    np.testing.assert_allclose(curves["b"][1, 1], points)

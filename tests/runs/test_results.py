@@ -101,3 +101,11 @@ def test_the_curve_of_one_seed_has_no_band(num_seeds, label, bands):
     plots.draw_seeds(axes, np.arange(3), scores)
     assert axes.get_legend_handles_labels()[1] == [label]
     assert len(axes.collections) == bands
+
+
+def test_the_axis_of_steps_starts_at_zero_and_the_curve_at_its_first_point():
+    axes = matplotlib.figure.Figure().subplots()
+    plots.draw_seeds(axes, np.array([500, 900]), np.ones((1, 2)))
+    plots.finish(axes, "return")
+    assert axes.get_xlim()[0] == 0 and axes.get_xlim()[1] > 900
+    assert axes.lines[-1].get_xdata()[0] == 500

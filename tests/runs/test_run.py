@@ -444,7 +444,8 @@ def test_files_of_a_run(tmp_path):
     names = {path.name for path in result.directory.iterdir()}
     assert names == {
         "config.json", "manifest.json", "metrics.csv", "metrics.npz", "summary.json",
-        "params.npz", "curve.png", ".lock", "checkpoint-0000000250.jaxq",
+        "params.npz", "curve.png", "report.html", ".lock",
+        "checkpoint-0000000250.jaxq",
     }  # fmt: skip
     assert result.directory.parent == tmp_path / "dqn" / "CartPole-v1"
     arrays = np.load(result.directory / "metrics.npz", allow_pickle=False)

@@ -64,6 +64,17 @@ def test_tasks_are_resampled_independently():
     assert any((a[:, 0] + 100 != a[:, 1]).any() for a in drawn)
 
 
+def test_the_iqm_curve_is_the_iqm_of_every_point():
+    scores = np.random.default_rng(0).normal(0, 1, (8, 3, 4))  # [runs, tasks, points]
+    curve = comparisons.iqm_curve(scores, resamples=2_000)
+    for point in range(4):
+        expected = comparisons.interval(comparisons.iqm, scores[..., point])
+        assert curve.value[point] == pytest.approx(expected.value)
+        assert curve.low[point] == pytest.approx(expected.low)  # the same draws
+        assert curve.high[point] == pytest.approx(expected.high)
+    assert np.isnan(comparisons.iqm_curve(scores[:1]).low).all()
+
+
 def test_welch_equals_the_formula(rng):
     x, y = rng.normal(0, 1, 7), rng.normal(1, 3, 12)
     se = np.array([x.var(ddof=1) / 7, y.var(ddof=1) / 12])

@@ -10,7 +10,7 @@ import pytest
 from jaxq.config import flags
 from jaxq.config.config import Config
 from jaxq.stats import intervals
-from jaxq.sweeps import planning, plots, ranking, report, sampling, search_space
+from jaxq.sweeps import planning, ranking, report, sampling, search_space
 
 
 def test_settings_are_ranked_on_paired_seeds(rng):
@@ -80,7 +80,7 @@ def test_the_table_shows_how_many_scores_are_nan(tmp_path):
     (ranked,) = report.rank_settings(sweep, all_curves, "final")
     assert "nan in 6 seeds" in report.table(sweep, ranked).splitlines()[2]
     assert "6 scores are nan" in ranked.warnings[-1]
-    report.draw(tmp_path, sweep, ranked)
+    report.draw(tmp_path, sweep, (), [ranked], "final")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_every_field_and_pair_is_plotted(tmp_path, rng, texts):
     sweep = make_sweep(texts)
     all_curves = [curves(rng.normal(i, 1, (6, 3))) for i in range(len(sweep.settings))]
     (ranked,) = report.rank_settings(sweep, all_curves, "final")
-    report.draw(tmp_path, sweep, ranked)
+    report.draw(tmp_path, sweep, (), [ranked], "final")
     count = len(texts)
     names = [path.name for path in tmp_path.glob("*.png")]
     assert sum(name.startswith("sensitivity-") for name in names) == count
@@ -176,11 +176,11 @@ def test_an_axis_is_logarithmic_if_the_range_is():
     plain = search_space.parse("learning_rate=uniform:1e-4:1:5")
     listed = search_space.parse("learning_rate=0.5,1")
     values = np.array([1e-4, 1.0])
-    assert plots.is_log(values, "learning_rate", [log])
-    assert not plots.is_log(values, "learning_rate", [plain])
-    assert plots.is_log(values, "learning_rate", [])  # wide
-    assert not plots.is_log(np.array([0.5, 1.0]), "learning_rate", [listed])
-    assert not plots.is_log(np.array([0.0, 1.0]), "learning_rate", [listed])
+    assert ranking.is_log(values, "learning_rate", [log])
+    assert not ranking.is_log(values, "learning_rate", [plain])
+    assert ranking.is_log(values, "learning_rate", [])  # wide
+    assert not ranking.is_log(np.array([0.5, 1.0]), "learning_rate", [listed])
+    assert not ranking.is_log(np.array([0.0, 1.0]), "learning_rate", [listed])
 
 
 def test_the_best_is_confirmed_on_held_out_seeds():

@@ -66,6 +66,7 @@ def test_a_sweep_with_files_resumes(result, tmp_path):
     first = jaxq.sweep(BASE, GRID, output=tmp_path)
     assert first.directory.is_relative_to(tmp_path)
     blocks = {p: p.stat().st_mtime_ns for p in first.directory.glob("blocks/*")}
+    assert "Sweep of " in (first.directory / "report.html").read_text()
     again = jaxq.sweep(BASE, GRID, output=str(tmp_path))
     assert again.directory == first.directory
     assert blocks == {p: p.stat().st_mtime_ns for p in first.directory.glob("blocks/*")}
