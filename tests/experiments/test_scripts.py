@@ -90,3 +90,19 @@ def test_a_module_prints_its_own_name(tmp_path):
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.stdout.startswith("usage: -m experiments.sweep"), done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.conformance
+def test_the_tour_runs_and_has_a_title_for_every_cell(tmp_path):
+    path = ROOT / "experiments" / "tour.py"
+    done = subprocess.run(
+        [sys.executable, path],
+        capture_output=True, text=True, timeout=400, cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "agg"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "steps to the top [10. 10. 10. 10.]" in done.stdout
+    assert not list(tmp_path.iterdir())
+    cells = path.read_text().split("# %% [markdown]\n")[1:]
+    assert len(cells) == 7 and all(cell.startswith("# ## ") for cell in cells)
