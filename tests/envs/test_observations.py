@@ -17,6 +17,7 @@ from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.envs import adapter, frame_stack, observations
 from jaxq.rl import frames
+from jaxq.runs import run
 from jaxq.training import checks, loop
 from jaxq.types import MaskedObservation, Step
 
@@ -101,6 +102,48 @@ def test_an_agent_learns_from_a_structured_observation():
     assert set(torso) == {"encoders_0", "mlp"}
     start = adapter.adapt(Rooms()).spec.example().observation
     assert np.isfinite(trained.q_values([start])).all()
+
+
+class Meadow(MDP):
+    """A field of 6 x 6 cells: walk to the goal, which is elsewhere in every episode."""
+
+    num_actions = 4
+    limit = 20
+
+    def first(self, key):
+        return jax.random.choice(key, 36, (2,), replace=False)  # walker, goal
+
+    def observe(self, value):
+        planes = jax.nn.one_hot(value, 36, dtype=jnp.uint8) * 255
+        blue = jnp.zeros((6, 6), jnp.uint8)
+        return jnp.stack([*planes.reshape(2, 6, 6), blue], axis=-1)
+
+    def transition(self, key, value, action):
+        place = jnp.stack(jnp.divmod(value[0], 6))
+        moves = jnp.array([[1, 0], [-1, 0], [0, 1], [0, -1]])
+        row, column = jnp.clip(place + moves[action], 0, 5)
+        walker = row * 6 + column
+        found = walker == value[1]
+        return value.at[0].set(walker), found.astype(jnp.float32), found
+
+
+@pytest.mark.slow
+def test_an_image_is_learned_from():
+    """A flattened image is not: the goal would have to be learned in every cell."""
+    config = dataclasses.replace(
+        DEEP,
+        total_steps=60_000,
+        learning_rate_updates=8000.0,
+        v_min=None,
+        v_max=None,
+        eval_points=1,
+        eval_episodes=100,
+        num_seeds=2,
+        seed_block=2,
+    )
+    env = adapter.adapt(Meadow())
+    learned = run.run(config, environment=env).curve.eval_return[:, -1]
+    assert (learned > 0.9).all()
 
 
 # -- stacks ----------------------------------------------------------------------------
