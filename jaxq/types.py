@@ -39,6 +39,13 @@ def seed_axes(tree: PyTree) -> PyTree:
     )
 
 
+class MaskedObservation(NamedTuple):
+    """An observation, and the actions that are valid after it."""
+
+    observation: PyTree
+    action_mask: Array  # [A] bool
+
+
 class Step(NamedTuple):
     """One environment step, before n-step accumulation."""
 

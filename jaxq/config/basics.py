@@ -48,7 +48,8 @@ class EnvironmentOptions:
     """The environment."""
 
     environment: str = "CartPole-v1"
-    """Name of a gymnax environment."""
+    """Name of a gymnax environment, or suite::id for one of another suite: craftax,
+    foragax, gxm, jumanji, navix, octax, pgx or xminigrid."""
     environment_args: tuple[str, ...] = ()
     """Parameters or constructor arguments of the environment, as name=value; for
     example `size=10` for DeepSea or `is_slippery=false` for FrozenLake."""

@@ -7,7 +7,13 @@ import typing
 from collections.abc import Callable
 from typing import Any, Literal
 
-from jaxq.config import algorithm_table, compatibility, loop_lengths, normalization
+from jaxq.config import (
+    algorithm_table,
+    compatibility,
+    loop_lengths,
+    normalization,
+    suites,
+)
 from jaxq.config.components import HISTOGRAMS
 from jaxq.config.config import Config, annotation
 from jaxq.config.fields import MAX_INT32, ConfigError, Range, did_you_mean
@@ -220,8 +226,7 @@ def _check_time_limit(config: Config, lengths: LoopLengths) -> None:
 def check_time_limit(time_limit: float) -> None:
     """Raise for a limit so short that no window ends before it.
 
-    The last step of a truncated episode has no stored successor, so an episode of one
-    step would leave nothing to learn from.
+    A truncated step has no stored successor: nothing could be learned from it alone.
     """
     if time_limit < 2:
         raise ConfigError(
@@ -240,5 +245,6 @@ _CHECKS: tuple[Callable[[Config, LoopLengths], None], ...] = (
     _check_order,
     _check_return_bounds,
     _check_ladder,
+    suites.check_config,
     _check_time_limit,
 )

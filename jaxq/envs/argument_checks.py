@@ -1,10 +1,12 @@
 """Checks of the arguments of environments, before anything is constructed."""
 
+import dataclasses
 import inspect
+import json
 from collections.abc import Mapping
 from typing import Any
 
-from jaxq.config.fields import MAX_INT32, ConfigError, Range
+from jaxq.config.fields import MAX_INT32, ConfigError, Range, did_you_mean, json_value
 
 POSITIVE = Range(0, 1e38, open_low=True)
 PROBABILITY = Range(0, 1)
@@ -29,6 +31,47 @@ RANGES = {
         POSITIVE,
     ),
 }  # fmt: skip
+
+
+def parse(args: tuple[str, ...]) -> dict[str, Any]:
+    """Parse name=value strings; a value is JSON, or else a string."""
+    values: dict[str, Any] = {}
+    for argument in args:
+        key, equals, text = argument.partition("=")
+        if not equals or not key.isidentifier():
+            raise ConfigError(
+                f"environment_args = {argument!r} is not of the form name=value."
+            )
+        if key in values:
+            raise ConfigError(f"environment_args: {key} is given twice.")
+        values[key] = _parse_value(text)
+    return values
+
+
+def _parse_value(text: str) -> Any:
+    literals = {"true": True, "false": False, "none": None}
+    if text.lower() in literals:
+        return literals[text.lower()]
+    try:
+        return json_value(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def replaced(name: str, params: Any, changes: Mapping[str, Any]) -> Any:
+    """An environment's parameters, a dataclass, with checked changes.
+
+    Raises:
+        ConfigError: for an unknown parameter, or a bad value.
+    """
+    fields = [field.name for field in dataclasses.fields(params)]
+    for key in changes:
+        if key not in fields:
+            raise ConfigError(
+                f"environment_args: {name} has no parameter {key!r}."
+                f"{did_you_mean(key, fields)} Its parameters: {', '.join(fields)}."
+            )
+    return dataclasses.replace(params, **check_parameters(name, changes, params))
 
 
 def check_parameters(

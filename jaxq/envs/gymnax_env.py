@@ -2,11 +2,10 @@
 
 import dataclasses
 import inspect
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from jaxq.config.fields import ConfigError, did_you_mean, json_value
+from jaxq.config.fields import ConfigError, did_you_mean
 from jaxq.envs import argument_checks, contract, gymnax_facts, lazy_import, sutton_barto
 
 # jaxq's own environments, in addition to those that gymnax registers.
@@ -50,7 +49,7 @@ def build(
     full_action_set: bool = False,
 ) -> GymnaxEnv:
     """Construct an environment by name; arguments and errors as in `make.make`."""
-    arguments = _parse(args)
+    arguments = argument_checks.parse(args)
     source = _find(name)
     if full_action_set:
         arguments["use_minimal_action_set"] = _full_action_set(name)
@@ -146,31 +145,6 @@ def _import_gymnax() -> Any:
     ):
         raise ConfigError(f"the installed gymnax is not gymnax 1. {contract.REINSTALL}")
     return gymnax
-
-
-def _parse(args: tuple[str, ...]) -> dict[str, Any]:
-    """Parse name=value strings; a value is JSON, or else a string."""
-    values: dict[str, Any] = {}
-    for argument in args:
-        key, equals, text = argument.partition("=")
-        if not equals or not key.isidentifier():
-            raise ConfigError(
-                f"environment_args = {argument!r} is not of the form name=value."
-            )
-        if key in values:
-            raise ConfigError(f"environment_args: {key} is given twice.")
-        values[key] = _parse_value(text)
-    return values
-
-
-def _parse_value(text: str) -> Any:
-    literals = {"true": True, "false": False, "none": None}
-    if text.lower() in literals:
-        return literals[text.lower()]
-    try:
-        return json_value(text)
-    except json.JSONDecodeError:
-        return text
 
 
 def _changes_task(name: str, constructor: type, arguments: Mapping[str, Any]) -> bool:

@@ -1,9 +1,10 @@
-"""Environments by name, adapted: gymnax's and the textbook's, with protocol options."""
+"""Environments by name, adapted: gymnax's, the textbook's and those of other suites."""
 
 import functools
 
+from jaxq.config import suites
 from jaxq.config.config import Config
-from jaxq.envs import adapter, gymnax_env
+from jaxq.envs import adapter, gymnax_env, suite_env
 
 
 def make(
@@ -18,17 +19,24 @@ def make(
     """Build and adapt a registered environment.
 
     Args:
-        name: one of `gymnax.registered_envs` or `gymnax_env.TEXTBOOK`.
+        name: one of `gymnax.registered_envs` or `gymnax_env.TEXTBOOK`, or suite::id,
+            with a suite of `jaxq.config.suites`.
         args: name=value strings: constructor arguments or parameters.
         time_limit: steps after which an episode is truncated; None keeps the default.
         timeout_is_terminal: report a truncation as a termination.
         sticky_actions: probability of repeating the previous action.
         full_action_set: use all six actions of a MinAtar game, not the minimal set.
+            This and sticky actions are for gymnax's environments.
 
     Raises:
         ConfigError: for an unknown name or argument, a continuous action space, an
-            environment that must download data, or a broken installation of gymnax.
+            environment that must download data, a broken installation of gymnax, or a
+            suite that is not installed.
     """
+    if suites.split(name)[0]:
+        suites.check_options(name, sticky_actions, full_action_set)
+        env = suite_env.build(name, args, time_limit=time_limit)
+        return adapter.adapt(env, name=name, timeout_is_terminal=timeout_is_terminal)
     base = gymnax_env.build(
         name,
         args,
