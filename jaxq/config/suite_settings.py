@@ -7,7 +7,9 @@ _GOAL = Environment(Rewards(0.0, 1.0, 1))  # a reward of up to 1 ends the episod
 
 SUITES: dict[str, Environment] = {
     "navix::Navix-Empty-5x5-v0": _GOAL,
-    "navix::Navix-Empty-8x8-v0": _GOAL,
+    "navix::Navix-Empty-8x8-v0": _GOAL._replace(
+        kinds={"replay": {"total_steps": 200_000, "learning_rate_updates": 24_750.0}}
+    ),
     "gxm::Navix/Navix-Empty-5x5-v0": _GOAL,
     "gxm::XMiniGrid/MiniGrid-Empty-6x6": _GOAL,
     "xminigrid::MiniGrid-Empty-6x6": _GOAL,

@@ -51,9 +51,9 @@ def check(environment: str) -> None:
     Raises:
         ConfigError: with the suites, or with the command that installs this one.
     """
-    name, environment_id = split(environment)
-    if not name and SEPARATOR not in environment:
+    if SEPARATOR not in environment:
         return
+    name, environment_id = split(environment)
     if name not in SUITES:
         raise ConfigError(
             f"environment = {environment!r} names the suite {name!r}, which is "

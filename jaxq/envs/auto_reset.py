@@ -130,7 +130,7 @@ def one_hot(identifiers: Array, *sizes: int) -> Array:
         [..., sum(sizes)] bool.
     """
     planes = [
-        identifiers[..., i, None] == jnp.arange(size, dtype=identifiers.dtype)
+        jax.nn.one_hot(identifiers[..., i], size, dtype=bool)
         for i, size in enumerate(sizes)
     ]
     return jnp.concatenate(planes, axis=-1)

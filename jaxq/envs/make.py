@@ -33,7 +33,7 @@ def make(
             environment that must download data, a broken installation of gymnax, or a
             suite that is not installed.
     """
-    if suites.split(name)[0]:
+    if suites.SEPARATOR in name:
         suites.check_options(name, sticky_actions, full_action_set)
         env = suite_env.build(name, args, time_limit=time_limit)
         return adapter.adapt(env, name=name, timeout_is_terminal=timeout_is_terminal)
