@@ -37,7 +37,11 @@ CASES = {
         "the optimum: the goal, within 100 steps",
     ),
     "xminigrid": Case(
-        {"environment": "xminigrid::MiniGrid-Empty-6x6", "algorithm": "dqn"},
+        {
+            "environment": "xminigrid::MiniGrid-Empty-6x6",
+            "algorithm": "dqn",
+            "eval_points": 10,
+        },
         0.95625,
         "the optimum: the shortest path, of 7 steps",
     ),
