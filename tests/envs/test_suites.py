@@ -11,12 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxq import ConfigError
 from jaxq.config import suites
-from jaxq.envs import make
+from jaxq.envs import make, suite_env
 
 pytestmark = pytest.mark.slow
 
 STEPS = 250
+ROUNDING = 1e-6  # of floats that two programs compute, relative
 
 
 def needs(suite):
@@ -26,6 +28,13 @@ def needs(suite):
         if importlib.util.find_spec(module) is None
     ]
     return pytest.mark.skipif(bool(missing), reason=f"{missing} not installed")
+
+
+@pytest.fixture(autouse=True)
+def rank_promotion():
+    """Suites rely on it; the default tests do not allow it."""
+    with jax.numpy_rank_promotion("allow"):
+        yield
 
 
 class ByHand:
@@ -247,6 +256,13 @@ def by_hand(name):
     return kind(name, **arguments)
 
 
+def assert_equal(observation, expected):
+    if observation.dtype == np.float32:
+        np.testing.assert_allclose(observation, expected, ROUNDING, 0)
+    else:
+        np.testing.assert_array_equal(observation, expected)
+
+
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=needs(suites.split(name)[0])) for name in CASES],
@@ -264,13 +280,13 @@ def test_steps_equal_those_of_the_suite(name):
     ends = {"terminated": 0, "truncated": 0}
     for key, action in zip(keys[:-1], actions, strict=True):
         step_key, reset_key = jax.random.split(key)
-        np.testing.assert_array_equal(state.observation, suite.encoded(shown))
+        assert_equal(state.observation, suite.encoded(shown))
         state, transition = step(key, state, action)
         shown, own_state, reward, terminated, truncated = own_step(
             step_key, own_state, action
         )
-        np.testing.assert_array_equal(transition.next_observation, suite.encoded(shown))
-        assert transition.reward == reward
+        assert_equal(transition.next_observation, suite.encoded(shown))
+        assert transition.reward == pytest.approx(float(reward), ROUNDING)
         assert transition.terminated == terminated
         assert transition.truncated == truncated
         ends["terminated"] += bool(terminated)
@@ -278,3 +294,89 @@ def test_steps_equal_those_of_the_suite(name):
         if terminated or truncated:
             shown, own_state = start(reset_key)
     assert sum(ends.values()) > 1, ends
+
+
+MASKED = {
+    "pgx::2048": lambda state: state.legal_action_mask,
+    "jumanji::Snake-v1": lambda state: state[0].action_mask,
+    "jumanji::Minesweeper-v0": lambda state: state[0].board.reshape(-1) == -1,
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=needs(suites.split(name)[0])) for name in MASKED],
+)
+def test_masks_are_those_of_the_suite(name):
+    game = suite_env.build(name, time_limit=40)
+    params, own_mask = game.default_params, MASKED[name]
+    step, inner = jax.jit(game.step), lambda state: getattr(state, "state", state)
+    observation, state = jax.jit(game.reset)(jax.random.key(0), params)
+    ends = 0
+    for key in jax.random.split(jax.random.key(1), STEPS):
+        mask = np.asarray(observation.action_mask)
+        assert mask.dtype == bool and mask.shape == (game.rules.num_actions,)
+        np.testing.assert_array_equal(mask, own_mask(inner(state)))
+        action = jax.random.choice(key, game.rules.num_actions, p=mask / mask.sum())
+        observation, state, _, terminated, truncated, _ = step(
+            key, state, action, params
+        )
+        ends += bool(terminated | truncated)
+    assert ends
+
+
+@needs("gxm")
+@pytest.mark.parametrize(
+    ("library", "name"),
+    [
+        ("navix::", "Navix/Navix-LavaGapS5-v0"),
+        ("xminigrid::", "XMiniGrid/MiniGrid-Empty-6x6"),
+    ],
+)
+def test_gxm_steps_as_its_library_does(library, name):
+    through = make.make(f"gxm::{name}", time_limit=40)
+    direct = make.make(library + name.partition("/")[2], time_limit=40)
+
+    def steps(env):
+        keys = jax.random.split(jax.random.key(0), STEPS)
+        actions = jax.random.randint(
+            jax.random.key(1), (STEPS,), 0, env.spec.num_actions
+        )
+        _, rollout = jax.lax.scan(
+            lambda state, inputs: env.step(inputs[0], state, inputs[1]),
+            env.reset(jax.random.key(2)),
+            (keys, actions),
+        )
+        return rollout
+
+    rollout, expected = steps(through), steps(direct)
+    assert rollout.truncated.any()
+    jax.tree.map(np.testing.assert_array_equal, rollout, expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("navix::Navix-Empty-5x6-v0",), r"Did you mean .*Navix-Empty-5x5-v0"),
+        (("navix::Navix-Empty-5x5-v0", ("observation_fn=x",)), r"choose one of symbol"),
+        (("xminigrid::MiniGrid-Empty-6x6", ("size=3",)), r"has no parameter 'size'"),
+        (("craftax::Craftax-Symbolic-v1", ("max_timesteps=0",)), r"must be an integer"),
+        (("pgx::go_9x9",), r"2 players; jaxq trains one.*minatar-breakout"),
+        (("pgx::minatar-breakout", ("mask=false",)), r"has no mask of valid actions"),
+        (("pgx::2048", ("mask=3",)), r"mask = 3 must be true or false"),
+        (("pgx::minatar-asterix", ("ramping=1",)), r"rejects ramping=1.*ramping"),
+        (("jumanji::Cleaner-v0",), r"several agents or machines"),
+        (("jumanji::SearchAndRescue-v0",), r"not a finite set"),
+        (("jumanji::Sokoban-v0",), r"downloads its levels"),
+        (("octax::cavern",), r"'cavern' is unknown\. Did you mean cavern"),
+        (("gxm::Pgx/2048",), r"unknown\..*Known: Navix/"),
+        (("foragax::ForagaxTwoBiomeLarge-v1", ("colour=1",)), r"rejects colour=1"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_bad_names_and_arguments_are_refused(arguments, message):
+    suite = suites.split(arguments[0])[0]
+    for module in suites.SUITES[suite].modules:
+        pytest.importorskip(module)
+    with pytest.raises(ConfigError, match=message):
+        make.make(*arguments)
