@@ -37,6 +37,7 @@ _PARTS: dict[str, dict[str, Callable[[], str]]] = {
         "main": tables_returns.main_job,
         "classic": tables_returns.classic,
         "environments": tables_returns.environments,
+        "suites": tables_returns.suites,
         "cleanrl": tables_published.cleanrl,
         "tabular": tables_published.tabular,
         "textbook": tables_published.textbook,

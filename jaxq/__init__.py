@@ -16,6 +16,7 @@ from jaxq.config.fields import ConfigError
 if TYPE_CHECKING:
     from jaxq.agents.algorithms import register as register
     from jaxq.envs.adapter import adapt as adapt
+    from jaxq.envs.five_values import from_five_values as from_five_values
     from jaxq.runs.loading import load as load
     from jaxq.runs.policy import Policy as Policy
     from jaxq.runs.results import Result as Result
@@ -28,6 +29,7 @@ _LAZY = {
     "Policy": "jaxq.runs.policy",
     "Result": "jaxq.runs.results",
     "adapt": "jaxq.envs.adapter",
+    "from_five_values": "jaxq.envs.five_values",
     "load": "jaxq.runs.loading",
     "register": "jaxq.agents.algorithms",
     "run": "jaxq.runs.run",

@@ -39,6 +39,13 @@ def seed_axes(tree: PyTree) -> PyTree:
     )
 
 
+class MaskedObservation(NamedTuple):
+    """An observation, and the actions that are valid after it."""
+
+    observation: PyTree
+    action_mask: Array  # [A] bool
+
+
 class Step(NamedTuple):
     """One environment step, before n-step accumulation."""
 
@@ -190,13 +197,6 @@ class Agent(NamedTuple):
     observe: Callable[[Key, Any, Step], Any]
     update: Callable[[Key, Any, Array], tuple[Any, UpdateMetrics]]
     q_values: Callable[[Any, PyTree, Array], Array]
-
-
-class MaskedObservation(NamedTuple):
-    """An observation that carries the mask of the actions that are valid in it."""
-
-    observation: PyTree
-    action_mask: Array  # [A] bool
 
 
 def unmasked(observation: PyTree) -> PyTree:

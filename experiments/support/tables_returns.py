@@ -150,6 +150,28 @@ def environments_of(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def suites() -> str:
+    """Final returns on environments of other suites, beside a reference."""
+    paths = sorted((ROOT / "results" / "suites").glob("*.json"))
+    rows = [load("suites", path.name) for path in paths]
+    if not rows:
+        return "None yet."
+    lines = [
+        "| environment | package | algorithm | seeds | random policy | final greedy "
+        "return, IQM [95 %] | reference | steps per seed |",
+        "| --- |" + " --- |" * 7,
+    ]
+    for row in rows:
+        name = " ".join([f"`{row['environment']}`", *row["environment_args"]])
+        lines.append(
+            f"| {name} | {row['suite']} | {page_link(row['algorithm'])} "
+            f"| {row['num_seeds']} | {level(row['levels']['random policy'])} "
+            f"| {interval(row['final'])} | {row['reference']:g}: {row['source']} "
+            f"| {row['steps_per_seed']:,} |"
+        )
+    return "\n".join([*lines, "", f"{made_with(row['manifest'] for row in rows)}."])
+
+
 def level(value: float | None) -> str:
     """Return of a reference policy; `unknown` for None and nan."""
     if value is None or not math.isfinite(value):

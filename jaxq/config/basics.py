@@ -51,7 +51,8 @@ class EnvironmentOptions:
     """The environment."""
 
     environment: str = "CartPole-v1"
-    """Name of a gymnax environment, or module:attribute of one of your own."""
+    """Name of a gymnax environment; suite::id of another suite (craftax, foragax, gxm,
+    jumanji, navix, octax, pgx, xminigrid); or module:attribute of one of your own."""
     environment_args: tuple[str, ...] = ()
     """Parameters or constructor arguments of the environment, as name=value; for
     example `size=10` for DeepSea or `is_slippery=false` for FrozenLake."""

@@ -31,7 +31,7 @@ def _settings(config: Config) -> list[str]:
             "--defaults plain leaves them out)"
         )
         return [line, *_short_run(config, settings, filled)]
-    known = config.environment in environment_table.ENVIRONMENTS
+    known = config.environment in environment_table.ROWS
     if known or config.defaults == "plain":
         return []
     return [

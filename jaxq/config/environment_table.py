@@ -2,7 +2,7 @@
 
 `Config(environment=NAME)` takes from here the fields that are not given, unless
 `defaults` is "plain". The settings were found on two CPU cores and are meant to learn
-within minutes; results/README.md has the final return of ten seeds for each.
+within minutes; results/README.md has the final returns on each.
 """
 
 import math
@@ -12,8 +12,10 @@ from typing import Any
 from jaxq.config.algorithm_entry import NOTHING, Fields
 from jaxq.config.environment_entry import Environment
 from jaxq.config.environment_settings import ALGORITHMS, CLASSIC, KINDS, MINATAR, SMALL
+from jaxq.config.suite_settings import SUITES
 
-ENVIRONMENTS: dict[str, Environment] = CLASSIC | MINATAR | SMALL
+ENVIRONMENTS: dict[str, Environment] = CLASSIC | MINATAR | SMALL  # gymnax's
+ROWS: dict[str, Environment] = ENVIRONMENTS | SUITES
 
 MARGIN = 0.1  # of the range; a histogram of a Gaussian needs room beyond its mean
 
@@ -40,7 +42,7 @@ def filled_in(fields: Mapping[str, Any]) -> Fields:
 
 def settings(environment: str, algorithm: str, kind: str) -> Fields:
     """Fields that the table sets; none for an environment that is not in it."""
-    row = ENVIRONMENTS.get(environment)
+    row = ROWS.get(environment)
     if row is None or (kind == "table" and not row.numbered):
         return NOTHING
     plain_kind = kind.removeprefix("recurrent_")
@@ -68,7 +70,7 @@ def return_bounds(
         discount: gamma, per step.
         reward_clip: largest absolute reward, if rewards are clipped.
     """
-    row = ENVIRONMENTS.get(environment)
+    row = ROWS.get(environment)
     if row is None or not 0 <= discount <= 1:
         return NOTHING
     low, high, most = row.rewards

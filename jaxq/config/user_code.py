@@ -18,8 +18,8 @@ FIELDS = ("environment", "algorithm")  # that may name code
 
 
 def is_code(name: object) -> bool:
-    """Whether a name is one of a user's code."""
-    return isinstance(name, str) and ":" in name
+    """Whether a name is one of a user's code; those of suites have two colons."""
+    return isinstance(name, str) and ":" in name and "::" not in name
 
 
 def check_form(field: str, name: str) -> None:

@@ -13,6 +13,7 @@ from jaxq.config import (
     hyperparameters,
     loop_lengths,
     normalization,
+    suites,
 )
 from jaxq.config.components import HISTOGRAMS
 from jaxq.config.config import Config, annotation
@@ -229,9 +230,8 @@ def check_time_limit(time_limit: float) -> None:
     """Raise for a limit so short that nothing could be learned from an episode."""
     if time_limit < 2:
         raise ConfigError(
-            f"a time_limit of {time_limit:g}: every step would be truncated, and a "
-            "truncated step cannot be replayed because its successor is not stored. "
-            "Use a longer limit, or timeout_is_terminal."
+            f"a time_limit of {time_limit:g}: every step would be truncated, and has no "
+            "successor to be replayed with. Use a longer limit, or timeout_is_terminal."
         )
 
 
@@ -245,5 +245,6 @@ _CHECKS: tuple[Callable[[Config, LoopLengths], None], ...] = (
     _check_order,
     _check_return_bounds,
     _check_ladder,
+    suites.check_config,
     _check_time_limit,
 )

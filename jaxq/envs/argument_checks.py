@@ -1,10 +1,12 @@
 """Checks of the arguments of environments, before anything is constructed."""
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxq.config.fields import MAX_INT32, ConfigError, Range
+from jaxq.config import hyperparameters
+from jaxq.config.fields import MAX_INT32, ConfigError, Range, did_you_mean
 
 POSITIVE = Range(0, 1e38, open_low=True)
 PROBABILITY = Range(0, 1)
@@ -30,6 +32,28 @@ RANGES = {
         POSITIVE,
     ),
 }  # fmt: skip
+
+
+def parse(args: tuple[str, ...]) -> dict[str, Any]:
+    """Parse name=value strings; a value is JSON, or else a string."""
+    texts = hyperparameters.split(args, "environment_args")
+    return {key: hyperparameters.parse(text) for key, text in texts.items()}
+
+
+def replaced(name: str, params: Any, changes: Mapping[str, Any]) -> Any:
+    """An environment's parameters, a dataclass, with checked changes.
+
+    Raises:
+        ConfigError: for an unknown parameter, or a bad value.
+    """
+    fields = [field.name for field in dataclasses.fields(params)]
+    for key in changes:
+        if key not in fields:
+            raise ConfigError(
+                f"environment_args: {name} has no parameter {key!r}."
+                f"{did_you_mean(key, fields)} Its parameters: {', '.join(fields)}."
+            )
+    return dataclasses.replace(params, **check_parameters(name, changes, params))
 
 
 def check_parameters(

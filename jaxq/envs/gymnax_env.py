@@ -5,7 +5,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from jaxq.config import hyperparameters
 from jaxq.config.fields import ConfigError, did_you_mean
 from jaxq.envs import argument_checks, contract, gymnax_facts, lazy_import, sutton_barto
 
@@ -50,8 +49,7 @@ def build(
     full_action_set: bool = False,
 ) -> GymnaxEnv:
     """Construct an environment by name; arguments and errors as in `make.make`."""
-    texts = hyperparameters.split(args, "environment_args")
-    arguments = {key: hyperparameters.parse(text) for key, text in texts.items()}
+    arguments = argument_checks.parse(args)
     source = _find(name)
     if full_action_set:
         arguments["use_minimal_action_set"] = _full_action_set(name)

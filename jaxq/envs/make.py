@@ -1,10 +1,10 @@
-"""Environments by name, adapted: gymnax's and the textbook's, with protocol options."""
+"""Environments by name, adapted: gymnax's, the textbook's and those of other suites."""
 
 import functools
 
-from jaxq.config import user_code
+from jaxq.config import suites, user_code
 from jaxq.config.config import Config
-from jaxq.envs import adapter, frame_stack, gymnax_env, user_env
+from jaxq.envs import adapter, frame_stack, gymnax_env, suite_env, user_env
 
 
 def make(
@@ -19,18 +19,25 @@ def make(
     """Build and adapt an environment, by name.
 
     Args:
-        name: one of `gymnax.registered_envs` or `gymnax_env.TEXTBOOK`; or the
-            module:attribute of an object, a class or a function; see `user_env.build`.
+        name: one of `gymnax.registered_envs` or `gymnax_env.TEXTBOOK`; suite::id, with
+            a suite of `jaxq.config.suites`; or the module:attribute of an object, a
+            class or a function; see `user_env.build`.
         args: name=value strings: constructor arguments or parameters.
         time_limit: steps after which an episode is truncated; None keeps the default.
         timeout_is_terminal: report a truncation as a termination.
         sticky_actions: probability of repeating the previous action.
         full_action_set: use all six actions of a MinAtar game, not the minimal set.
+            This and sticky actions are for gymnax's environments.
 
     Raises:
         ConfigError: for an unknown name or argument, a continuous action space, an
-            environment that must download data, or a broken installation of gymnax.
+            environment that must download data, a broken installation of gymnax, or a
+            suite that is not installed.
     """
+    if suites.SEPARATOR in name:
+        suites.check_options(name, sticky_actions, full_action_set)
+        env = suite_env.build(name, args, time_limit=time_limit)
+        return adapter.adapt(env, name=name, timeout_is_terminal=timeout_is_terminal)
     build = user_env.build if user_code.is_code(name) else gymnax_env.build
     base = build(
         name,

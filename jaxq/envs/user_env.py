@@ -6,7 +6,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from jaxq.config import hyperparameters, user_code
+from jaxq.config import user_code
 from jaxq.config.fields import ConfigError, Range
 from jaxq.envs import adapter, argument_checks, contract, gymnax_env
 from jaxq.envs.gymnax_env import GymnaxEnv
@@ -34,8 +34,7 @@ def build(
             f"full_action_set = True: {name} is not a MinAtar environment."
         )
     attribute = user_code.load("environment", name)
-    texts = hyperparameters.split(args, "environment_args")
-    arguments = {key: hyperparameters.parse(text) for key, text in texts.items()}
+    arguments = argument_checks.parse(args)
     env = attribute
     if isinstance(attribute, type) or not hasattr(attribute, "step"):
         taken = _taken(name, attribute, arguments)

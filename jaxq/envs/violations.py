@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from jaxq.types import PyTree, is_key
 
 ONE_DONE = (
-    " Five values, with one done, are the interface of gymnax 0: wrap step to return "
-    "terminated and truncated in place of done, and the observation before the reset "
-    "as info['final_observation']."
+    " Five values, with one done, are the interface of gymnax 0: use "
+    "jaxq.from_five_values, which steps with the object's own step_env and reset_env, "
+    "or wrap step to return terminated and truncated in place of done, and the "
+    "observation before the reset as info['final_observation']."
 )
 
 

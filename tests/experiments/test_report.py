@@ -187,6 +187,29 @@ def test_environments_are_listed_with_their_levels(monkeypatch, tmp_path):
     )
 
 
+def test_suites_are_listed_beside_their_references(monkeypatch, tmp_path):
+    for module in (provenance, tables_returns):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    assert tables_returns.suites() == "None yet."
+    record = json.loads((ROOT / "results/classic/Acrobot-v1_dqn.json").read_text())
+    record |= {
+        "environment": "navix::A",
+        "environment_args": ["size=3"],
+        "levels": {"random policy": 0.03},
+        "reference": 1.0,
+        "source": "the optimum",
+        "suite": "navix 0.7.4",
+    }
+    directory = tmp_path / "results" / "suites"
+    directory.mkdir(parents=True)
+    (directory / "navix.json").write_text(json.dumps(record))
+    row = tables_returns.suites().splitlines()[2]
+    assert row.startswith(
+        "| `navix::A` size=3 | navix 0.7.4 | [`dqn`](results/algorithms/dqn.md) "
+        f"| {record['num_seeds']} | 0.03 | -86.1 [-93.4, -81.5] | 1: the optimum |"
+    )
+
+
 def test_published_numbers_have_a_verdict():
     lines = tables_published.published().splitlines()
     assert len(lines) == 2 + 7

@@ -1,0 +1,153 @@
+"""Final returns on one environment of each of several suites, with five seeds.
+
+Every case has the random policy's return, by the same code, and a stated reference.
+Finished runs are skipped, and interrupted ones resume; select with `--suites`. A suite
+must be installed, as in `pip install -e '.[navix]'`.
+"""
+
+import dataclasses
+import importlib.metadata
+import math
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from experiments import classic
+from experiments.support import search
+from jaxq import Config, cli
+from jaxq.config import command_line, flags, suites
+from jaxq.config.fields import check_name
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
+NUM_SEEDS = 5
+
+
+class Case(NamedTuple):
+    """One configuration, and a return to compare its own with."""
+
+    fields: Mapping[str, Any]
+    reference: float
+    source: str  # of the reference
+
+
+CASES = {
+    "navix": Case(
+        {"environment": "navix::Navix-Empty-8x8-v0", "algorithm": "dqn"},
+        1.0,
+        "the optimum: the goal, within 100 steps",
+    ),
+    "xminigrid": Case(
+        {
+            "environment": "xminigrid::MiniGrid-Empty-6x6",
+            "algorithm": "dqn",
+            "eval_points": 10,
+        },
+        0.95625,
+        "the optimum: the shortest path, of 7 steps",
+    ),
+    "gxm": Case(
+        {
+            "environment": "gxm::Navix/Navix-Empty-5x5-v0",
+            "algorithm": "dqn",
+            "eval_points": 10,
+        },
+        1.0,
+        "the optimum: the goal, within 100 steps",
+    ),
+    "jumanji": Case(
+        {
+            "environment": "jumanji::Snake-v1",
+            "environment_args": ("mask=false", "num_rows=6", "num_cols=6"),
+            "algorithm": "pqn",
+            "total_steps": 500_000,
+            "epsilon_steps": 125_000.0,
+            "eval_points": 10,
+            "eval_max_steps": 1_000,
+        },
+        35.0,
+        "an upper bound: the snake fills the board",
+    ),
+    "pgx": Case(
+        {
+            "environment": "pgx::minatar-breakout",
+            "algorithm": "pqn",
+            "total_steps": 500_000,
+            "learning_rate_updates": 7_812.0,
+            "epsilon_steps": 50_000.0,
+            "eval_points": 5,
+        },
+        24.9,
+        "PQN on gymnax's Breakout-MinAtar after 2,048,000 steps, in the table above",
+    ),
+    "craftax": Case(
+        {
+            "environment": "craftax::Craftax-Classic-Symbolic-v1",
+            "algorithm": "pqn",
+        },
+        22.0,
+        "the upper bound: all 22 achievements",
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Command-line arguments."""
+
+    suites: tuple[str, ...] = tuple(CASES)
+    """Suites to run."""
+    output: pathlib.Path = ROOT / "suites"
+    """Directory in which to write one JSON file per suite."""
+    runs: pathlib.Path = ROOT / "runs" / "suites"
+    """Directory of the run directories."""
+
+
+def main() -> None:
+    """Run the missing cases, and write the record of each."""
+    arguments = command_line.read(Arguments, __doc__)
+    for name in arguments.suites:
+        check_name("suite", name, CASES)
+        suites.check(CASES[name].fields["environment"])
+    cli.set_up_jax(flags.Options())
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for name in arguments.suites:
+        path = arguments.output / f"{name}.json"
+        if not path.exists():
+            train(name, path, arguments.runs)
+
+
+def train(name: str, path: pathlib.Path, runs: pathlib.Path) -> None:
+    """Run or resume a case, and write its record to `path`."""
+    from jaxq import run
+    from jaxq.runs import files
+
+    case = CASES[name]
+    config = Config(**{**case.fields, "num_seeds": NUM_SEEDS})
+    result = run(
+        config,
+        output=runs,
+        resume=search.unfinished(config, runs),
+        show_progress=True,
+        plot=False,
+    )
+    levels = {k: v for k, v in result.summary["levels"].items() if math.isfinite(v)}
+    case_record = {
+        "environment_args": config.environment_args,
+        "levels": levels,
+        "reference": case.reference,
+        "source": case.source,
+        "suite": version(name),
+    }
+    files.write_json(path, classic.row(result) | case_record)
+
+
+def version(suite: str) -> str:
+    """The package of a suite, with its version."""
+    packages = importlib.metadata.packages_distributions()
+    package = packages[suites.SUITES[suite].modules[0]][0]
+    return f"{package} {importlib.metadata.version(package)}"
+
+
+if __name__ == "__main__":
+    with cli.exit_codes():
+        main()
