@@ -230,8 +230,8 @@ def check_time_limit(time_limit: float) -> None:
     """Raise for a limit so short that nothing could be learned from an episode."""
     if time_limit < 2:
         raise ConfigError(
-            f"a time_limit of {time_limit:g}: every step would be truncated, and has no "
-            "successor to be replayed with. Use a longer limit, or timeout_is_terminal."
+            f"a time_limit of {time_limit:g}: every step would be truncated, without a "
+            "successor to replay. Use a longer limit, or timeout_is_terminal."
         )
 
 
