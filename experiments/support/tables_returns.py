@@ -163,10 +163,12 @@ def suites() -> str:
     ]
     for row in rows:
         name = " ".join([f"`{row['environment']}`", *row["environment_args"]])
+        value, source = row["reference"], row["source"]
+        reference = source if value is None else f"{value:g}: {source}"
         lines.append(
             f"| {name} | {row['suite']} | {page_link(row['algorithm'])} "
             f"| {row['num_seeds']} | {level(row['levels']['random policy'])} "
-            f"| {interval(row['final'])} | {row['reference']:g}: {row['source']} "
+            f"| {interval(row['final'])} | {reference} "
             f"| {row['steps_per_seed']:,} |"
         )
     return "\n".join([*lines, "", f"{made_with(row['manifest'] for row in rows)}."])

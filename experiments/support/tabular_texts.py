@@ -34,7 +34,7 @@ TEXTS: dict[str, AlgorithmText] = {
             r + \gamma (1 - d)\, Q(s', a') - Q(s, a) \Big)
         """,
         (*TABLE, ("a'", "the action taken in $`s'`$")),
-        ("jaxq/rl/losses.py:sarsa", "jaxq/replay/stores.py:sarsa_queue"),
+        ("jaxq/rl/losses.py:sarsa", "jaxq/replay/rollout_stores.py:sarsa_queue"),
         "Choose it when the return of the exploring agent matters: on cliff walking it "
         "learns the safe path, and collects more than Q-learning while it explores. "
         "Expected SARSA has the same target in expectation, with less variance, and "

@@ -77,6 +77,30 @@ class MinAtarTorso(nn.Module):
         return layers.Hidden(self.dense_size, self.style)(x.reshape(-1))
 
 
+def strided_patches(x: Array, size: int, stride: int) -> Array:
+    """Every stride-th window of size x size, as a strided convolution sees them.
+
+    The windows are cut from blocks of stride x stride, so that there are
+    (size / stride)^2 cuts instead of size^2.
+
+    Args:
+        x: [height, width, C].
+        size: side of a window; a multiple of the stride.
+        stride: distance between windows.
+
+    Returns:
+        [(height - size) // stride + 1, (width - size) // stride + 1, size * size * C];
+        the last axis runs over the blocks of the window, then over rows, columns and
+        channels of the block.
+    """
+    height, width = (n // stride * stride for n in x.shape[:2])
+    blocks = x[:height, :width].reshape(
+        height // stride, stride, width // stride, stride, x.shape[2]
+    )
+    blocks = jnp.swapaxes(blocks, 1, 2)
+    return ops.patches(blocks.reshape(*blocks.shape[:2], -1), size // stride)
+
+
 class NatureTorso(nn.Module):
     """The network of DQN on Atari: three convolutions, then 512 units.
 
@@ -89,8 +113,8 @@ class NatureTorso(nn.Module):
     def __call__(self, x: Array) -> Array:
         """[height, width, channels], from 36 x 36 on -> [512]."""
         plain = self.style._replace(noisy_sigma=None)
-        x = layers.Hidden(32, plain)(ops.strided_patches(x, 8, 4))
-        x = layers.Hidden(64, plain)(ops.strided_patches(x, 4, 2))
+        x = layers.Hidden(32, plain)(strided_patches(x, 8, 4))
+        x = layers.Hidden(64, plain)(strided_patches(x, 4, 2))
         x = layers.Hidden(64, plain)(ops.patches(x, 3))
         return layers.Hidden(512, self.style)(x.reshape(-1))
 

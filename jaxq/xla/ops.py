@@ -114,30 +114,6 @@ def _windows(x: Array, size: int) -> Array:
     return jnp.concatenate(cuts, axis=-1)
 
 
-def strided_patches(x: Array, size: int, stride: int) -> Array:
-    """Every stride-th window of size x size, as a strided convolution sees them.
-
-    The windows are cut from blocks of stride x stride, so that there are
-    (size / stride)^2 cuts instead of size^2.
-
-    Args:
-        x: [height, width, C].
-        size: side of a window; a multiple of the stride.
-        stride: distance between windows.
-
-    Returns:
-        [(height - size) // stride + 1, (width - size) // stride + 1, size * size * C];
-        the last axis runs over the blocks of the window, then over rows, columns and
-        channels of the block.
-    """
-    height, width = (n // stride * stride for n in x.shape[:2])
-    blocks = x[:height, :width].reshape(
-        height // stride, stride, width // stride, stride, x.shape[2]
-    )
-    blocks = jnp.swapaxes(blocks, 1, 2)
-    return patches(blocks.reshape(*blocks.shape[:2], -1), size // stride)
-
-
 @switch.tunes(_windows)
 def patches(x: Array, size: int) -> Array:
     """All windows of size x size, as a convolution without padding sees them.

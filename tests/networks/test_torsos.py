@@ -14,7 +14,6 @@ from jaxq.config.fields import ConfigError
 from jaxq.networks import from_flax, torsos
 from jaxq.training import checks
 from jaxq.types import EnvSpec
-from jaxq.xla import ops
 
 CONFIG = Config(defaults="plain", hidden_sizes=(8,))
 
@@ -63,7 +62,7 @@ def test_strided_patches_and_a_matrix_equal_a_convolution(size, stride, shape, r
     blocks = size // stride
     matrix = kernel.reshape(blocks, stride, blocks, stride, channels, 5)
     matrix = matrix.transpose(0, 2, 1, 3, 4, 5).reshape(-1, 5)
-    actual = ops.strided_patches(jnp.asarray(x), size, stride) @ matrix
+    actual = torsos.strided_patches(jnp.asarray(x), size, stride) @ matrix
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
 
 
