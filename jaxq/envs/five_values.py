@@ -1,6 +1,7 @@
 """Environments with the interface of gymnax 0, whose step returns a single done."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ def from_five_values(
     *,
     time_limit: int | None = None,
     timeout_is_terminal: bool = False,
+    mask: Callable[[PyTree], Array] | None = None,
 ) -> adapter.Environment:
     """Adapt an object whose step returns (observation, state, reward, done, info).
 
@@ -36,14 +38,23 @@ def from_five_values(
         time_limit: steps after which an episode is truncated; None keeps the limit in
             `params`.
         timeout_is_terminal: report a truncation as a termination.
+        mask: (state) -> [A] bool, the valid actions; None: all are always valid.
 
     Raises:
         ConfigError: if the object does not follow this interface.
     """
     params = contract.parameters(env, params)
     name = name or getattr(env, "name", type(env).__name__)
-    game = auto_reset.AutoReset(rules(env, params, name, time_limit), name)
+    played = rules(env, params, name, time_limit)
+    if mask is not None:
+        played = played._replace(mask=lambda state: mask(_own(state)))
+    game = auto_reset.AutoReset(played, name)
     return adapter.adapt(game, timeout_is_terminal=timeout_is_terminal)
+
+
+def _own(state: PyTree) -> PyTree:
+    """The object's own state, without a count of steps."""
+    return state.state if isinstance(state, auto_reset.Counted) else state
 
 
 def rules(

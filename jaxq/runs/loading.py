@@ -69,6 +69,8 @@ def load(
                 f"the run was on {saved.environment}, an environment that was passed "
                 "as an object. Pass it here as well: load(run, environment)."
             )
+    else:
+        environment = make.with_frame_stack(config, environment)
     policies = _policies(saved, environment.spec)
     if seed == "all":
         return policies

@@ -207,6 +207,15 @@ def test_five_values_without_a_limit():
     assert step.terminated and not step.truncated
 
 
+def test_five_values_take_a_mask_of_the_state():
+    env = from_five_values(Counter(), mask=lambda state: jnp.arange(2) < state.value)
+    state = env.reset(jax.random.key(0))
+    for key in jax.random.split(jax.random.key(3), 12):
+        state, step = env.step(key, state, jnp.int32(1))
+        for shown in (state.observation, step.next_observation):
+            assert env.spec.valid_actions(shown).sum() == min(shown.observation, 2)
+
+
 class SixValues(Counter):
     def step_env(self, key, state, action, params):
         return (*super().step_env(key, state, action, params), {})

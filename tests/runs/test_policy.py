@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import same
 from family import TINY
-from mdps import Corridor
+from mdps import Corridor, MaskedChain
 
 import jaxq
 from jaxq.agents import algorithms
@@ -208,6 +208,31 @@ def test_wrong_uses_raise_with_the_way_out(finished, tmp_path):
         jaxq.load(tmp_path)
     with pytest.raises(ConfigError, match=r"do not fit Acrobot-v1: array .* expected"):
         jaxq.load(finished, make.make("Acrobot-v1"))
+
+
+def test_a_policy_takes_stacks_of_frames():
+    config = dataclasses.replace(TINY, frame_stack=3, **SMALL)
+    result, stack = untrained(config), np.tile(OBSERVATION, 3)
+    for environment in (None, make.make("CartPole-v1")):
+        agent = jaxq.load(result, environment)
+        assert agent.q_values(stack).shape == (2,)
+        with pytest.raises(ValueError, match=r"shape \[4\], .* trained on \[12\]"):
+            agent.q_values(OBSERVATION)
+
+
+def test_a_policy_takes_observations_as_the_environment_returns_them():
+    env = adapter.adapt(MaskedChain())
+    agent = jaxq.load(
+        untrained(dataclasses.replace(TINY, **SMALL), environment=env), env
+    )
+    observation, _ = MaskedChain().reset(jax.random.key(0), None)
+    values = agent.q_values(observation)
+    assert (np.isfinite(values) == observation["action_mask"]).all()
+    keys = jax.random.split(jax.random.key(0), 200)
+    actions = jax.vmap(lambda key: agent.act(key, observation, 1.0))(keys)
+    assert observation["action_mask"][actions].all() and len(set(actions.tolist())) == 2
+    with pytest.raises(ValueError, match=r"was trained on MaskedObservation\(observ"):
+        agent.q_values(observation["observation"])
 
 
 def test_a_run_on_an_object_needs_the_object(tmp_path):
