@@ -51,8 +51,9 @@ class EnvironmentOptions:
     """The environment."""
 
     environment: str = "CartPole-v1"
-    """Name of a gymnax environment; suite::id of another suite (craftax, foragax, gxm,
-    jumanji, navix, octax, pgx, xminigrid); or module:attribute of one of your own."""
+    """Name of a gymnax environment, suite::id of another suite, or module:attribute of
+    one of your own; suites are craftax, foragax, gxm, jumanji, navix, octax, pgx and
+    xminigrid."""
     environment_args: tuple[str, ...] = ()
     """Parameters or constructor arguments of the environment, as name=value; for
     example `size=10` for DeepSea or `is_slippery=false` for FrozenLake."""
