@@ -96,6 +96,12 @@ CASES = {
         {
             "environment": "craftax::Craftax-Classic-Symbolic-v1",
             "algorithm": "pqn",
+            "num_envs": 64,
+            "total_steps": 130_000,
+            "epsilon_steps": 65_000.0,
+            "eval_points": 2,
+            "eval_episodes": 20,
+            "eval_max_steps": 500,
         },
         22.0,
         "the upper bound: all 22 achievements",

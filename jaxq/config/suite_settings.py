@@ -32,7 +32,7 @@ SUITES: dict[str, Environment] = {
         kinds={
             "rollouts": {
                 "num_envs": 128,
-                "total_steps": 300_000,
+                "total_steps": 1_000_000,
                 "hidden_sizes": (256, 128),
                 "learning_rate": 5e-4,
                 "eval_points": 10,

@@ -50,6 +50,8 @@ def test_every_hyperparameter_is_saved(trained):
     assert (saved["environment"], saved["algorithm"]) == (ENVIRONMENT, ALGORITHM)
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 def test_a_run_resumes_when_its_code_is_named_again(copied):
     words = ["--resume", copied, *QUIET, *OWN]
     assert "resuming at 600 steps" in script("dqn", *words)
@@ -121,6 +123,8 @@ def modules(monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 def test_a_sweep_over_hyperparameters_resumes_and_merges(modules, tmp_path):
     words = [
         *FLAGS, *OWN, *QUIET, "--grid", "algo.alpha=0,0.9", "--confirm-seeds", "0",

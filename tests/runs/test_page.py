@@ -141,6 +141,8 @@ def test_fields_that_differ_from_their_defaults_come_first():
     assert not first.keys() & second.keys() and tables[1]["folded"]
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 def test_a_resumed_run_rewrites_its_figures_and_its_page(tmp_path):
     result = run.run(TINY, output=tmp_path)
     page = result.directory / "report.html"
