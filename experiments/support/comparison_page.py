@@ -140,8 +140,8 @@ def differences(runs: list[Run]) -> build.Section:
     fields = dict.fromkeys(itertools.chain(*(run.config for run in runs)))
     rows = []
     for field in fields:
-        values = [build.cell(run.config.get(field, "")) for run in runs]
-        if len(set(map(str, values))) > 1:
+        values = [run.config.get(field, "") for run in runs]
+        if any(value != values[0] for value in values):
             rows.append((field, *values))
     names = [f"{run.label} on {run.task}" for run in runs]
     notes += [] if rows else ["The configurations are equal."]

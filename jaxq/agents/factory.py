@@ -180,6 +180,11 @@ def _fully_parameterized(config: Config, spec: EnvSpec) -> Networks:
 
 def _table(config: Config, spec: EnvSpec) -> Networks:
     head = make_head(config)
+    if config.head != "scalar":  # in which minus infinity marks an invalid action
+        network = tables.table(
+            spec._replace(valid_actions=None), head, config.initial_value
+        )
+        return _masked(_same(network), spec)
     prior = tables.table(spec, head, initial_spread=1.0)
     network = tables.table(spec, head, config.initial_value)
     return _same(_with_members(network, config, prior))

@@ -107,8 +107,8 @@ def with_torso(config: Config, spec: EnvSpec) -> Config:
         return config
     arrays = jax.tree.leaves(unmasked(spec.observation))
     names = {torsos.for_shape(array.shape) for array in arrays}
-    if len(names) > 1:
-        return config
+    if len(names) > 1 or (len(arrays) > 1 and names != {"mlp"}):
+        return config  # images go through their torsos, and all through an MLP
     network: Any = names.pop()
     return dataclasses.replace(config, network=network)
 

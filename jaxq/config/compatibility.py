@@ -102,6 +102,10 @@ RULES = (
     Rule(RECURRENT, "head", ARRAY_HEADS, _NOT_RECURRENT),
     Rule(RECURRENT, "munchausen", (False,), _NOT_RECURRENT),
     Rule(RECURRENT, "next_value", ("max",), _NOT_RECURRENT),
+    Rule(
+        RECURRENT, "episodic_life", (False,),
+        "its memory lasts as long as the episode, through the loss of a life",
+    ),
     Rule(BATCH_NORM, "recurrent", ("none",), _STATISTICS),
     Rule(BATCH_NORM, "head", ARRAY_HEADS, _STATISTICS),
     Rule(BATCH_NORM, "ensemble_size", (1,), _STATISTICS),

@@ -86,7 +86,7 @@ def adapt(
     table = table or gymnax_facts.table_index(known, env, params)
     observation = observations.narrow(types.observation, known in gymnax_facts.BINARY)
     spec = _spec(env, params, name, num_actions, observation, table)
-    spec = spec._replace(reports_lives=types.lives is not None)
+    spec = spec._replace(reports_lives=types.life_lost is not None)
     observations.check_mask(spec)
     adapter = GymnaxAdapter(env, params, types, observation)
     environment = Environment(
@@ -144,8 +144,8 @@ class GymnaxAdapter(NamedTuple):
             truncated=truncated & ~terminated,
             next_observation=self._cast(info["final_observation"]),
         )
-        if self.types.lives is not None:
-            lost = self.types.lives(state.inner, inner, info)
+        if self.types.life_lost is not None:
+            lost = self.types.life_lost(state.inner, inner, info)
             step = step._replace(life_lost=lost & ~terminated & ~truncated)
         return EnvState(self._cast_state(inner), self._cast(observation)), step
 

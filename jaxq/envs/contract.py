@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxq.config.fields import ConfigError
-from jaxq.envs import violations
+from jaxq.envs import lives, violations
 from jaxq.types import Array, Key, PyTree, is_key
 from jaxq.xla import prng
 
@@ -100,8 +100,7 @@ class Contract(NamedTuple):
     convert_key: Callable[[Key], Any]  # jaxq's key -> the environment's
     observation: PyTree  # of ShapeDtypeStruct
     state: PyTree  # of ShapeDtypeStruct, as `step` returns it
-    # (state, next state, info) -> whether a life was lost [] bool, if that is reported
-    lives: Callable[[PyTree, PyTree, Any], Array] | None = None
+    life_lost: lives.Reader | None = None
 
 
 def probe_contract(env: Any, params: Any, name: str) -> Contract:
@@ -180,17 +179,8 @@ def _trace(
     _require(env, name, violations.state_problem(state, outputs[1]))
     _check_state_keys(state, outputs[1])
     _require(env, name, _step_problem(observation, outputs))
-    lives = _lives(outputs[1], outputs[5])
-    return Contract(convert_key, _common_type(observation, outputs), outputs[1], lives)
-
-
-def _lives(state: PyTree, info: Any) -> Callable[[PyTree, PyTree, Any], Array] | None:
-    """Function that reads the loss of a life, if the environment reports it."""
-    if "life_lost" in info:
-        return lambda before, after, info: jnp.bool_(info["life_lost"])
-    if getattr(getattr(state, "lives", None), "shape", None) == ():
-        return lambda before, after, info: after.lives < before.lives
-    return None
+    lost = lives.reader(outputs[1], outputs[5])
+    return Contract(convert_key, _common_type(observation, outputs), outputs[1], lost)
 
 
 def _common_type(observation: Any, step: tuple[Any, ...]) -> PyTree:

@@ -29,7 +29,8 @@ def from_five_values(
     which do not reset at the end of an episode, and `action_space(params)`. An episode
     that is done is truncated if `is_terminal(state, params)` is False once the limit on
     steps is taken out of `params`. For an object without `is_terminal` it is truncated
-    if it is done in the step that reaches the limit.
+    if it is done in the step that reaches the limit. `info` is not read; lives are read
+    from the field `lives` of the state.
 
     Args:
         env: the object.

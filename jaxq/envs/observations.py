@@ -41,22 +41,23 @@ def _fields(observation: PyTree) -> Mapping[str, Any]:
 
 
 def narrow(types: PyTree, binary: bool = False) -> PyTree:
-    """The narrowest types that hold every observation exactly.
+    """The types in which observations are kept: bool, uint8, int32 or float32.
 
     Args:
         types: of the arrays of an observation; pytree of ShapeDtypeStruct.
         binary: whether their only values are 0 and 1.
     """
 
-    def dtype(dtype: Any) -> Any:
-        if binary or jnp.issubdtype(dtype, jnp.bool_):
+    def dtype(leaf: Any) -> Any:
+        if binary or jnp.issubdtype(leaf.dtype, jnp.bool_):
             return jnp.dtype(bool)
-        if jnp.issubdtype(dtype, jnp.integer):
-            return jnp.dtype(dtype if dtype == jnp.uint8 else jnp.int32)
+        if jnp.issubdtype(leaf.dtype, jnp.integer):
+            byte = leaf.dtype == jnp.uint8 and leaf.shape  # a scalar may be a number
+            return jnp.dtype(jnp.uint8 if byte else jnp.int32)
         return jnp.dtype(jnp.float32)
 
     narrowed = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype(leaf.dtype)),
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype(leaf)),
         split_mask(types),
     )
     if not isinstance(narrowed, MaskedObservation):

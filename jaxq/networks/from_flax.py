@@ -29,7 +29,7 @@ def features(spec: EnvSpec) -> Callable[[PyTree], PyTree]:
 
     A scalar integer with a known number of categories becomes one-hot. Arrays of bytes
     with two or more dimensions are pixels, and are divided by 255. A mask of actions is
-    left out.
+    left out, and so is a container of a single array.
     """
 
     def convert_array(x: Array) -> Array:
@@ -42,7 +42,9 @@ def features(spec: EnvSpec) -> Callable[[PyTree], PyTree]:
         observation = types.unmasked(observation)
         if spec.num_categories is not None:
             return jax.nn.one_hot(observation, spec.num_categories)
-        return jax.tree.map(convert_array, observation)
+        arrays = jax.tree.map(convert_array, observation)
+        leaves = jax.tree.leaves(arrays)
+        return leaves[0] if len(leaves) == 1 else arrays
 
     return convert
 

@@ -127,8 +127,10 @@ class Policy:
 
     def _checked(self, observation: Any) -> PyTree:
         """The observation with the types that the network was trained on."""
-        observation = observations.split_mask(observation)
         expected = self.spec.observation
+        if isinstance(expected, jax.ShapeDtypeStruct):
+            observation = jnp.asarray(observation)
+        observation = observations.split_mask(observation)
         shapes = jax.tree.map(jnp.shape, observation)
         if shapes != jax.tree.map(jnp.shape, expected):
             raise ValueError(

@@ -6,6 +6,7 @@ import itertools
 import family
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from conftest import CONFORMANCE, mark_others
 
@@ -15,6 +16,7 @@ from jaxq.config import loop_lengths
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.training import checks
+from jaxq.types import MaskedObservation
 
 HEADS = (
     "scalar", "categorical", "hl_gauss", "two_hot", "quantile", "implicit_quantile",
@@ -201,6 +203,20 @@ def test_a_tabular_algorithm_rejects_components_it_would_ignore(name, field, val
     checks.check(config)
     with pytest.raises(ConfigError, match=f"{field} = {value!r} is incompatible with"):
         checks.check(dataclasses.replace(config, **{field: value}))
+
+
+@pytest.mark.parametrize("head", ["categorical", "two_hot", "hl_gauss", "quantile"])
+def test_a_table_of_distributions_masks_invalid_actions(head):
+    spec = family.masked_chain().spec
+    config = Config(defaults="plain", network="table", head=head, v_min=0, v_max=8)
+    agent = algorithms.make(config, spec)
+    state = agent.init(jax.random.key(0), spec.example())
+    mask = jnp.array([False, True, True])
+    observation = MaskedObservation(jax.nn.one_hot(0, 5), mask)
+    assert (np.isfinite(agent.q_values(state, (), observation)) == mask).all()
+    keys = jax.random.split(jax.random.key(0), 50)
+    act = jax.vmap(lambda key: agent.act(key, state, (), observation, 1.0, True)[0])
+    assert set(np.asarray(act(keys)).tolist()) == {1, 2}
 
 
 @pytest.mark.parametrize("algorithm", ["double_q_learning", "tabular_q", "dqn", "iqn"])

@@ -10,12 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from family import DEEP, Trained
-from mdps import MDP, Corridor, MaskedChain, State
+from gymnax.environments import spaces
+from gymnax.wrappers import StickyActionWrapper
+from mdps import MDP, Corridor, Discrete, MaskedChain, State
 from rollouts import random_rollout
 
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.envs import adapter, frame_stack, observations
+from jaxq.envs.five_values import from_five_values
 from jaxq.rl import frames
 from jaxq.runs import run
 from jaxq.training import checks, loop
@@ -53,6 +56,20 @@ class Data:
 )
 def test_the_mask_is_split_from_an_observation(observation, expected):
     chex.assert_trees_all_equal(observations.split_mask(observation), expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "kept"),
+    [
+        ((), jnp.uint8, jnp.int32),  # it may be the number of a state
+        ((2,), jnp.uint8, jnp.uint8),
+        ((2,), jnp.int16, jnp.int32),
+        ((2,), jnp.bool_, jnp.bool_),
+        ((2,), jnp.bfloat16, jnp.float32),
+    ],
+)
+def test_types_are_kept_narrow(shape, dtype, kept):
+    assert observations.narrow(jax.ShapeDtypeStruct(shape, dtype)).dtype == kept
 
 
 class Rooms(MDP):
@@ -303,11 +320,38 @@ class Lives(Wrapped):
         return observation, Living(after.value, after.time, lives), *rest
 
 
+class FiveValues:
+    """The same, with the interface of gymnax 0 and without a limit."""
+
+    default_params = None
+
+    def action_space(self, params):
+        return Discrete(2)
+
+    def reset_env(self, key, params):
+        return jnp.int32(0), Living(jnp.int32(0), jnp.int32(0), jnp.int32(3))
+
+    def step_env(self, key, state, action, params):
+        value = state.value + 1
+        after = Living(value, state.time + 1, state.lives - value % 2)
+        return value, after, jnp.float32(0), value == 6, {}
+
+
 def test_lives_are_read_from_the_state():
     steps = random_rollout(adapter.adapt(Lives()), 8, 1)
     np.testing.assert_array_equal(steps.terminated[:, 0], np.arange(8) == 5)
     expected = [True, False, True, False, True, False, True, False]
     np.testing.assert_array_equal(steps.life_lost[:, 0], expected)
+
+
+def test_lives_are_read_from_a_state_inside_another():
+    env = Lives()
+    env.action_space = lambda params: spaces.Discrete(2)
+    sticky = StickyActionWrapper(env, 0.0)
+    limited = from_five_values(FiveValues(), time_limit=4)
+    for env in (adapter.adapt(sticky), limited):
+        assert env.spec.reports_lives
+        assert random_rollout(env, 6, 1).life_lost.sum() == 3
 
 
 def test_lives_that_are_not_reported_cannot_be_learned_from():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxq.agents import factory, torso_factory
+from jaxq.agents import factory, field_effects, torso_factory
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.networks import from_flax, torsos
@@ -163,3 +163,21 @@ def test_a_run_says_how_it_reads_an_image(shape, network, notes):
     lines = torso_factory.notes(config, spec(shape))
     assert len(lines) == len(notes)
     assert all(line.startswith(note) for line, note in zip(lines, notes, strict=True))
+
+
+def test_a_container_of_one_image_is_that_image():
+    image = jax.ShapeDtypeStruct((10, 10, 4), jnp.float32)
+    for observation in ({"image": image}, (image,)):
+        network = factory.make_networks(CONFIG, EnvSpec("one", observation, 3)).online
+        example = jax.tree.map(lambda x: jnp.zeros(x.shape), observation)
+        params = jax.eval_shape(network.init, jax.random.key(0), example)
+        assert params["torso"]["Hidden_1"]["Dense_0"]["Dense_0"]["bias"].shape == (128,)
+
+
+def test_the_mlp_after_several_images_reads_hidden_sizes():
+    shapes = {"x": (10, 10, 4), "y": (8, 8, 2)}
+    observation = {k: jax.ShapeDtypeStruct(v, jnp.float32) for k, v in shapes.items()}
+    several = EnvSpec("two", observation, 3)
+    assert "hidden_sizes" not in field_effects.without_effect(CONFIG, several)
+    one = EnvSpec("one", observation["x"], 3)
+    assert "hidden_sizes" in field_effects.without_effect(CONFIG, one)

@@ -210,6 +210,12 @@ def test_wrong_uses_raise_with_the_way_out(finished, tmp_path):
         jaxq.load(finished, make.make("Acrobot-v1"))
 
 
+def test_a_policy_takes_an_observation_as_a_list(finished):
+    agent = jaxq.load(finished)
+    values = agent.q_values(OBSERVATION.tolist())
+    np.testing.assert_array_equal(values, agent.q_values(OBSERVATION))
+
+
 def test_a_policy_takes_stacks_of_frames():
     config = dataclasses.replace(TINY, frame_stack=3, **SMALL)
     result, stack = untrained(config), np.tile(OBSERVATION, 3)

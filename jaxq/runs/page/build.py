@@ -105,7 +105,7 @@ def table(
     """
     cells = [[cell(value) for value in row] for row in rows]
     sizes = np.cumsum([len(json.dumps(row)) for row in cells])
-    fitting = int(np.searchsorted(sizes, max_bytes, side="right"))
+    fitting = max(1, int(np.searchsorted(sizes, max_bytes, side="right")))
     notes = list(notes)
     if fitting < len(cells):
         where = f"; {elsewhere} has all of them" if elsewhere else ""
