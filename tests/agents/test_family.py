@@ -80,9 +80,10 @@ def test_the_values_of_the_probes_are_learned(name):
             assert learned == pytest.approx(value, abs=0.04)
 
 
-MASKED = ("c51",)
+MASKED = ("tabular_q",)
 # One for every other head, loss and kind of network.
-CI_MASKED = ("dqn", "pqn", "iqn", "fqf", "munchausen_dqn", "bootstrapped_dqn", "r2d2")
+CI_MASKED = ("dqn", "c51", "iqn", "fqf", "munchausen_dqn", "bootstrapped_dqn")
+CI_MASKED += ("pqn", "r2d2")
 EVERY_MASKED = [
     name
     if name in MASKED

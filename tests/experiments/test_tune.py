@@ -28,6 +28,8 @@ def test_a_search_resumes(tmp_path):
     assert len(lines) == 4
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 def test_a_search_skips_settings_that_cannot_run(tmp_path):
     """It skips an epsilon that increases, and counts seeds that diverge."""
     pytest.importorskip("optuna")
