@@ -9,6 +9,7 @@ skipped, and interrupted ones resume; select with `--environments` and `--algori
 import dataclasses
 import math
 import pathlib
+from typing import Any
 
 from experiments import classic
 from experiments.support import search
@@ -71,8 +72,8 @@ def main() -> None:
                 train(config, path, arguments.runs)
 
 
-def train(config: Config, path: pathlib.Path, runs: pathlib.Path) -> None:
-    """Run or resume a configuration, and write its record to `path`."""
+def train(config: Config, path: pathlib.Path, runs: pathlib.Path, **facts: Any) -> None:
+    """Run or resume a configuration, and write its record to `path`, with `facts`."""
     from jaxq import run
     from jaxq.runs import files
 
@@ -84,7 +85,7 @@ def train(config: Config, path: pathlib.Path, runs: pathlib.Path) -> None:
         plot=False,
     )
     levels = {k: v for k, v in result.summary["levels"].items() if math.isfinite(v)}
-    files.write_json(path, classic.row(result) | {"levels": levels})
+    files.write_json(path, classic.row(result) | {"levels": levels} | facts)
 
 
 if __name__ == "__main__":

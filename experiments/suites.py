@@ -7,13 +7,11 @@ must be installed, as in `pip install -e '.[navix]'`.
 
 import dataclasses
 import importlib.metadata
-import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from experiments import classic
-from experiments.support import search
+from experiments import environments
 from jaxq import Config, cli
 from jaxq.config import command_line, flags, suites
 from jaxq.config.fields import check_name
@@ -132,32 +130,17 @@ def main() -> None:
     for name in arguments.suites:
         path = arguments.output / f"{name}.json"
         if not path.exists():
-            train(name, path, arguments.runs)
-
-
-def train(name: str, path: pathlib.Path, runs: pathlib.Path) -> None:
-    """Run or resume a case, and write its record to `path`."""
-    from jaxq import run
-    from jaxq.runs import files
-
-    case = CASES[name]
-    config = Config(**{**case.fields, "num_seeds": NUM_SEEDS})
-    result = run(
-        config,
-        output=runs,
-        resume=search.unfinished(config, runs),
-        show_progress=True,
-        plot=False,
-    )
-    levels = {k: v for k, v in result.summary["levels"].items() if math.isfinite(v)}
-    case_record = {
-        "environment_args": config.environment_args,
-        "levels": levels,
-        "reference": case.reference,
-        "source": case.source,
-        "suite": version(suites.split(config.environment)[0]),
-    }
-    files.write_json(path, classic.row(result) | case_record)
+            case = CASES[name]
+            config = Config(**{**case.fields, "num_seeds": NUM_SEEDS})
+            environments.train(
+                config,
+                path,
+                arguments.runs,
+                environment_args=config.environment_args,
+                reference=case.reference,
+                source=case.source,
+                suite=version(suites.split(config.environment)[0]),
+            )
 
 
 def version(suite: str) -> str:

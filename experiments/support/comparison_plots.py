@@ -65,8 +65,8 @@ def draw_wall_clock(
 ) -> matplotlib.figure.Figure | None:
     """A panel of returns over the seconds of the run for every task.
 
-    The steps after the first call count as evenly fast. There is no figure, but a
-    message, if the time of a run is not known.
+    The steps after the first call count as evenly fast. If the time of a run is not
+    known, a message is printed instead.
     """
     unknown = [run.directory for run in runs if run.timing is None]
     if unknown:

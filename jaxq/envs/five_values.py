@@ -102,7 +102,7 @@ def _step(
 
 
 def _split_by_judging(env: Any, params: Any, name: str, field: str) -> auto_reset.Rules:
-    """Rules in which `is_terminal`, without the limit, tells a termination."""
+    """Rules in which `is_terminal`, without the limit, marks terminations."""
     unlimited = _replaced(params, field, MAX_INT32)
 
     def transition(
