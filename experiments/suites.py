@@ -90,19 +90,21 @@ CASES = {
         8 * 512.0,  # eight generations of merges, each worth 512 in all
         "the score of a tile of 512, made of twos",
     ),
-    "craftax": Case(
+    "foragax": Case(
         {
-            "environment": "craftax::Craftax-Classic-Symbolic-v1",
+            "environment": "foragax::ForagaxTwoBiomeLarge-v1",
             "algorithm": "pqn",
-            "num_envs": 64,
-            "total_steps": 130_000,
-            "epsilon_steps": 65_000.0,
-            "eval_points": 2,
-            "eval_episodes": 20,
-            "eval_max_steps": 500,
+            "num_envs": 16,
+            "rollout_length": 32,
+            "total_steps": 500_000,
+            "epsilon_steps": 50_000.0,
+            "eval_epsilon": 0.1,  # a greedy forager without memory walks in circles
+            "eval_points": 10,
+            "eval_max_steps": 1_000,
         },
-        22.0,
-        "the upper bound: all 22 achievements",
+        # 7.5 morels, worth 30, that grow back after 300 steps; an oyster is worth 1.
+        7.5 * 4 * 30 + (1_000 - 7.5 * 4),
+        "an upper bound: every morel four times, else an oyster at each step",
     ),
 }
 

@@ -1,11 +1,16 @@
 """Q(lambda) returns of a rollout."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 
 from jaxq.config.config import Config
 from jaxq.rl import returns
 from jaxq.types import Array, Network, PyTree, Step
 from jaxq.xla import loops
+
+# Of a policy, its parameters, Step[T] and a configuration: [T].
+Returns = Callable[[Network, PyTree, Step, Config], Array]
 
 
 def q_lambda_returns(

@@ -36,7 +36,11 @@ class RolloutAgentState(NamedTuple):
 
 
 def rollout_agent(
-    network: Network, policy: Network, loss: LossFunction, config: Config
+    network: Network,
+    policy: Network,
+    loss: LossFunction,
+    config: Config,
+    make_returns: q_lambda.Returns = q_lambda.q_lambda_returns,
 ) -> Agent:
     """An agent that regresses to the Q(lambda) returns of its newest rollout.
 
@@ -49,6 +53,7 @@ def rollout_agent(
         policy: acts, and evaluates successors, with the same parameters.
         loss: the loss of one Regression, or of one Sequence for a recurrent network.
         config: exploration, returns and optimizer.
+        make_returns: the returns [T] of one environment's rollout.
     """
     optimizer = optimizers.make_optimizer(config)
     length, recurrent = config.rollout_length, config.recurrent != "none"
@@ -58,9 +63,7 @@ def rollout_agent(
     def make_examples(state: LearnerState, rollout: Step) -> PyTree:
         """Regression[T E], or Sequence[E] of T steps."""
         target = jax.vmap(
-            lambda steps: q_lambda.q_lambda_returns(
-                policy, state.params, steps, config
-            ),
+            lambda steps: make_returns(policy, state.params, steps, config),
             in_axes=1,
             out_axes=1,
         )(rollout)
