@@ -172,6 +172,14 @@ def unfinished(config: Config, root: pathlib.Path) -> pathlib.Path | None:
     return None
 
 
+def latest(config: Config, root: pathlib.Path) -> pathlib.Path | None:
+    """Directory below `root` of a run of a configuration, finished or not, if any."""
+    from jaxq.runs import checkpoint
+
+    found = [path for path in _runs_of(config, root) if checkpoint.paths(path)]
+    return max(found, default=None)
+
+
 def _describe(summary: dict[str, Any], score: str) -> str:
     """IQM over the seeds of a run, and its 95 % interval, in words."""
     import numpy as np

@@ -91,9 +91,12 @@ def plain(value: Any) -> Any:
     return value
 
 
-def write_arrays(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write_arrays(
+    path: pathlib.Path, arrays: Mapping[str, np.ndarray], compress: bool = False
+) -> None:
     """Write named arrays to an npz file."""
-    write(path, lambda file: np.savez(file, **dict(arrays)))  # type: ignore[arg-type]
+    save: Any = np.savez_compressed if compress else np.savez
+    write(path, lambda file: save(file, **arrays))
 
 
 class Lock:
