@@ -12,7 +12,7 @@ import json
 import pathlib
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments.support import first_episodes
 from jaxq import Config, cli
@@ -54,14 +54,18 @@ class Arguments:
     """Directory in which to write figures/ and tables/."""
 
 
+class Episodes(NamedTuple):
+    """Episodes of runs with several step sizes; [rates, runs, episodes]."""
+
+    actions: "np.ndarray"  # the first of each episode
+    returns: "np.ndarray"
+    lengths: "np.ndarray"
+
+
 def play(
     config: Config, environment: str, rates: "np.ndarray", runs: int, episodes: int
-) -> tuple["np.ndarray", "np.ndarray"]:
-    """Train many runs for each of several step sizes.
-
-    Returns:
-        The first action and the return of every episode, [rates, runs, episodes].
-    """
+) -> Episodes:
+    """Train many runs for each of several step sizes, for a number of episodes."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -80,7 +84,8 @@ def play(
         state, steps = chunk(rate, keys, state)
         record.add(*map(np.asarray, steps))
     shape = (rates.size, runs, episodes)
-    return record.actions.reshape(shape), record.returns.reshape(shape)
+    arrays = record.actions, record.returns, record.lengths
+    return Episodes(*(array.reshape(shape) for array in arrays))
 
 
 def programs(config: Config) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -131,10 +136,10 @@ def maximization_bias(
     for name, algorithm in {"q": "tabular_q", "double_q": "double_q_learning"}.items():
         config = dataclasses.replace(BOOK, algorithm=algorithm)
         start_time = time.monotonic()
-        actions, _ = play(
+        episodes = play(
             config, "MaximizationBias", np.array([0.1]), arguments.bias_runs, 300
         )
-        left, error = mean_and_error((actions[0] == 0).astype(float))
+        left, error = mean_and_error((episodes.actions[0] == 0).astype(float))
         theirs = published["maximization_bias"][name]
         spread = np.hypot(np.maximum(error, 1e-3), theirs["se"])
         score = (left - np.array(theirs["left"])) / spread
@@ -169,8 +174,8 @@ def cliff_returns(name: str, arguments: Arguments) -> dict[str, Any]:
     config = dataclasses.replace(BOOK, algorithm=METHODS[name])
     start_time = time.monotonic()
     rates = np.array(STEP_SIZES)
-    _, first = play(config, "CliffWalking", rates, arguments.cliff_runs, 100)
-    _, long = play(config, "CliffWalking", rates, arguments.long_runs, 1_500)
+    first = play(config, "CliffWalking", rates, arguments.cliff_runs, 100).returns
+    long = play(config, "CliffWalking", rates, arguments.long_runs, 1_500).returns
     returns: dict[str, Any] = {"seconds": time.monotonic() - start_time}
     spans = {
         "interim": first,

@@ -1,6 +1,11 @@
 """All published results that jaxq is held against, by name."""
 
-from experiments.reproductions import bsuite, cleanrl
+from experiments.reproductions import bsuite, cleanrl, minatar, textbook
 from experiments.reproductions.target import Target
 
-TARGETS: dict[str, Target] = {**cleanrl.TARGETS, **bsuite.TARGETS}
+TARGETS: dict[str, Target] = {
+    **minatar.TARGETS,
+    **cleanrl.TARGETS,
+    **bsuite.TARGETS,
+    **textbook.TARGETS,
+}

@@ -44,12 +44,14 @@ class Target:
     title: str
     source: str  # where the number was published
     trust: str  # how much it can be relied on, and why
-    runs: Mapping[str, Config]  # by label
-    quantities: Mapping[str, Quantity]  # what the criterion judges, by label
     criterion: Criterion
     cost: Cost
+    runs: Mapping[str, Config] = dataclasses.field(default_factory=dict)  # by label
+    # What the criterion judges, by label.
+    quantities: Mapping[str, Quantity] = dataclasses.field(default_factory=dict)
     # In place of runs: the quantities themselves, by label, [S].
     simulate: Callable[[], Mapping[str, np.ndarray]] | None = None
+    algorithms: tuple[str, ...] = ()  # of a simulation
     deviations: tuple[str, ...] = ()  # from the protocol of the source
     # Why the test fails; needed if it does.
     reason: str = ""

@@ -1,4 +1,4 @@
-"""First action and return of the first episodes of many runs."""
+"""First action, return and length of the first episodes of many runs."""
 
 import numpy as np
 
@@ -9,10 +9,11 @@ class FirstEpisodes:
     Attributes:
         actions: first action of every episode, [runs, episodes].
         returns: return of every episode, [runs, episodes].
+        lengths: steps of every episode, [runs, episodes].
     """
 
     def __init__(self, runs: int, episodes: int):
-        self.actions, self.returns = np.zeros((2, runs, episodes))
+        self.actions, self.returns, self.lengths = np.zeros((3, runs, episodes))
         self._starts = np.ones((runs, 1), bool)  # whether the next step starts one
         self._finished = np.zeros((runs, 1), int)  # number of finished episodes
 
@@ -31,5 +32,8 @@ class FirstEpisodes:
         cell = (row + np.minimum(index, episodes - 1))[counts]
         sums = np.bincount(cell, reward[counts], runs * episodes)
         self.returns += sums.reshape(runs, episodes)
+        self.lengths += np.bincount(cell, minlength=runs * episodes).reshape(
+            runs, episodes
+        )
         self.actions.reshape(-1)[cell[first[counts]]] = action[counts & first]
         self._starts, self._finished = done[:, -1:], index[:, -1:] + done[:, -1:]

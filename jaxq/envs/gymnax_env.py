@@ -11,7 +11,11 @@ from jaxq.envs import argument_checks, contract, gymnax_facts, lazy_import, sutt
 # jaxq's own environments, in addition to those that gymnax registers.
 TEXTBOOK = {
     environment.__name__: environment
-    for environment in (sutton_barto.CliffWalking, sutton_barto.MaximizationBias)
+    for environment in (
+        sutton_barto.CliffWalking,
+        sutton_barto.DynaMaze,
+        sutton_barto.MaximizationBias,
+    )
 }
 
 # Modules that gymnax imports only to render.

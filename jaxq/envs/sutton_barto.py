@@ -1,4 +1,4 @@
-"""Two examples from Sutton and Barto's textbook, with gymnax's interface.
+"""Examples from Sutton and Barto's textbook, with gymnax's interface.
 
 An observation is the number of the state, so tabular agents can use it as it is.
 """
@@ -34,7 +34,7 @@ class Discrete(NamedTuple):
     n: int
 
 
-class _Example:
+class Example:
     """An environment with a fixed initial state; subclasses define `_transition`."""
 
     num_states: int
@@ -96,7 +96,21 @@ class _Example:
         raise NotImplementedError
 
 
-class CliffWalking(_Example):
+def moved(number: Array, action: Array, rows: int, columns: int) -> Array:
+    """The cell that a move leads to; a move off the grid has no effect.
+
+    Args:
+        number: [] int32: columns * row + column, from the top left.
+        action: [] 0 up, 1 right, 2 down, 3 left.
+        rows, columns: size of the grid.
+    """
+    row, column = jnp.divmod(number, columns)
+    row = jnp.clip(row + jnp.array([-1, 0, 1, 0])[action], 0, rows - 1)
+    column = jnp.clip(column + jnp.array([0, 1, 0, -1])[action], 0, columns - 1)
+    return (row * columns + column).astype(jnp.int32)
+
+
+class CliffWalking(Example):
     """Walk along a cliff, from the bottom left of a grid to the bottom right.
 
     States: 4 x 12 cells, numbered 12 row + column from the top left.
@@ -118,19 +132,42 @@ class CliffWalking(_Example):
         self, key: Key, number: Array, action: Array
     ) -> tuple[Array, Array, Array]:
         del key
-        row, column = jnp.divmod(number, self.columns)
-        row = jnp.clip(row + jnp.array([-1, 0, 1, 0])[action], 0, self.rows - 1)
-        column = jnp.clip(
-            column + jnp.array([0, 1, 0, -1])[action], 0, self.columns - 1
-        )
-        cell = row * self.columns + column
+        cell = moved(number, action, self.rows, self.columns)
         fell = (cell > self.start) & (cell < self.goal)
         successor = jnp.where(fell, self.start, cell).astype(jnp.int32)
         reward = jnp.where(fell, jnp.float32(-100), jnp.float32(-1))
         return successor, reward, cell == self.goal
 
 
-class MaximizationBias(_Example):
+class DynaMaze(Example):
+    """Find the shortest way through a maze, of 14 steps.
+
+    States: 6 x 9 cells, numbered 9 row + column from the top left.
+    Actions: 0 up, 1 right, 2 down, 3 left; a move into a wall or off the grid has no
+    effect.
+    Rewards: 1 for reaching the goal, at the top right, which ends the episode.
+
+    Reference: Sutton and Barto (2018), Example 8.1.
+    """
+
+    rows, columns = 6, 9
+    num_states = rows * columns
+    num_actions = 4
+    start = 2 * columns
+    goal = columns - 1
+    walls = (7, 11, 16, 20, 25, 29, 41)
+
+    def _transition(
+        self, key: Key, number: Array, action: Array
+    ) -> tuple[Array, Array, Array]:
+        del key
+        cell = moved(number, action, self.rows, self.columns)
+        cell = jnp.where(jnp.any(cell == jnp.array(self.walls)), number, cell)
+        goal = cell == self.goal
+        return cell, goal.astype(jnp.float32), goal
+
+
+class MaximizationBias(Example):
     """An MDP in which maximization bias makes the worse action look better.
 
     States: 0 is A, the start; 1 is B; 2 is the terminal state, which appears only as a
