@@ -2,7 +2,7 @@
 
 No number in a page is typed by hand: this script fills the text between
 `<!-- generated: NAME -->` and `<!-- /generated -->`, and writes every page of
-results/algorithms.
+results/algorithms and results/reproduced.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ from experiments.support import (
     provenance,
     tables_library,
     tables_published,
+    tables_reproduced,
     tables_returns,
     tables_speed,
 )
@@ -26,7 +27,7 @@ _PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {
         "main": tables_returns.main_job,
         "algorithms": tables_library.algorithms,
-        "published": tables_published.published,
+        "published": tables_reproduced.summary,
         "speed_small": tables_speed.speed_small,
     },
     "jaxq/README.md": {
@@ -38,7 +39,7 @@ _PARTS: dict[str, dict[str, Callable[[], str]]] = {
         "classic": tables_returns.classic,
         "environments": tables_returns.environments,
         "suites": tables_returns.suites,
-        "cleanrl": tables_published.cleanrl,
+        "reproduced": tables_reproduced.table,
         "tabular": tables_published.tabular,
         "textbook": tables_published.textbook,
         "hard": tables_returns.hard,
@@ -100,7 +101,10 @@ def texts() -> dict[str, str]:
     """The text that every page should have, by its path."""
     whole = {
         page: relative_links(text, page)
-        for page, text in algorithm_pages.pages().items()
+        for page, text in {
+            **algorithm_pages.pages(),
+            tables_reproduced.PAGE: tables_reproduced.page(),
+        }.items()
     }
     return {page: filled(page) for page in PAGES} | whole
 

@@ -81,7 +81,7 @@ def reproduce(
     figures = output / "figures" / "reproduced"
     figures.mkdir(parents=True, exist_ok=True)
     figure.draw(figures / f"{name}.png", target, record)
-    passed, sentence = record.facts["passed"], record.facts["sentence"]
+    passed, sentence = target.criterion.judge(record.values)
     word = verdict(target, passed) if passed or target.reason else "not reproduced"
     print(f"{name}: {word}; {sentence}")
 

@@ -44,7 +44,7 @@ class Published:
     def __str__(self) -> str:
         if not self.std:
             return number(self.mean)
-        return f"{number(self.mean)} ± {number(self.std)} ({self.seeds} seeds)"
+        return f"{number(self.mean)} ± {number(self.std)} (n = {self.seeds})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Ordered:
         adjusted = comparisons.holm(p_values)
         parts = [
             f"{better} {number(values[better].mean())} > {worse} "
-            f"{number(values[worse].mean())} (p = {p:.2g})"
+            f"{number(values[worse].mean())} (p {p_value(p)})"
             for (better, worse), p in zip(self.pairs, adjusted, strict=True)
         ]
         return Outcome(bool(np.all(adjusted < LEVEL)), "; ".join(parts))
@@ -120,6 +120,11 @@ class Ordered:
     def describe(self) -> str:
         """The number of pairs."""
         return f"order of {len(self.pairs)} pairs, Holm's p < {LEVEL}"
+
+
+def p_value(p: float) -> str:
+    """A p-value after its sign, with a bound if it is very small."""
+    return f"= {p:.2g}" if p >= 1e-6 else "< 1e-6"
 
 
 def larger_p(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -213,7 +218,7 @@ class Both:
 def mean_and_std(values: np.ndarray) -> str:
     """Mean and sample standard deviation over seeds."""
     std = values.std(ddof=1) if values.size > 1 else 0.0
-    return f"{number(values.mean())} ± {number(std)} ({values.size} seeds)"
+    return f"{number(values.mean())} ± {number(std)} (n = {values.size})"
 
 
 def number(value: float) -> str:

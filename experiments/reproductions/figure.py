@@ -127,7 +127,7 @@ def draw_values(path: pathlib.Path, target: Target, record: Record) -> None:
                 label=None if row else "published or exact",
             )  # fmt: skip
     axes.set_yticks(range(len(labels)), labels)
-    axes.invert_yaxis()
+    axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_title(target.title)
     axes.set_xlabel(target.metric)
     plots.frame(axes)

@@ -93,8 +93,10 @@ def _write(
     facts_path, arrays_path = paths(name, directory)
     facts: dict[str, Any] = {"schema": _SCHEMA, "target": name, "runs": runs}
     record = _record(target, facts, arrays)
-    passed, sentence = target.criterion.judge(record.values)
-    facts |= {"passed": passed, "sentence": sentence}
+    facts |= {
+        "passed": target.criterion.judge(record.values).passed,
+        "means": _means(record.values),
+    }
     files.write_arrays(arrays_path, arrays, compress=True)
     files.write_json(facts_path, facts)
     return record
@@ -152,17 +154,27 @@ def problems(
             found.append(f"{name}: the run {label!r} had other {', '.join(changed)}")
     if found:
         return found
-    outcome = target.criterion.judge(record.values)
-    if outcome != (record.facts["passed"], record.facts["sentence"]):
+    passed, sentence = target.criterion.judge(record.values)
+    means = _means(record.values)
+    stored = record.facts["means"]
+    if means.keys() != stored.keys() or not np.allclose(
+        list(means.values()), list(stored.values()), rtol=1e-5
+    ):
+        found.append(f"{name}: the means are recorded as {stored}, but are {means}")
+    if passed != record.facts["passed"]:
         found.append(
-            f"{name}: recorded {record.facts['sentence']!r}, but the curves give "
-            f"{outcome.sentence!r}"
+            f"{name}: recorded as {'' if record.facts['passed'] else 'not '}passed, "
+            f"but the curves give {sentence}"
         )
     try:
-        verdict(target, outcome.passed)
+        verdict(target, passed)
     except ValueError as error:
         found.append(f"{name}: {error}")
     return found
+
+
+def _means(values: Values) -> dict[str, float]:
+    return {label: float(numbers.mean()) for label, numbers in values.items()}
 
 
 def _changed(ran: Config, declared: Config) -> list[str]:

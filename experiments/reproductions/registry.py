@@ -1,12 +1,15 @@
 """All published results that jaxq is held against, by name."""
 
+from collections.abc import Mapping
+
 from experiments.reproductions import bsuite, cleanrl, minatar, rainbow, textbook
 from experiments.reproductions.target import Target
 
-TARGETS: dict[str, Target] = {
-    **minatar.TARGETS,
-    **cleanrl.TARGETS,
-    **rainbow.TARGETS,
-    **bsuite.TARGETS,
-    **textbook.TARGETS,
+GROUPS: dict[str, Mapping[str, Target]] = {
+    "MinAtar": minatar.TARGETS,
+    "CleanRL": cleanrl.TARGETS,
+    "Revisiting Rainbow": rainbow.TARGETS,
+    "bsuite": bsuite.TARGETS,
+    "textbook": textbook.TARGETS,
 }
+TARGETS = {name: target for group in GROUPS.values() for name, target in group.items()}

@@ -61,7 +61,7 @@ def dyna_maze() -> Mapping[str, np.ndarray]:
         lengths = textbook.play(config, "DynaMaze", np.array([0.1]), 990, 50).lengths
         groups = lengths[0].reshape(-1, GROUP, 50).mean(axis=1)
         end = groups[:, 40:].mean()
-        values[f"n = {steps}"] = 1 + np.argmax(groups <= 1.2 * end, axis=1)
+        values[f"{steps} planning steps"] = 1 + np.argmax(groups <= 1.2 * end, axis=1)
     return values
 
 
@@ -122,7 +122,7 @@ def _simulated_bias() -> dict[str, Published]:
         for label, name in {"Q-learning": "q", "Double Q-learning": "double_q"}.items()
     }
     return {
-        label: Published(share, 0.01, (share * (1 - share)) ** 0.5, bias["runs"])
+        label: Published(share, 0.02, (share * (1 - share)) ** 0.5, bias["runs"])
         for label, share in shares.items()
     }
 
@@ -157,9 +157,9 @@ TARGETS = {
         simulate=dyna_maze,
         criterion=Equivalent(
             {
-                "n = 0": Published(25.0, 5.0),
-                "n = 5": Published(5.0, 2.0),
-                "n = 50": Published(3.0, 1.0),
+                "0 planning steps": Published(25.0, 5.0),
+                "5 planning steps": Published(5.0, 2.0),
+                "50 planning steps": Published(3.0, 1.0),
             }
         ),
         cost=Cost(3),

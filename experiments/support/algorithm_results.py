@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from experiments.support import tables_published, tables_returns
+from experiments.support import tables_published, tables_reproduced, tables_returns
 from experiments.support.provenance import (
     ROOT,
     gallery,
@@ -98,8 +98,10 @@ def exact() -> str:
 def published(name: str) -> str:
     """All comparisons of an algorithm with published or independent numbers."""
     parts: list[str] = []
-    if tables_published.cleanrl_rows(name):
-        parts.append(tables_published.cleanrl(name))
+    if rows := tables_reproduced.table(name):
+        title = "[Published results](results/reproduced/README.md), reproduced:"
+        pictures = gallery(tables_reproduced.figures(name))
+        parts.append(f"{title}\n\n{rows}\n\n{pictures}")
     if name in CLIFF or name in BIAS:
         parts += textbook(name)
     if name in ("dqn", "prioritized_dqn"):

@@ -3,104 +3,10 @@
 Links are written from the root of the repository; see `experiments.report`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from experiments.support.provenance import ROOT, gallery, hardware, load, page_link
-from jaxq.stats import comparisons
-
-
-def welch_p(row: dict[str, Any], seeds: int = 3) -> float:
-    """P-value of Welch's t-test of our seeds against a published mean and std."""
-    ours = row["final_train_return_per_seed"]
-    # The published std is assumed to be numpy's default, without Bessel's correction.
-    theirs = row["published_std"] * (seeds / (seeds - 1)) ** 0.5
-    return comparisons.welch_of(
-        (np.mean(ours), np.std(ours, ddof=1), len(ours)),
-        (row["published_mean"], theirs, seeds),
-    )
-
-
-def cleanrl_rows(algorithm: str = "*") -> dict[str, dict[str, Any]]:
-    """Comparisons with CleanRL, by target, of one algorithm or of all."""
-    paths = sorted((ROOT / "results" / "tables").glob(f"cleanrl_{algorithm}_*.json"))
-    return {path.stem: load("tables", path.name) for path in paths}
-
-
-def cleanrl(algorithm: str = "*") -> str:
-    """Final returns and curves, compared with those published by CleanRL."""
-    rows = cleanrl_rows(algorithm)
-    lines = [
-        "| algorithm | environment | final training return, 10 seeds | "
-        "CleanRL, 3 seeds | within its band | Welch's p | made with |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for target, row in rows.items():
-        lines.append(
-            f"| {target.split('_')[1].upper()} | {row['environment']} "
-            f"| {_ours(row)} | {_theirs(row)} "
-            f"| {'yes' if row['inside_published_band'] else 'no'} | {welch_p(row):.2f} "
-            f"| {hardware(row['manifest'])} |"
-        )
-    pictures = [
-        (f"{target.split('_')[1].upper()} on {row['environment']}",
-         f"results/figures/{target}.png")
-        for target, row in rows.items()
-    ]  # fmt: skip
-    return "\n".join([*lines, "", *notes(algorithm), "", gallery(pictures)])
-
-
-def notes(algorithm: str) -> Iterator[str]:
-    """Sentences on the one known crossing, and on how returns are averaged."""
-    cartpole = load("tables", "cleanrl_dqn_cartpole.json")
-    if algorithm in ("*", "dqn"):
-        yield (
-            f"DQN on CartPole-v1 reaches {cartpole['level']} after "
-            f"{cartpole['steps_at_level'] or float('nan'):,} steps (published: "
-            f"{cartpole['published_steps_at_level']:,})."
-        )
-    yield (
-        "These are returns of the exploring agent with CleanRL's settings, not of the "
-        "greedy policy with the environment's."
-    )
-    yield (
-        f"Returns are running means over {cartpole['smoothing_steps']:,} steps; the "
-        "smoothing of the published curves is not documented."
-    )
-    if algorithm in ("*", "pqn"):
-        yield (
-            "As in the publication, PQN's final return is the mean of the last hundred "
-            "episodes."
-        )
-
-
-def published() -> str:
-    """Final returns compared with CleanRL's, in short."""
-    lines = [
-        "| algorithm | environment | jaxq, 10 seeds | CleanRL, 3 seeds | verdict |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for target, row in cleanrl_rows().items():
-        algorithm = target.split("_")[1]
-        band = "within" if row["inside_published_band"] else "outside"
-        lines.append(
-            f"| {page_link(algorithm)} | {row['environment']} | {_ours(row)} "
-            f"| {_theirs(row)} | {band} its band, Welch's p = {welch_p(row):.2f} |"
-        )
-    return "\n".join(lines)
-
-
-def _ours(row: dict[str, Any]) -> str:
-    mean, std = (
-        row[f"final_train_return_{name}"] for name in ("mean", "std_over_seeds")
-    )
-    return f"{mean:.1f} ± {std:.1f}"
-
-
-def _theirs(row: dict[str, Any]) -> str:
-    return f"{row['published_mean']:.1f} ± {row['published_std']:.1f}"
+from experiments.support.provenance import ROOT, hardware, load
 
 
 def tabular() -> str:
