@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import signal
+import sqlite3
 
 import numpy as np
 import pytest
@@ -226,3 +227,19 @@ def test_wandb_works_offline(tmp_path, monkeypatch):
     result = run.run(TINY, trackers=trackers, output=tmp_path, plot=False)
     (file,) = result.directory.glob("wandb/offline-run-*/*.wandb")
     assert b"seed_3/eval_return" in file.read_bytes()
+
+
+@pytest.mark.slow
+def test_trackio_keeps_every_point_in_its_database(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read on import
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    pytest.importorskip("trackio")
+    trackers = [tracking_services.make("trackio")]
+    result = run.run(TINY, trackers=trackers, output=tmp_path, plot=False)
+    with sqlite3.connect(tmp_path / "trackio" / "jaxq.db") as database:
+        rows = database.execute("SELECT step, metrics FROM metrics ORDER BY step")
+        points = {step: json.loads(values) for step, values in rows}
+    assert list(points) == result.curve.steps.tolist()
+    last = points[int(result.curve.steps[-1])]
+    expected = float(result.curve.eval_return[3, -1])
+    assert last["seed_3/eval_return"] == pytest.approx(expected)
