@@ -1,8 +1,8 @@
 """Watch a trained agent: an animated GIF of an episode, with its Q-values.
 
-The argument is the directory of a run, finished or not. The best seed plays, without
-random actions unless --epsilon is given. Classic control, the four rooms and the
-frozen lake are drawn as pictures, grids and images as they are observed, and other
+The argument is the directory of a run, finished or not. The best seed plays, as in
+the run's own evaluation unless --epsilon is given. Classic control, the four rooms and
+the frozen lake are drawn as pictures, grids and images as they are observed, and other
 observations as bars.
 """
 
@@ -35,8 +35,8 @@ class Arguments:
     """Seed that plays; the one with the best last evaluation if omitted."""
     episode: int = 0
     """Number of the episode, which sets its random numbers."""
-    epsilon: float = 0.0
-    """Probability of a random action."""
+    epsilon: float | None = None
+    """Probability of a random action; that of the run's evaluation if omitted."""
     max_steps: int = 500
     """Steps after which the animation ends."""
     every: int = 1
@@ -63,6 +63,8 @@ def main() -> None:
     )
     config = flags.read_config(arguments.run)
     env = make.from_config(config)
+    epsilon = config.eval_epsilon if arguments.epsilon is None else arguments.epsilon
+    arguments = dataclasses.replace(arguments, epsilon=epsilon)
     moments, ended = play(policy, env, arguments)
     draw_picture = frames.picture(config)
     shown = [*moments[: -1 : arguments.every], moments[-1]]
@@ -86,7 +88,7 @@ def check(arguments: Arguments) -> None:
     for name in ("max_steps", "every"):
         if getattr(arguments, name) < 1:
             raise ConfigError(f"{name} = {getattr(arguments, name)} must be positive.")
-    if not 0 <= arguments.epsilon <= 1:
+    if arguments.epsilon is not None and not 0 <= arguments.epsilon <= 1:
         raise ConfigError(f"epsilon = {arguments.epsilon} is not a probability.")
     if arguments.episode < 0:
         raise ConfigError(f"episode = {arguments.episode} must not be negative.")

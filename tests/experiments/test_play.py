@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from scripts import run_script
 
+from experiments import play as play_script
 from experiments.support import frames
 from experiments.support.frames import Moment
 from jaxq.config.config import Config
@@ -51,6 +52,21 @@ def test_a_run_is_animated(tmp_path):
         first = np.asarray(gif.convert("RGB"))
         gif.seek(gif.n_frames - 1)
         assert np.any(first != np.asarray(gif.convert("RGB")))
+
+
+def test_a_run_plays_as_it_was_evaluated(tmp_path, monkeypatch):
+    config = dataclasses.replace(
+        family.TINY, num_seeds=1, seed_block=1, eval_epsilon=0.25
+    )
+    directory = str(run.run(config, output=tmp_path, plot=False).directory)
+    seen, play = [], play_script.play
+    monkeypatch.setattr(
+        play_script, "play", lambda *args: seen.append(args[2].epsilon) or play(*args)
+    )
+    for words in ((), ("--epsilon", "0")):
+        monkeypatch.setattr("sys.argv", ["play.py", directory, *words])
+        play_script.main()
+    assert seen == [0.25, 0.0]
 
 
 @pytest.mark.parametrize(
