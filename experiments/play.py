@@ -64,8 +64,7 @@ def main() -> None:
     config = flags.read_config(arguments.run)
     env = make.from_config(config)
     epsilon = config.eval_epsilon if arguments.epsilon is None else arguments.epsilon
-    arguments = dataclasses.replace(arguments, epsilon=epsilon)
-    moments, ended = play(policy, env, arguments)
+    moments, ended = play(policy, env, arguments, epsilon)
     draw_picture = frames.picture(config)
     shown = [*moments[: -1 : arguments.every], moments[-1]]
     pictures = [frames.frame(moment, draw_picture) for moment in shown]
@@ -103,7 +102,7 @@ def check(arguments: Arguments) -> None:
 
 
 def play(
-    policy: "Policy", env: "Environment", arguments: Arguments
+    policy: "Policy", env: "Environment", arguments: Arguments, epsilon: float
 ) -> "tuple[list[Moment], bool]":
     """Play one episode.
 
@@ -122,9 +121,7 @@ def play(
         state, memory = carry
         act_key, env_key = jax.random.split(key)
         values = policy.q_values(state.observation, memory)
-        action, memory = policy.step(
-            act_key, memory, state.observation, arguments.epsilon
-        )
+        action, memory = policy.step(act_key, memory, state.observation, epsilon)
         state, step = env.step(env_key, state, action)
         return (state, memory), (step, values)
 

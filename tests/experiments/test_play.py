@@ -61,7 +61,7 @@ def test_a_run_plays_as_it_was_evaluated(tmp_path, monkeypatch):
     directory = str(run.run(config, output=tmp_path, plot=False).directory)
     seen, play = [], play_script.play
     monkeypatch.setattr(
-        play_script, "play", lambda *args: seen.append(args[2].epsilon) or play(*args)
+        play_script, "play", lambda *args: seen.append(args[3]) or play(*args)
     )
     for words in ((), ("--epsilon", "0")):
         monkeypatch.setattr("sys.argv", ["play.py", directory, *words])
