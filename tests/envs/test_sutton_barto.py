@@ -130,6 +130,47 @@ def test_epsilon_greedy_with_optimal_values_has_the_known_return_on_the_cliff(cl
     np.testing.assert_allclose(values[START], -50.800047666768926, rtol=1e-9)
 
 
+MAZE = """
+.......WG
+..W....W.
+S.W....W.
+..W......
+.....W...
+.........
+"""
+
+
+def test_every_step_in_the_maze_is_that_of_its_picture():
+    env, rows = sutton_barto.DynaMaze(), MAZE.split()
+    moves = {UP: (-1, 0), RIGHT: (0, 1), DOWN: (1, 0), LEFT: (0, -1)}
+    step = jax.jit(env.step)
+    cells = [(i, j) for i in range(6) for j in range(9) if rows[i][j] != "W"]
+    for i, j in cells:
+        assert (rows[i][j] == "S") == (9 * i + j == env.start)
+        for action, (di, dj) in moves.items():
+            to = (i + di, j + dj) if (i + di, j + dj) in cells else (i, j)
+            state = sutton_barto.State(jnp.int32(9 * i + j), jnp.int32(0))
+            _, _, reward, terminated, _, info = step(
+                KEY, state, jnp.int32(action), env.default_params
+            )
+            goal = rows[to[0]][to[1]] == "G"
+            assert info["final_observation"] == 9 * to[0] + to[1]
+            assert (reward, terminated) == (float(goal), goal)
+
+
+def test_the_shortest_way_through_the_maze_has_14_steps():
+    rows, frontier, steps = MAZE.split(), {(2, 0)}, 0
+    while not any(rows[i][j] == "G" for i, j in frontier):
+        frontier |= {
+            (i + di, j + dj)
+            for i, j in frontier
+            for di, dj in ((-1, 0), (1, 0), (0, -1), (0, 1))
+            if 0 <= i + di < 6 and 0 <= j + dj < 9 and rows[i + di][j + dj] != "W"
+        }
+        steps += 1
+    assert steps == 14
+
+
 @pytest.mark.parametrize("action", range(10))
 def test_only_left_in_a_leads_to_b_and_all_else_terminates(action):
     env = sutton_barto.MaximizationBias()

@@ -9,6 +9,7 @@ import re
 import shlex
 import sys
 
+import numpy as np
 import pytest
 
 from jaxq import Config
@@ -22,11 +23,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from experiments import report  # noqa: E402
+from experiments.reproductions import registry  # noqa: E402
 from experiments.support import (  # noqa: E402
     algorithm_pages,
     provenance,
     tables_library,
-    tables_published,
+    tables_reproduced,
     tables_returns,
 )
 
@@ -210,8 +212,31 @@ def test_suites_are_listed_beside_their_references(monkeypatch, tmp_path):
     )
 
 
-def test_published_numbers_have_a_verdict():
-    lines = tables_published.published().splitlines()
-    assert len(lines) == 2 + 7
-    (line,) = [line for line in lines if "pqn" in line and "CartPole" in line]
-    assert "| 495.1 ± 6.9 | outside its band, Welch's p = 0.12 |" in line
+def test_every_record_has_a_verdict_a_figure_and_a_section():
+    names = [name for name in registry.TARGETS if tables_reproduced.record(name)]
+    assert names
+    page = tables_reproduced.page()
+    rows = tables_reproduced.table().splitlines()[2:]
+    assert len(rows) == len(names)
+    for name, row in zip(names, rows, strict=True):
+        word = tables_reproduced.verdict_of(name)
+        assert f"](results/reproduced/README.md#{name})" in row and f"| {word} |" in row
+        assert f"### {name}\n" in page
+        assert (provenance.ROOT / tables_reproduced.figure(name)).exists()
+    cells = [row.split("|")[2:-1] for row in tables_reproduced.summary().splitlines()]
+    counts = np.array(cells[2:], int)
+    assert (counts[:, 0] == counts[:, 1:].sum(axis=1)).all()
+    assert counts[:, 0].sum() == len(names)
+
+
+def test_the_page_of_an_algorithm_has_its_targets_only():
+    rows = tables_reproduced.table("dyna_q").splitlines()[2:]
+    assert [("#dyna_maze)" in row) for row in rows] == [True] * len(rows)
+    assert tables_reproduced.table("noisy_dqn") == ""
+
+
+def test_targets_that_were_not_run_are_listed(monkeypatch):
+    monkeypatch.setattr(tables_reproduced, "record", lambda name: None)
+    assert tables_reproduced.table() == ""
+    assert "`cleanrl_dqn_cartpole`" in tables_reproduced.page()
+    assert len(tables_reproduced.summary().splitlines()) == 2

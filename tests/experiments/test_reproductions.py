@@ -39,7 +39,7 @@ from experiments.reproductions.target import (
     training_return,
     verdict,
 )
-from experiments.support import tables_reproduced
+from experiments.support import first_episodes, tables_reproduced
 from jaxq import Config
 from jaxq.config.fields import ConfigError
 from jaxq.runs import results
@@ -234,6 +234,25 @@ def test_the_notebooks_network_is_a_convolution_with_layer_normalisation():
     np.testing.assert_allclose(output[:, 0], x, rtol=1e-4, atol=1e-5)
     spread = float(params["Dense_1"]["kernel"].std())
     assert spread == pytest.approx((2 / 1024) ** 0.5, rel=0.02)  # He et al. (2015)
+
+
+def test_first_episodes_have_their_actions_returns_and_lengths():
+    runs, steps, episodes = 3, 60, 4
+    actions = RNG.integers(0, 5, (runs, steps))
+    rewards, done = RNG.normal(size=(runs, steps)), RNG.random((runs, steps)) < 0.2
+    record = first_episodes.FirstEpisodes(runs, episodes)
+    for part in range(0, steps, 15):
+        chunk = slice(part, part + 15)
+        record.add(actions[:, chunk], rewards[:, chunk], done[:, chunk])
+    assert record.complete
+    for run in range(runs):
+        ends = np.flatnonzero(done[run])[:episodes]
+        starts = [0, *(ends[:-1] + 1)]
+        for n, (start, end) in enumerate(zip(starts, ends, strict=True)):
+            assert record.actions[run, n] == actions[run, start]
+            assert record.lengths[run, n] == end - start + 1
+            total = rewards[run, start : end + 1].sum()
+            assert record.returns[run, n] == pytest.approx(total)
 
 
 def test_rewards_of_the_noisy_grid_are_those_of_the_paper():
