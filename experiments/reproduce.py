@@ -121,7 +121,7 @@ def listing(directory: pathlib.Path) -> str:
             passed = records.read(name, target, directory).facts["passed"]
             word = verdict(target, passed)
         minutes = f"{target.cost.cpu:g} min"
-        lines.append(f"{name:<28}{minutes:>9}  {word:<20} {target.title}")
+        lines.append(f"{name:<34}{minutes:>9}  {word:<20} {target.title}")
     return "\n".join(lines)
 
 

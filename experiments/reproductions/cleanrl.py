@@ -43,7 +43,16 @@ PQN: dict[str, Any] = {
     "weight_init": "orthogonal",
     "timeout_is_terminal": True,
 }
-_FIELDS: dict[str, dict[str, Any]] = {"dqn": {}, "c51": C51, "pqn": PQN}
+# With the lambda-returns of that file, which run on through the end of an episode.
+LEAKING: dict[str, Any] = {
+    **PQN,
+    "algorithm": "experiments.reproductions.leaking_pqn:pqn",
+    "normalization": "layer",
+    "optimizer": "radam",
+}
+_FIELDS: dict[str, dict[str, Any]] = {
+    "dqn": {}, "c51": C51, "pqn": PQN, "leaking_pqn": LEAKING,
+}  # fmt: skip
 _ENVIRONMENTS = {
     "cartpole": "CartPole-v1",
     "acrobot": "Acrobot-v1",
@@ -73,23 +82,29 @@ def _target(
     theirs: Published,
     measure: Measure = _SMOOTHED,
     minutes: float = 1.0,
+    title: str = "",
     **facts: Any,
 ) -> Target:
-    environment = _ENVIRONMENTS[short]
+    environment, file = _ENVIRONMENTS[short], algorithm.removeprefix("leaking_")
     config = dataclasses.replace(DQN, environment=environment, **_FIELDS[algorithm])
     return Target(
-        title=f"CleanRL's {algorithm.upper()} on {environment}",
-        source=f"{_SOURCE}, docs/rl-algorithms/{algorithm}.md",
+        title=f"CleanRL's {file.upper()} on {environment}{title}",
+        source=f"{_SOURCE}, docs/rl-algorithms/{file}.md",
         trust=_TRUST,
-        runs={algorithm: config},
-        quantities={"final": Quantity(algorithm, measure)},
+        runs={file: config},
+        quantities={"final": Quantity(file, measure)},
         criterion=Equivalent({"final": theirs}),
         cost=Cost(minutes),
-        curve=f"cleanrl_{algorithm}_{short}",
+        algorithms=(file,),
+        curve=f"cleanrl_{file}_{short}",
         **facts,
     )
 
 
+_PQN = {
+    "cartpole": published(495.13, 6.89, 50),
+    "acrobot": published(-95.63, 5.73, 20),
+}
 # Margins: a tenth of the largest return on CartPole, a quarter of the range on
 # MountainCar, a twentieth on Acrobot.
 TARGETS = {
@@ -100,10 +115,17 @@ TARGETS = {
     "cleanrl_c51_mountaincar": _target(
         "c51", "mountaincar", published(-166.38, 27.94, 50)
     ),
-    "cleanrl_pqn_cartpole": _target(
-        "pqn", "cartpole", published(495.13, 6.89, 50), _HUNDRED
-    ),
-    "cleanrl_pqn_acrobot": _target(
-        "pqn", "acrobot", published(-95.63, 5.73, 20), _HUNDRED
-    ),
-}
+    **{
+        f"cleanrl_pqn_{short}": _target(
+            "pqn", short, theirs, _HUNDRED, title=", with jaxq's lambda-returns",
+            deviations=("a lambda-return ends with its episode",),
+        )
+        for short, theirs in _PQN.items()
+    },
+    **{
+        f"cleanrl_pqn_{short}_as_published": _target(
+            "leaking_pqn", short, theirs, _HUNDRED
+        )
+        for short, theirs in _PQN.items()
+    },
+}  # fmt: skip

@@ -16,6 +16,7 @@ from experiments import reproduce
 from experiments.reproductions import (
     bsuite,
     criteria,
+    leaking_pqn,
     noisy_grid,
     purejaxql,
     records,
@@ -179,41 +180,67 @@ def test_deep_sea_is_solved_by_a_tenth_of_good_episodes_in_time(first, solved):
     assert bsuite.deep_sea_solved(10)(run) == [1.0]
 
 
-def test_the_notebooks_returns_are_its_recursion():
-    length, gamma, trace = 9, 0.97, 0.65
-    reward = RNG.normal(size=length).astype(np.float32)
-    done = np.array([0, 0, 1, 0, 0, 0, 1, 0, 0], bool)
-    values = RNG.normal(size=length + 1).astype(np.float32)  # max Q of s_0 ... s_T
-
-    last = values[-1] * (1 - done[-1])
-    total, successor = reward[-1] + gamma * last, last
-    expected = [total]
-    for t in reversed(range(length - 1)):
-        bootstrap = reward[t] + gamma * (1 - done[t]) * successor
-        total = bootstrap + gamma * trace * (total - successor)
-        total = (1 - done[t]) * total + done[t] * reward[t]
-        successor = values[t]
-        expected.append(total)
-
+def returns_of(make_returns, reward, done, values, config):
+    """Returns of a rollout in which state t has the value values[t]."""
     policy = types.SimpleNamespace(
         apply=lambda key, params, x: x[None],
         head=types.SimpleNamespace(q_values=lambda output: output),
     )
     steps = Step(
         observation=None,
-        action=jnp.zeros(length, jnp.int32),
+        action=jnp.zeros(len(reward), jnp.int32),
         reward=jnp.array(reward),
         terminated=jnp.array(done),
-        truncated=jnp.zeros(length, bool),
+        truncated=jnp.zeros(len(reward), bool),
         next_observation=jnp.array(values[1:]),
         memory=None,
     )
+    return make_returns(policy, None, steps, config)
+
+
+@pytest.fixture
+def rollout():
+    """Rewards, ends of episodes and values of a rollout, and its configuration."""
     config = Config(
-        algorithm="pqn", num_envs=1, rollout_length=length, num_minibatches=1,
-        discount=gamma, trace_decay=trace,
+        algorithm="pqn", num_envs=1, rollout_length=9, num_minibatches=1,
+        discount=0.97, trace_decay=0.65,
     )  # fmt: skip
-    ours = purejaxql.shifted_lambda_returns(policy, None, steps, config)
-    np.testing.assert_allclose(ours, expected[::-1], rtol=1e-5)
+    reward = RNG.normal(size=9).astype(np.float32)
+    done = np.array([0, 0, 1, 0, 0, 0, 1, 0, 0], bool)
+    return reward, done, RNG.normal(size=10).astype(np.float32), config
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_the_notebooks_returns_are_its_recursion(rollout, ends):
+    reward, done, values, config = rollout
+    done[-1] = ends
+    gamma, trace = config.discount, config.trace_decay
+    last = values[-1] * (1 - done[-1])
+    total, successor = reward[-1] + gamma * last, last
+    expected = [total]
+    for t in reversed(range(len(reward) - 1)):
+        bootstrap = reward[t] + gamma * (1 - done[t]) * successor
+        total = bootstrap + gamma * trace * (total - successor)
+        total = (1 - done[t]) * total + done[t] * reward[t]
+        successor = values[t]
+        expected.append(total)
+    ours = returns_of(purejaxql.shifted_lambda_returns, *rollout)
+    np.testing.assert_allclose(ours, expected[::-1], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_cleanrls_returns_run_on_through_the_end_of_an_episode(rollout, ends):
+    reward, done, values, config = rollout
+    done[-1] = ends
+    gamma, trace = config.discount, config.trace_decay
+    total = reward[-1] + gamma * values[-1] * (1 - done[-1])
+    expected = [total]
+    for t in reversed(range(len(reward) - 1)):
+        value = values[t + 1] * (1 - done[t])
+        total = reward[t] + gamma * (trace * total + (1 - trace) * value)
+        expected.append(total)
+    ours = returns_of(leaking_pqn.leaking_lambda_returns, *rollout)
+    np.testing.assert_allclose(ours, expected[::-1], rtol=1e-5, atol=1e-5)
 
 
 def test_the_notebooks_network_is_a_convolution_with_layer_normalisation():
