@@ -198,21 +198,48 @@ class Exact:
 
 
 @dataclasses.dataclass(frozen=True)
-class Both:
-    """Two criteria at once."""
+class SameLandscape:
+    """Means of many settings in nearly the published order, none of them different.
 
-    first: Criterion
-    second: Criterion
+    The ranks correlate, and no setting differs by Welch's test after Holm's correction.
+    """
+
+    published: Mapping[str, Published]
+    least: float  # Spearman's rank correlation
 
     def judge(self, values: Values) -> Outcome:
-        """Passed if both are."""
-        outcomes = [self.first.judge(values), self.second.judge(values)]
-        sentence = "; ".join(outcome.sentence for outcome in outcomes)
-        return Outcome(all(outcome.passed for outcome in outcomes), sentence)
+        """Passed if both hold."""
+        from scipy import stats
+
+        ours = [values[label].mean() for label in self.published]
+        theirs = [published.mean for published in self.published.values()]
+        correlation = float(stats.spearmanr(ours, theirs).statistic)
+        p_values = [
+            comparisons.welch_of(
+                (x.mean(), x.std(ddof=1), x.size), (other.mean, other.std, other.seeds)
+            )
+            for label, other in self.published.items()
+            for x in [values[label]]
+        ]
+        adjusted = comparisons.holm(p_values)
+        differ = [
+            f"{label} ({mean_and_std(values[label])}, published {theirs})"
+            for (label, theirs), p in zip(self.published.items(), adjusted, strict=True)
+            if p < LEVEL
+        ]
+        count = len(self.published)
+        return Outcome(
+            correlation >= self.least and not differ,
+            f"rank correlation {correlation:.2f} over {count} settings, of which "
+            f"{', '.join(differ) if differ else 'none'} differs",
+        )
 
     def describe(self) -> str:
-        """Both descriptions."""
-        return f"{self.first.describe()}; {self.second.describe()}"
+        """The smallest correlation."""
+        return (
+            f"rank correlation of at least {self.least:g}, and no setting different "
+            f"(Holm's p < {LEVEL})"
+        )
 
 
 def mean_and_std(values: np.ndarray) -> str:

@@ -7,7 +7,12 @@ import matplotlib.axes
 import matplotlib.figure
 import numpy as np
 
-from experiments.reproductions.criteria import Criterion, Equivalent, Exact
+from experiments.reproductions.criteria import (
+    Criterion,
+    Equivalent,
+    Exact,
+    SameLandscape,
+)
 from experiments.reproductions.records import Record
 from experiments.reproductions.target import Run, Target
 from experiments.support.provenance import ROOT
@@ -39,6 +44,8 @@ def draw(path: pathlib.Path, target: Target, record: Record) -> None:
     """Draw the figure of a target."""
     if target.simulate is not None:
         return draw_values(path, target, record)
+    if isinstance(target.criterion, SameLandscape):
+        return draw_landscape(path, target, record, target.criterion)
     labels = list(target.runs)
     columns = min(len(labels), 4)
     height = -(-len(labels) // columns)
@@ -101,6 +108,32 @@ def _panel(
         label=f"jaxq, mean of {len(ours)} seeds and its 95 % interval",
     )  # fmt: skip
     plots.style(axes)
+
+
+def draw_landscape(
+    path: pathlib.Path, target: Target, record: Record, criterion: SameLandscape
+) -> None:
+    """Our mean of every setting against the published one."""
+    figure = matplotlib.figure.Figure(figsize=(5.2, 4.8), layout="constrained")
+    axes = figure.subplots()
+    ours = [record.values[label] for label in criterion.published]
+    theirs = list(criterion.published.values())
+    axes.errorbar(
+        [published.mean for published in theirs],
+        [values.mean() for values in ours],
+        [values.std(ddof=1) for values in ours],
+        [published.std for published in theirs],
+        fmt="o", markersize=4, linewidth=0.6, alpha=0.7, color=plots.BLUE,
+    )  # fmt: skip
+    means = [x.mean() for x in ours] + [x.mean for x in theirs]
+    ends = [min(means), max(means)]
+    axes.plot(ends, ends, color=plots.GREY, linewidth=1, linestyle="--")
+    axes.set_title(target.title)
+    axes.set(
+        xlabel="published, mean and standard deviation", ylabel=f"ours, {target.metric}"
+    )
+    plots.frame(axes)
+    plots.save(figure, path)
 
 
 def draw_values(path: pathlib.Path, target: Target, record: Record) -> None:

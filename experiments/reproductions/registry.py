@@ -2,12 +2,20 @@
 
 from collections.abc import Mapping
 
-from experiments.reproductions import bsuite, cleanrl, minatar, rainbow, textbook
+from experiments.reproductions import (
+    arlbench,
+    bsuite,
+    cleanrl,
+    minatar,
+    rainbow,
+    textbook,
+)
 from experiments.reproductions.target import Target
 
 GROUPS: dict[str, Mapping[str, Target]] = {
     "MinAtar": minatar.TARGETS,
     "CleanRL": cleanrl.TARGETS,
+    "ARLBench": arlbench.TARGETS,
     "Revisiting Rainbow": rainbow.TARGETS,
     "bsuite": bsuite.TARGETS,
     "textbook": textbook.TARGETS,

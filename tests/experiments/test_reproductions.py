@@ -133,6 +133,22 @@ def test_the_order_of_many_counts_pairs_that_are_clearly_apart():
     assert half.judge(values | {"c": np.array([4.0])}).passed
 
 
+def test_a_landscape_is_the_same_if_ranks_agree_and_nothing_differs():
+    means = np.linspace(0, 50, 12)
+    ours = {str(i): RNG.normal(mean, 5, 10) for i, mean in enumerate(means)}
+    test = criteria.SameLandscape(
+        {str(i): Published(mean, 0.0, 5.0, 10) for i, mean in enumerate(means)}, 0.9
+    )
+    outcome = test.judge(ours)
+    expected = stats.spearmanr([x.mean() for x in ours.values()], means).statistic
+    assert outcome.passed and f"correlation {expected:.2f} over 12" in outcome.sentence
+    assert not test.judge(ours | {"3": ours["3"] + 20}).passed
+    backwards = dict(zip(ours, reversed(ours.values()), strict=True))
+    wide = {k: dataclasses.replace(v, std=500.0) for k, v in test.published.items()}
+    assert not criteria.SameLandscape(wide, 0.9).judge(backwards).passed
+    assert criteria.SameLandscape(wide, -1.0).judge(backwards).passed
+
+
 def test_tiny_p_values_are_bounded():
     assert criteria.p_value(0.0123) == "= 0.012" and criteria.p_value(0.0) == "< 1e-6"
 
