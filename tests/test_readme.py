@@ -14,6 +14,7 @@ import sys
 import family
 import jax
 import pytest
+from scripts import run_script
 
 import jaxq
 from jaxq import cli
@@ -213,6 +214,10 @@ def test_every_command_is_accepted(command, monkeypatch):
     script = ROOT / "experiments" / f"{name}.py"
     assert script.exists()
     if name in ("report", "tour"):  # they have tests of their own
+        return
+    if {"--list", "--check"} & set(words):  # they read files only
+        done = run_script(*words[1:])
+        assert done.returncode == 0 and done.stdout, done.stderr
         return
 
     def accept(*args, **kwargs):
