@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 
 from jaxq.config.config import Config
 from jaxq.types import Array, PyTree
@@ -15,12 +16,16 @@ def make_optimizer(config: Config) -> optax.GradientTransformation:
 
     The step size is applied in `learner.gradient_step`, where it can be swept.
 
-    adam: m / (sqrt(v) + eps), bias corrected. radam: Adam whose adaptive part is off
-    until its variance is tractable. rmsprop: g / (sqrt(v) + eps), or g / sqrt(v + eps)
-    with `rmsprop_eps_in_root`; centred, with v - m^2 in place of v.
+    adam: m / (sqrt(v) + eps), bias corrected. amsgrad: with the largest v so far.
+    nadam: with Nesterov's momentum, b1 m + (1 - b1) g, in place of m. radam: Adam whose
+    adaptive part is off until its variance is tractable. rmsprop: g / (sqrt(v) + eps),
+    or g / sqrt(v + eps) with `rmsprop_eps_in_root`; centred, with v - m^2 in place of
+    v. muon: the nearest orthogonal matrix to Nesterov's momentum, of decay 0.95, times
+    sqrt(max(1, columns / rows)); Adam for parameters that are not matrices.
 
-    Reference: Kingma and Ba, arXiv:1412.6980; Tieleman and Hinton (2012), lecture 6.5;
-    Graves, arXiv:1308.0850, equation 38 (centred); Liu et al., arXiv:1908.03265.
+    Reference: Kingma and Ba, arXiv:1412.6980; Reddi et al., arXiv:1904.09237; Dozat
+    (2016); Liu et al., arXiv:1908.03265; Tieleman and Hinton (2012), lecture 6.5;
+    Graves, arXiv:1308.0850, equation 38 (centred); Jordan et al. (2024), Muon.
     """
     if config.head != "fully_parameterized":
         return _main_optimizer(config)
@@ -41,11 +46,18 @@ def _label(path: tuple[Any, ...], leaf: Array) -> str:
 
 
 def _main_optimizer(config: Config) -> optax.GradientTransformation:
-    eps = config.optimizer_eps
+    b1, b2, eps = config.adam_b1, config.adam_b2, config.optimizer_eps
     if config.optimizer == "adam":
-        return optax.scale_by_adam(config.adam_b1, config.adam_b2, eps)
+        return optax.scale_by_adam(b1, b2, eps)
+    if config.optimizer == "amsgrad":
+        return optax.scale_by_amsgrad(b1, b2, eps)
+    if config.optimizer == "nadam":
+        return optax.scale_by_adam(b1, b2, eps, nesterov=True)
     if config.optimizer == "radam":
-        return optax.scale_by_radam(config.adam_b1, config.adam_b2, eps)
+        return optax.scale_by_radam(b1, b2, eps)
+    if config.optimizer == "muon":
+        step = optax.contrib.muon(1.0, eps=eps, adam_b1=b1, adam_b2=b2)
+        return optax.chain(step, optax.scale(-1.0))
     if config.optimizer == "sgd":
         return optax.identity()
     scale = scale_by_centered_rms if config.rmsprop_centered else optax.scale_by_rms

@@ -106,12 +106,15 @@ class Optimization:
     T = learning_rate_updates; inverse is learning_rate / (1 + updates / T)."""
     learning_rate_updates: Positive = 50_000.0
     """Gradient steps over which the step size decays (T)."""
-    optimizer: Literal["adam", "radam", "rmsprop", "sgd"] = "adam"
-    """Rule that turns a gradient into a direction."""
+    optimizer: Literal[
+        "adam", "amsgrad", "nadam", "radam", "rmsprop", "muon", "sgd"
+    ] = "adam"
+    """Rule that turns a gradient into a direction. muon makes the momentum of every
+    matrix orthogonal, and uses Adam for other parameters."""
     adam_b1: Decay = 0.9
-    """Adam, RAdam: decay of the first moment."""
+    """Adam and its variants: decay of the first moment."""
     adam_b2: Decay = 0.999
-    """Adam, RAdam: decay of the second moment."""
+    """Adam and its variants: decay of the second moment."""
     rmsprop_decay: Decay = 0.95
     """RMSprop: decay of the moments."""
     rmsprop_centered: bool = False

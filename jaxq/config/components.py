@@ -115,8 +115,9 @@ class NetworkLayers:
     layer by output_scale, and zero biases."""
     output_scale: Positive = 2.0**0.5
     """orthogonal: scale of the last layer."""
-    activation: Literal["relu", "tanh"] = "relu"
-    """Activation of every hidden layer."""
+    activation: Literal["relu", "tanh", "gelu", "silu", "leaky_relu", "crelu"] = "relu"
+    """Activation of every hidden layer; leaky_relu has a slope of 0.01 below zero, and
+    crelu concatenates relu(x) and relu(-x), which doubles the width."""
     initial_value: Annotated[float, Range(-1e9, 1e9), TRACED] = 0.0
     """table: initial value of every entry; optimistic if above the best return."""
     dueling: bool = False

@@ -61,6 +61,8 @@ _WEIGHTED_SEQUENCES = Condition(
     lambda c: _SEQUENCES.holds(c) and c.prioritized, "set prioritized and recurrent"
 )
 
+_ADAMS = "adam", "amsgrad", "nadam", "radam", "muon"
+
 # Read by the loops around an agent, whatever its algorithm.
 LOOP_USAGE = (
     Usage(
@@ -116,14 +118,14 @@ AGENT_USAGE = (
     Usage("a decaying step size", _any(
         "learning_rate_schedule", "linear", "inverse"
     ), ("learning_rate_updates",)),
-    Usage("Adam and RAdam", _any("optimizer", "adam", "radam"), (
+    Usage("Adam and its variants", _any("optimizer", *_ADAMS), (
         "adam_b1", "adam_b2",
     )),
     Usage("RMSprop", _any("optimizer", "rmsprop"), (
         "rmsprop_decay", "rmsprop_centered", "rmsprop_eps_in_root",
     )),
-    Usage("Adam, RAdam and RMSprop", _any(
-        "optimizer", "adam", "radam", "rmsprop"
+    Usage("Adam, its variants and RMSprop", _any(
+        "optimizer", *_ADAMS, "rmsprop"
     ), ("optimizer_eps",)),
     Usage("the scalar head", _any("head", "scalar"), ("loss",)),
     Usage("Huber's loss", _HUBER, ("huber_delta",)),

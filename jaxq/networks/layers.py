@@ -1,6 +1,6 @@
 """Layers and output streams, as flax modules for one observation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -21,7 +21,7 @@ class LayerConfig(NamedTuple):
     normalization: str = "none"  # none, layer or batch
     noisy_sigma: float | Array | None = None  # None: no noise
     training: bool = False  # batch: normalise by the minibatch, not by running averages
-    activation: str = "relu"  # relu or tanh
+    activation: str = "relu"  # a name in ACTIVATIONS
     output_scale: float | Array = 2.0**0.5  # orthogonal: scale of the last layer
 
 
@@ -109,7 +109,25 @@ def activate(x: Array, style: LayerConfig) -> Array:
             axis_name=BATCH if style.training else None,
             epsilon=1e-5,
         )(x)
-    return nn.tanh(x) if style.activation == "tanh" else nn.relu(x)
+    return ACTIVATIONS[style.activation](x)
+
+
+def crelu(x: Array) -> Array:
+    """relu(x) and relu(-x), concatenated along the last axis.
+
+    Reference: Shang et al., arXiv:1603.05201; Abbas et al., arXiv:2303.07507.
+    """
+    return jnp.concatenate([nn.relu(x), nn.relu(-x)], axis=-1)
+
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": nn.relu,
+    "tanh": nn.tanh,
+    "gelu": lambda x: nn.gelu(x, approximate=False),
+    "silu": nn.silu,
+    "leaky_relu": nn.leaky_relu,
+    "crelu": crelu,
+}
 
 
 class LayerNorm(nn.Module):

@@ -203,7 +203,9 @@ def test_a_seed_that_diverges_is_frozen_at_its_last_finite_params(bad, rng):
 
 
 @pytest.mark.parametrize("size", [1e-30, 1.0, 7e18])
-@pytest.mark.parametrize("optimizer", ["adam", "radam", "rmsprop", "sgd"])
+@pytest.mark.parametrize(
+    "optimizer", ["adam", "amsgrad", "nadam", "radam", "rmsprop", "muon", "sgd"]
+)
 def test_a_gradient_of_finite_norm_makes_a_finite_step(optimizer, size, rng):
     """So the new parameters need not be checked separately."""
 

@@ -14,7 +14,7 @@ from jaxq.config.config import Config
 
 def plain_directions(config, gradients):
     """Directions of every optimizer, from the papers' equations."""
-    eps, m, v = config.optimizer_eps, 0.0, 0.0
+    eps, m, v, largest = config.optimizer_eps, 0.0, 0.0, 0.0
     for t, g in enumerate(gradients, start=1):
         if config.optimizer == "sgd":
             yield g
@@ -23,6 +23,16 @@ def plain_directions(config, gradients):
             v = config.adam_b2 * v + (1 - config.adam_b2) * g**2
             unbiased = m / (1 - config.adam_b1**t), v / (1 - config.adam_b2**t)
             yield unbiased[0] / (np.sqrt(unbiased[1]) + eps)
+        elif config.optimizer == "amsgrad":
+            m = config.adam_b1 * m + (1 - config.adam_b1) * g
+            v = config.adam_b2 * v + (1 - config.adam_b2) * g**2
+            largest = np.maximum(largest, v / (1 - config.adam_b2**t))
+            yield m / (1 - config.adam_b1**t) / (np.sqrt(largest) + eps)
+        elif config.optimizer == "nadam":
+            b1, b2 = config.adam_b1, config.adam_b2
+            m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+            ahead = b1 * m / (1 - b1 ** (t + 1)) + (1 - b1) * g / (1 - b1**t)
+            yield ahead / (np.sqrt(v / (1 - b2**t)) + eps)
         elif config.optimizer == "radam":
             b1, b2 = config.adam_b1, config.adam_b2
             m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
@@ -50,7 +60,8 @@ RMSPROP = [("rmsprop", a, b) for a in (False, True) for b in (False, True)]
 
 @pytest.mark.parametrize(
     "optimizer, centered, in_root",
-    [(name, False, False) for name in ("sgd", "adam", "radam")] + RMSPROP,
+    [(name, False, False) for name in ("sgd", "adam", "amsgrad", "nadam", "radam")]
+    + RMSPROP,
 )
 def test_directions_equal_the_papers_equations(optimizer, centered, in_root, rng):
     config = Config(
@@ -67,6 +78,32 @@ def test_directions_equal_the_papers_equations(optimizer, centered, in_root, rng
     ):
         direction, state = update(jnp.float32(gradient), state)
         np.testing.assert_allclose(direction, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_muon_makes_the_momentum_of_a_matrix_orthogonal(rng):
+    config = Config(defaults="plain", optimizer="muon", adam_b1=0.8, adam_b2=0.9)
+    ours = optimizers.make_optimizer(config)
+    params = {"kernel": jnp.zeros((6, 4)), "bias": jnp.zeros(4)}
+    adam = plain_directions(
+        dataclasses.replace(config, optimizer="nadam"),
+        biases := rng.normal(size=(5, 4)).astype(np.float32),
+    )
+    state, momentum = ours.init(params), np.zeros((6, 4))
+    for t, (bias, expected) in enumerate(zip(biases, adam, strict=True), start=1):
+        gradient = rng.normal(size=(6, 4)).astype(np.float32)
+        direction, state = ours.update(
+            {"kernel": jnp.array(gradient), "bias": jnp.array(bias)}, state, params
+        )
+        momentum = 0.95 * momentum + 0.05 * gradient
+        ahead = 0.95 * momentum / (1 - 0.95 ** (t + 1)) + 0.05 * gradient / (
+            1 - 0.95**t
+        )
+        left, _, right = np.linalg.svd(ahead, full_matrices=False)
+        inner = left.T @ np.asarray(direction["kernel"]) @ right.T
+        np.testing.assert_allclose(inner, np.diag(np.diag(inner)), atol=1e-3)
+        # Five steps of Newton and Schulz bring singular values near 1.
+        assert (np.diag(inner) > 0.6).all() and (np.diag(inner) < 1.3).all()
+        np.testing.assert_allclose(direction["bias"], expected, rtol=1e-3, atol=1e-4)
 
 
 def test_radam_equals_optax():
@@ -93,7 +130,8 @@ def test_centred_rmsprop_survives_a_steady_gradient():
 
 
 def test_parameters_without_a_gradient_do_not_change():
-    for optimizer in ("sgd", "adam", "radam", "rmsprop"):
+    optimizer_names = "sgd", "adam", "amsgrad", "nadam", "radam", "rmsprop", "muon"
+    for optimizer in optimizer_names:
         for centered in (False, True):
             config = Config(
                 defaults="plain", optimizer=optimizer, rmsprop_centered=centered

@@ -59,7 +59,11 @@ BAD = [
     ("num_updates", -1, "outside"),
     ("n_step", 0, "outside"),
     ("n_step", 1000, "outside"),
-    ("optimizer", "lion", "choose one of adam, radam, rmsprop, sgd"),
+    (
+        "optimizer",
+        "lion",
+        "choose one of adam, amsgrad, nadam, radam, rmsprop, muon, sgd",
+    ),
     ("adam_b1", 1.0, "outside"),
     ("optimizer_eps", 0.0, "outside"),
     ("max_grad_norm", 0.0, "outside"),

@@ -227,12 +227,24 @@ def test_layer_normalisation_has_flaxs_values_and_gradient(rng):
         np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_tanh_replaces_relu(rng):
-    hidden = Hidden(6, LayerConfig(activation="tanh"))
+PLAIN_ACTIVATIONS = {
+    "relu": lambda x: np.maximum(x, 0),
+    "tanh": np.tanh,
+    "gelu": lambda x: x * scipy.stats.norm.cdf(x),
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
+    "crelu": lambda x: np.concatenate([np.maximum(x, 0), np.maximum(-x, 0)]),
+}
+
+
+@pytest.mark.parametrize("name", layers.ACTIVATIONS)
+def test_every_activation_is_its_formula(name, rng):
+    hidden = Hidden(6, LayerConfig(activation=name))
     params = randomised(hidden, jnp.zeros(4), rng)
     x = rng.normal(size=4).astype(np.float32)
-    expected = np.tanh(affine(params["Dense_0"], x))
-    np.testing.assert_allclose(apply(hidden, params, x), expected, rtol=1e-5)
+    expected = PLAIN_ACTIVATIONS[name](affine(params["Dense_0"], x))
+    actual = apply(hidden, params, x)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_the_last_layer_has_its_own_scale():
