@@ -165,6 +165,7 @@ class LearnerState(NamedTuple):
     target_params: PyTree
     opt_state: PyTree
     diverged_at: Array  # [] int32: gradient step at which the seed was frozen, or -1
+    initial_params: PyTree = ()  # kept only for L2 Init
 
 
 class UpdateMetrics(NamedTuple):

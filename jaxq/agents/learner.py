@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxq.agents import schedules
+from jaxq.agents import plasticity, schedules
 from jaxq.config.config import Config
 from jaxq.networks import layers
 from jaxq.types import (
@@ -28,14 +28,24 @@ def init_learner(
     network: Network,
     optimizer: optax.GradientTransformation,
     observation: Array,
+    keep_initial: bool = False,
 ) -> LearnerState:
-    """Initial parameters; the target parameters start as a copy of them."""
+    """Initial parameters; the target parameters start as a copy of them.
+
+    Args:
+        key: for the parameters.
+        network: the network.
+        optimizer: of the parameters.
+        observation: an example.
+        keep_initial: keep another copy, for L2 Init.
+    """
     params = network.init(key, observation)
     return LearnerState(
         params=params,
         target_params=jax.tree.map(jnp.copy, params),
         opt_state=optimizer.init(params),
         diverged_at=jnp.asarray(-1, jnp.int32),
+        initial_params=jax.tree.map(jnp.copy, params) if keep_initial else (),
     )
 
 
@@ -89,10 +99,11 @@ def gradient_step(
     loss: LossFunction,
     optimizer: optax.GradientTransformation,
     update_batch_stats: Callable[[PyTree, Array], PyTree] | None = None,
+    init: Callable[[Key, PyTree], PyTree] | None = None,
 ) -> tuple[LearnerState, Array, UpdateMetrics]:
     """One gradient step on the loss of a minibatch.
 
-    params <- params - step_size * optimizer(clip(gradient))
+    params <- decay(params) - step_size * optimizer(clip(gradient))
 
     A seed whose loss, gradient or statistics are not finite is frozen: it keeps its
     parameters from then on, `diverged_at` records the update, and other seeds are not
@@ -108,37 +119,54 @@ def gradient_step(
         examples: inputs of the loss, with a leading axis [B].
         weight: [B] weights of the losses.
         updates: [] gradient steps done before this one.
-        config: step size, clipping, reduction and target refresh.
+        config: step size, clipping, reduction, target refresh, penalties and resets.
         loss: the loss of one example.
         optimizer: direction of descent.
         update_batch_stats: (params, observation[B]) -> params with new statistics of
             the inputs.
+        init: (key, observation) -> new parameters, for resets.
 
     Returns:
         The new state, priorities [B], and metrics.
     """
+    if config.reset_period is not None:
+        key, reset_key = jax.random.split(key)
     shared = config.noisy and config.shared_noise
     keys = key if shared else jax.random.split(key, weight.size)
     total = batch_loss(loss, config.loss_reduction, shared_key=shared)
     (value, (priority, q_value)), gradient = matmul.value_and_grad(total, has_aux=True)(
         learner.params, learner.target_params, keys, examples, weight
     )
+    penalty = plasticity.penalty_gradient(config, learner)
+    if penalty is not None:
+        gradient = optax.tree.add(gradient, penalty)
     norm = ops.global_norm(gradient)
     healthy = (learner.diverged_at < 0) & jnp.isfinite(value) & jnp.isfinite(norm)
     if config.max_grad_norm is not None:
         gradient = clip_by_norm(gradient, norm, config.max_grad_norm)
     direction, opt_state = optimizer.update(gradient, learner.opt_state, learner.params)
     rate = schedules.step_size(config, updates)
-    params = jax.tree.map(lambda p, d: p - rate * d, learner.params, direction)
+    params = plasticity.decay(config, learner.params, rate)
+    params = jax.tree.map(lambda p, d: p - rate * d, params, direction)
     if update_batch_stats is not None:
         params = update_batch_stats(params, examples.observation)
         healthy &= jnp.isfinite(optax.tree.norm(params))
-    state = LearnerState(params, learner.target_params, opt_state, learner.diverged_at)
+    state = learner._replace(params=params, opt_state=opt_state)
     state = freeze(state, learner.params, healthy, updates)
     due = (updates + 1) % config.target_period == 0
     state = state._replace(
         target_params=refresh(state.target_params, state.params, due, config.target_tau)
     )
+    if config.reset_period is not None:
+        assert init is not None
+        observation = plasticity.example_observation(examples)
+        state = plasticity.reset(
+            config, state, reset_key, (updates + 1) % config.reset_period == 0,
+            healthy, lambda key: init(key, observation), optimizer,
+        )  # fmt: skip
+    if config.hare_period is not None:
+        due = (updates + 1) % config.hare_period == 0
+        state = state._replace(params=plasticity.return_to_target(state, due, healthy))
     td_error = jnp.sum(weight * priority) / jnp.maximum(jnp.sum(weight), _TINY)
     return state, priority, UpdateMetrics(value, td_error, q_value, norm)
 

@@ -53,7 +53,13 @@ def replay_agent(
     def init(key: Key, example: Step) -> ReplayAgentState:
         example = example._replace(memory=policy.initial_memory(jax.random.key(0)))
         return ReplayAgentState(
-            learner=learner.init_learner(key, network, optimizer, example.observation),
+            learner=learner.init_learner(
+                key,
+                network,
+                optimizer,
+                example.observation,
+                keep_initial=config.l2_init_penalty is not None,
+            ),
             store=store.init(example),
             updates=counter(),
         )
@@ -80,6 +86,7 @@ def replay_agent(
             loss=loss,
             optimizer=optimizer,
             update_batch_stats=network.update_batch_stats,
+            init=network.init,
         )
         experience = store.update_priorities(state.store, sample, priority)
         updates = Counter(state.updates.value + 1)

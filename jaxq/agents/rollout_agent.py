@@ -71,7 +71,10 @@ def rollout_agent(
 
     def init(key: Key, example: Step) -> RolloutAgentState:
         example = example._replace(memory=policy.initial_memory(jax.random.key(0)))
-        state = learner.init_learner(key, network, optimizer, example.observation)
+        state = learner.init_learner(
+            key, network, optimizer, example.observation,
+            keep_initial=config.l2_init_penalty is not None,
+        )  # fmt: skip
         rollout = ring.zeros(example, length, config.num_envs)
         return RolloutAgentState(
             learner=state,
@@ -105,6 +108,7 @@ def rollout_agent(
             loss=loss,
             optimizer=optimizer,
             update_batch_stats=network.update_batch_stats,
+            init=network.init,
         )
         state = state._replace(learner=learner_state, updates=Counter(done + 1))
         return state, metrics

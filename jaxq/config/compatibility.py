@@ -73,6 +73,13 @@ RULES = (
     Rule(TABLE, "normalization", ("none",), "a table has no layers"),
     Rule(TABLE, "recurrent", ("none",), "a table has no layers"),
     Rule(TABLE, "head", ARRAY_HEADS, "a table cannot take a fraction as input"),
+    *(
+        Rule(TABLE, field, (None,), "a table has no features that could go stale")
+        for field in (
+            "weight_decay", "l2_penalty", "l2_init_penalty", "reset_period",
+            "hare_period",
+        )
+    ),
     Rule(RESCALED, "head", ("scalar", "quantile"), "other heads set their own scale"),
     Rule(MUNCHAUSEN, "head", AVERAGING_HEADS, "histograms cannot be averaged"),
     Rule(MUNCHAUSEN, "value_rescaling", (False,), _NOT_AVERAGED),
@@ -125,6 +132,7 @@ RULES = (
     ),
     Rule(Q_LAMBDA, "prioritized", (False,), _RETURNS),
     Rule(Q_LAMBDA, "double_q", (False,), "there is no target network"),
+    Rule(Q_LAMBDA, "hare_period", (None,), "there is no target network"),
     Rule(Q_LAMBDA, "munchausen", (False,), _RETURNS),
     Rule(Q_LAMBDA, "ensemble_size", (1,), _RETURNS),
     Rule(Q_LAMBDA, "n_step", (1,), f"{_RETURNS}; see trace_decay"),

@@ -148,6 +148,31 @@ class NetworkLayers:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Plasticity:
+    """Regularisation and resets of the parameters, so that they keep learning."""
+
+    weight_decay: NotNegative | None = None
+    """Decoupled weight decay, theta -= learning_rate weight_decay theta in every step
+    (adam: AdamW); None does not decay."""
+    l2_penalty: NotNegative | None = None
+    """Weight of the sum of squared parameters in the loss; None adds nothing."""
+    l2_init_penalty: NotNegative | None = None
+    """Weight of the squared distance from the initial parameters in the loss (L2 Init);
+    None adds nothing."""
+    reset_period: Annotated[int, Range(1, MAX_INT32)] | None = None
+    """Gradient steps between resets, which move the parameters towards newly
+    initialised ones and empty the optimizer; None never resets."""
+    reset_torso: Annotated[float, Range(0, 1), TRACED] = 0.0
+    """reset_period: how far, from 0 to 1, the torso moves; 0 and reset_head 1 reset the
+    output layers only, 0.5 and 0.5 is shrink and perturb."""
+    reset_head: Annotated[float, Range(0, 1), TRACED] = 1.0
+    """reset_period: how far, from 0 to 1, the output layers move."""
+    hare_period: Annotated[int, Range(1, MAX_INT32), TRACED] | None = None
+    """Gradient steps between returns of the online parameters (the hare) to the target
+    parameters (the tortoise), whose target_tau must be below 1; None never returns."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Sampling:
     """Sampling of replayed experience."""
 
@@ -187,4 +212,6 @@ class Rollouts:
     """Q(lambda): end the trace before a non-greedy action (Watkins)."""
 
 
-GROUPS = (ReturnRepresentation, Target, NetworkLayers, Sampling, Rollouts)
+GROUPS = (
+    ReturnRepresentation, Target, NetworkLayers, Plasticity, Sampling, Rollouts,
+)  # fmt: skip

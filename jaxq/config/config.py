@@ -23,6 +23,7 @@ from jaxq.config.basics import (
 )
 from jaxq.config.components import (
     NetworkLayers,
+    Plasticity,
     ReturnRepresentation,
     Rollouts,
     Sampling,
@@ -91,6 +92,7 @@ class Fields(
     ReturnRepresentation,
     Evaluation,
     Exploration,
+    Plasticity,
     NetworkLayers,
     Optimization,
     Target,

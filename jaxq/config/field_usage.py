@@ -47,6 +47,7 @@ _HUBER = Condition(
     "set loss to huber",
 )
 _LAYERS = Condition(lambda c: c.network != "table")
+_RESETS = Condition(lambda c: c.reset_period is not None, "set reset_period")
 _ORTHOGONAL = Condition(
     lambda c: _LAYERS.holds(c) and c.weight_init == "orthogonal",
     "set weight_init to orthogonal",
@@ -110,7 +111,7 @@ AGENT_USAGE = (
     Usage("Q(lambda)", _Q_LAMBDA, ("trace_decay", "trace_cut")),
     Usage("TD targets", _TEMPORAL_DIFFERENCE, (
         "n_step", "next_value", "double_q", "munchausen", "target_period",
-        "target_tau",
+        "target_tau", "hare_period",
     )),
     Usage("Munchausen's target", _any("munchausen", True), (
         "munchausen_alpha", "entropy_temperature", "munchausen_clip",
@@ -150,8 +151,10 @@ AGENT_USAGE = (
     )),
     Usage("layers", _LAYERS, (
         "weight_init", "activation", "dueling", "stream_sizes", "noisy",
-        "normalization",
+        "normalization", "weight_decay", "l2_penalty", "l2_init_penalty",
+        "reset_period",
     )),
+    Usage("resets", _RESETS, ("reset_torso", "reset_head")),
     Usage("an mlp torso", _any("network", "auto", "mlp"), ("hidden_sizes",)),
     Usage("MinAtar's torso", _any("network", "auto", "minatar"), (
         "channels", "dense_size",

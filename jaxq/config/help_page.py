@@ -39,7 +39,7 @@ GROUPS = {
     "environment": (basics.EnvironmentOptions,),
     "target": (components.Target, components.ReturnRepresentation),
     "replay": (basics.Replay, components.Sampling, components.Rollouts),
-    "optimizer": (basics.Optimization,),
+    "optimizer": (basics.Optimization, components.Plasticity),
     "network": (components.NetworkLayers,),
     "exploration": (basics.Exploration,),
     "evaluation": (basics.Evaluation,),
@@ -53,7 +53,8 @@ RARE = (
     "optimizer_eps", "deterministic", "cpu_cores", "compilation_cache", "force_resume",
     "profile", "checkpoint", "checkpoint_seconds", "sticky_actions", "activation",
     "exploration", "track", "frame_stack", "reward_clip", "episodic_life",
-    "allow_import", "figure_format",
+    "allow_import", "figure_format", "weight_decay", "l2_penalty", "l2_init_penalty",
+    "reset_period", "hare_period",
 )  # fmt: skip
 COLUMN = 24  # wider flags than this have their own line in tyro's help
 

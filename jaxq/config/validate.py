@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from jaxq.config import (
-    algorithm_table,
     compatibility,
     hyperparameters,
     loop_lengths,
     normalization,
+    plasticity,
+    rollouts,
     suites,
 )
 from jaxq.config.components import HISTOGRAMS
@@ -149,37 +150,6 @@ def _check_replay(config: Config, lengths: LoopLengths) -> None:
         )
 
 
-def _check_rollouts(config: Config, lengths: LoopLengths) -> None:
-    agent = algorithm_table.agent_of(config.algorithm)
-    if config.rollout_length == 0:
-        if agent in ("q_lambda", "dyna_q"):
-            raise ConfigError(
-                f"rollout_length = 0 learns from replay, and {config.algorithm} learns "
-                "from rollouts. Set it to 1 or more."
-            )
-    elif agent == "q_lambda":
-        _check_minibatches(config)
-    elif agent is not None and config.n_step > config.rollout_length:
-        raise ConfigError(
-            f"n_step = {config.n_step} exceeds rollout_length = "
-            f"{config.rollout_length}: returns end with their rollout. Lower n_step or "
-            "raise rollout_length."
-        )
-
-
-def _check_minibatches(config: Config) -> None:
-    """A rollout must split into equal minibatches."""
-    examples, unit = config.num_envs, f"num_envs = {config.num_envs}"
-    if config.recurrent == "none":
-        examples *= config.rollout_length
-        unit = f"rollout_length x {unit}"
-    if examples % config.num_minibatches:
-        raise ConfigError(
-            f"num_minibatches = {config.num_minibatches} must divide {unit}, "
-            f"{examples} examples per rollout."
-        )
-
-
 def _check_order(config: Config, lengths: LoopLengths) -> None:
     """Check pairs of fields, of which one must be below the other."""
     low, high = config.v_min, config.v_max
@@ -240,8 +210,9 @@ _CHECKS: tuple[Callable[[Config, LoopLengths], None], ...] = (
     _check_seeds,
     _check_counters,
     _check_replay,
-    _check_rollouts,
+    rollouts.check,
     normalization.check,
+    plasticity.check,
     _check_order,
     _check_return_bounds,
     _check_ladder,
