@@ -47,7 +47,7 @@ _HUBER = Condition(
     "set loss to huber",
 )
 _LAYERS = Condition(lambda c: c.network != "table")
-_RESETS = Condition(lambda c: c.reset_period is not None, "set reset_period")
+_RESETS = Condition(lambda c: c.reset_period is not None, "give reset_period")
 _ORTHOGONAL = Condition(
     lambda c: _LAYERS.holds(c) and c.weight_init == "orthogonal",
     "set weight_init to orthogonal",
@@ -104,14 +104,15 @@ AGENT_USAGE = (
     Usage("every agent", _ALWAYS, (
         "discount", "learning_rate", "learning_rate_schedule", "optimizer",
         "max_grad_norm", "loss_reduction", "head", "network", "q_penalty", "recurrent",
-        "exploration",
+        "exploration", "weight_decay", "l2_penalty", "l2_init_penalty", "reset_period",
+        "hare_period",
     )),
     Usage("replay", _REPLAYS, ("buffer_size", "prioritized")),
     Usage("replay and Dyna-Q's model", _SAMPLES, ("batch_size",)),
     Usage("Q(lambda)", _Q_LAMBDA, ("trace_decay", "trace_cut")),
     Usage("TD targets", _TEMPORAL_DIFFERENCE, (
         "n_step", "next_value", "double_q", "munchausen", "target_period",
-        "target_tau", "hare_period",
+        "target_tau",
     )),
     Usage("Munchausen's target", _any("munchausen", True), (
         "munchausen_alpha", "entropy_temperature", "munchausen_clip",
@@ -151,8 +152,7 @@ AGENT_USAGE = (
     )),
     Usage("layers", _LAYERS, (
         "weight_init", "activation", "dueling", "stream_sizes", "noisy",
-        "normalization", "weight_decay", "l2_penalty", "l2_init_penalty",
-        "reset_period",
+        "normalization",
     )),
     Usage("resets", _RESETS, ("reset_torso", "reset_head")),
     Usage("an mlp torso", _any("network", "auto", "mlp"), ("hidden_sizes",)),

@@ -14,6 +14,11 @@ OTHER = {
     "ensemble_size": 3,
     "num_minibatches": 2,
     "q_penalty": 0.1,
+    "weight_decay": 0.1,
+    "l2_penalty": 0.1,
+    "l2_init_penalty": 0.1,
+    "reset_period": 100,
+    "hare_period": 100,
 }
 EXAMPLES = {
     compatibility.TABULAR: {"algorithm": "tabular_q"},

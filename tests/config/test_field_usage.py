@@ -26,7 +26,8 @@ SHARED = {
     "huber_delta",  # by the scalar head, whatever its loss
     "output_scale",  # by every layer, whatever its weights
     "noisy",  # by the gradient step, which splits its key
-    "optimizer_eps", "learning_rate_updates",  # by the optimizer, also by sgd
+    # By the optimizer, also by sgd.
+    "optimizer_eps", "learning_rate_updates", "adam_b1", "adam_b2",
     "buffer_size",  # by the loop lengths
     "ensemble_size",  # by the networks, also those of Q(lambda)
     "sequence_max_weight",  # by the loss of sequences, prioritised or not
