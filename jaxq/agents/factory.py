@@ -64,6 +64,7 @@ def make_layer_config(config: Config) -> layers.LayerConfig:
         config.noisy_sigma if config.noisy else None,
         activation=config.activation,
         output_scale=config.output_scale,
+        weight_norm=config.weight_norm,
     )
 
 

@@ -53,6 +53,7 @@ EXPECTED_SARSA = Condition(
     "`next_value=expected_sarsa`", lambda c: c.next_value == "expected_sarsa"
 )
 ENSEMBLE = Condition("an ensemble", lambda c: c.ensemble_size > 1)
+NOISY = Condition("noisy layers", lambda c: c.noisy)
 RECURRENT = Condition("a recurrent network", lambda c: c.recurrent != "none")
 BATCH_NORM = Condition("batch normalisation", lambda c: c.normalization == "batch")
 
@@ -72,6 +73,11 @@ RULES = (
     Rule(TABLE, "noisy", (False,), "a table has no layers"),
     Rule(TABLE, "normalization", ("none",), "a table has no layers"),
     Rule(TABLE, "recurrent", ("none",), "a table has no layers"),
+    Rule(TABLE, "weight_norm", ("none",), "a table has no layers"),
+    Rule(
+        NOISY, "weight_norm", ("none",),
+        "only the mean of the weights would be normalised, not their noise",
+    ),
     Rule(TABLE, "head", ARRAY_HEADS, "a table cannot take a fraction as input"),
     *(
         Rule(TABLE, field, (None,), "a table has no features that could go stale")

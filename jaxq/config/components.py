@@ -134,6 +134,9 @@ class NetworkLayers:
     implicit_quantile head then shares its fractions over the minibatch as well."""
     normalization: Literal["none", "layer", "batch"] = "none"
     """Normalise the inputs of every hidden activation."""
+    weight_norm: Literal["none", "weight", "spectral"] = "none"
+    """Divide the weights of every hidden layer by their norm per output, times a
+    learned scale (weight), or by their largest singular value (spectral)."""
     ensemble_size: Count = 1
     """Networks that learn side by side; more than one acts by Thompson sampling, one
     network per episode (Bootstrapped DQN)."""

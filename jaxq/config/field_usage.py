@@ -152,7 +152,7 @@ AGENT_USAGE = (
     )),
     Usage("layers", _LAYERS, (
         "weight_init", "activation", "dueling", "stream_sizes", "noisy",
-        "normalization",
+        "normalization", "weight_norm",
     )),
     Usage("resets", _RESETS, ("reset_torso", "reset_head")),
     Usage("an mlp torso", _any("network", "auto", "mlp"), ("hidden_sizes",)),

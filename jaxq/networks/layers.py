@@ -1,5 +1,6 @@
 """Layers and output streams, as flax modules for one observation."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxq.networks import initializers
+from jaxq.networks import initializers, weight_norms
 from jaxq.types import Array, Key
 from jaxq.xla import ops
 
@@ -23,6 +24,7 @@ class LayerConfig(NamedTuple):
     training: bool = False  # batch: normalise by the minibatch, not by running averages
     activation: str = "relu"  # a name in ACTIVATIONS
     output_scale: float | Array = 2.0**0.5  # orthogonal: scale of the last layer
+    weight_norm: str = "none"  # none, weight or spectral; of hidden layers
 
 
 class Dense(nn.Module):
@@ -45,7 +47,12 @@ class Dense(nn.Module):
     def __call__(self, x: Array) -> Array:
         """[..., I] -> [..., features]."""
         kernel_init, bias_init = self._initializers(x.shape[-1])
-        y = nn.Dense(self.features, kernel_init=kernel_init, bias_init=bias_init)(x)
+        dense: Callable[..., nn.Module] = nn.Dense
+        if self.style.weight_norm != "none":
+            dense = functools.partial(
+                weight_norms.NormalizedDense, kind=self.style.weight_norm
+            )
+        y = dense(self.features, kernel_init=kernel_init, bias_init=bias_init)(x)
         if self.style.noisy_sigma is None:
             return y
         return self._add_noise(x, y)
@@ -171,7 +178,8 @@ class ActionValues(nn.Module):
         for size in self.stream_sizes:
             x = Hidden(size, self.style)(x)
         outputs = rows * self.num_outputs
-        x = Dense(outputs, self.style, self.style.output_scale)(x)
+        last = self.style._replace(weight_norm="none")
+        x = Dense(outputs, last, self.style.output_scale)(x)
         return x.reshape(*x.shape[:-1], rows, self.num_outputs)
 
 

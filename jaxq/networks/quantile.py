@@ -25,7 +25,8 @@ class FractionEmbedding(nn.Module):
     def __call__(self, fraction: Array) -> Array:
         """[N] -> [N, features]."""
         waves = jax.vmap(lambda t: ops.cos_multiples(t, self.num_cosines))(fraction)
-        return nn.relu(layers.Dense(self.features, self.style)(waves))
+        plain = self.style._replace(weight_norm="none")
+        return nn.relu(layers.Dense(self.features, plain)(waves))
 
 
 class ImplicitQuantileNetwork(nn.Module):

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 from flax import linen as nn
 
-from jaxq.networks import layers, torsos
+from jaxq.networks import layers, torsos, weight_norms
 from jaxq.networks.layers import (
     ActionValues,
     Dense,
@@ -245,6 +245,53 @@ def test_every_activation_is_its_formula(name, rng):
     expected = PLAIN_ACTIVATIONS[name](affine(params["Dense_0"], x))
     actual = apply(hidden, params, x)
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_weight_normalisation_separates_length_and_direction(rng):
+    hidden = Hidden(6, LayerConfig(weight_norm="weight", activation="tanh"))
+    params = init(hidden, jnp.zeros(4))["Dense_0"]["NormalizedDense_0"]
+    lengths = np.linalg.norm(params["kernel"], axis=0)
+    np.testing.assert_allclose(params["scale"], lengths, rtol=1e-5)
+    params = randomised(hidden, jnp.zeros(4), rng)
+    inner = params["Dense_0"]["NormalizedDense_0"]
+    x = rng.normal(size=4).astype(np.float32)
+    expected = np.array(inner["bias"], float)
+    for j in range(6):
+        v = np.asarray(inner["kernel"])[:, j]
+        expected[j] += inner["scale"][j] * (x @ v) / np.sqrt((v**2).sum())
+    np.testing.assert_allclose(
+        apply(hidden, params, x), np.tanh(expected), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (40, 25), (25, 40)])
+def test_the_spectral_norm_is_the_largest_singular_value(shape, rng):
+    kernel = rng.normal(size=shape).astype(np.float32)
+    kernel += 3 * np.outer(rng.normal(size=shape[0]), rng.normal(size=shape[1]))
+    left, values, right = np.linalg.svd(kernel)
+    norm, slope = jax.value_and_grad(weight_norms.spectral_norm)(jnp.array(kernel))
+    np.testing.assert_allclose(norm, values[0], rtol=1e-3)
+    # d sigma / d W = u v'
+    np.testing.assert_allclose(slope, np.outer(left[:, 0], right[0]), atol=0.02)
+
+
+def test_a_spectrally_normalised_layer_stretches_nothing(rng):
+    hidden = Hidden(32, LayerConfig(weight_norm="spectral", activation="tanh"))
+    params = randomised(hidden, jnp.zeros(16), rng)
+    inner = params["Dense_0"]["NormalizedDense_0"]
+    largest = np.linalg.norm(inner["kernel"], ord=2)
+    x = rng.normal(size=16).astype(np.float32)
+    expected = np.tanh(x @ (np.asarray(inner["kernel"]) / largest) + inner["bias"])
+    np.testing.assert_allclose(apply(hidden, params, x), expected, atol=0.1)
+    zero = jax.tree.map(jnp.zeros_like, params)
+    assert np.isfinite(apply(hidden, zero, x)).all()
+
+
+def test_output_layers_are_not_normalised():
+    style = LayerConfig(weight_norm="spectral")
+    params = init(ActionValues(3, 1, stream_sizes=(16,), style=style), jnp.zeros(8))
+    assert set(params["Hidden_0"]["Dense_0"]) == {"NormalizedDense_0"}
+    assert set(params["Dense_0"]) == {"Dense_0"}
 
 
 def test_the_last_layer_has_its_own_scale():
