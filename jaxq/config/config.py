@@ -200,6 +200,14 @@ ADDED = {
     "frame_stack": 1,
     "reward_clip": None,
     "episodic_life": False,
+    "weight_decay": None,
+    "l2_penalty": None,
+    "l2_init_penalty": None,
+    "reset_period": None,
+    "reset_torso": 0.0,
+    "reset_head": 1.0,
+    "hare_period": None,
+    "weight_norm": "none",
 }
 
 
