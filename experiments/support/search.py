@@ -1,5 +1,6 @@
 """Options, checks and the report that sweep.py and tune.py share."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -157,9 +158,16 @@ def _train_or_load(
 
 
 def _runs_of(config: Config, root: pathlib.Path) -> list[pathlib.Path]:
-    """Directories below `root` of runs of a configuration."""
-    directories = [path.parent for path in root.rglob("config.json")]
-    return [path for path in directories if flags.read_config(path) == config]
+    """Directories below `root` of runs of a configuration.
+
+    Runs of other versions, whose configuration cannot be read, are left out.
+    """
+    found = []
+    for path in root.rglob("config.json"):
+        with contextlib.suppress(ConfigError):
+            if flags.read_config(path.parent) == config:
+                found.append(path.parent)
+    return found
 
 
 def unfinished(config: Config, root: pathlib.Path) -> pathlib.Path | None:

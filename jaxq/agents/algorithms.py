@@ -19,7 +19,7 @@ from jaxq.config import algorithm_table, hyperparameters, user_code
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError, check_name
 from jaxq.replay import dyna, rollout_stores, stores
-from jaxq.rl import bootstrapped, double_q, losses, munchausen, recurrent_losses
+from jaxq.rl import double_q, ensembles, losses, munchausen, recurrent_losses
 from jaxq.types import Agent, EnvSpec, LossFunction, Network
 
 Algorithm = Callable[..., Agent]  # of a Config, an EnvSpec and hyper-parameters
@@ -73,7 +73,7 @@ def make_loss(config: Config, networks: factory.Networks) -> LossFunction:
             config.sequence_max_weight,
         )
     if config.ensemble_size > 1:
-        return bootstrapped.ensemble_loss(networks.online, factory.make_head(config))
+        return make_ensemble_loss(config, networks.online)
     if config.munchausen:
         return munchausen.munchausen_loss(
             networks.online,
@@ -90,6 +90,19 @@ def make_loss(config: Config, networks: factory.Networks) -> LossFunction:
         selector=networks.selector,
         bootstrap_policy=losses.BOOTSTRAP_POLICIES[config.next_value],
     )
+
+
+def make_ensemble_loss(config: Config, network: Network) -> LossFunction:
+    """The loss of an ensemble, by the target of its members."""
+    head = factory.make_head(config)
+    if config.ensemble_target == "mixture":
+        return ensembles.mixture_loss(network, head)
+    reduction: ensembles.Reduction | None = None
+    if config.ensemble_target == "minimum":
+        reduction = ensembles.minimum(config.ensemble_subset)
+    elif config.ensemble_target == "mean":
+        reduction = ensembles.mean
+    return ensembles.ensemble_loss(network, head, reduction)
 
 
 def make_regression_loss(config: Config, network: Network) -> LossFunction:

@@ -201,6 +201,15 @@ _MAKERS: dict[str, Callable[[Config, EnvSpec], Networks]] = {
 }
 
 
+# How an ensemble acts, by its target.
+ACTING: dict[str, ensemble.Acting] = {
+    "own": "member",
+    "minimum": "minimum",
+    "mean": "mean",
+    "mixture": "mean",
+}
+
+
 def _with_members(
     network: Network, config: Config, prior: Network | None = None
 ) -> Network:
@@ -213,6 +222,7 @@ def _with_members(
         config.prior_scale,
         config.mask_probability,
         prior,
+        ACTING[config.ensemble_target],
     )
 
 

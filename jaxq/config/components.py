@@ -138,8 +138,14 @@ class NetworkLayers:
     """Divide the weights of every hidden layer by their norm per output, times a
     learned scale (weight), or by their largest singular value (spectral)."""
     ensemble_size: Count = 1
-    """Networks that learn side by side; more than one acts by Thompson sampling, one
-    network per episode (Bootstrapped DQN)."""
+    """Networks that learn side by side, as ensemble_target says."""
+    ensemble_target: Literal["own", "minimum", "mean", "mixture"] = "own"
+    """ensemble: value of a successor. own: each network's, and one network, drawn per
+    episode, acts (Bootstrapped DQN); minimum: the smallest of all (Maxmin), or of a
+    subset (REDQ); mean: of all (Ensemble-DQN); mixture: a random average of all
+    networks learns, and their mean acts (REM)."""
+    ensemble_subset: Count | None = None
+    """minimum: networks drawn for each target; None takes all."""
     prior_scale: NotNegative = 3.0
     """ensemble: weight of the fixed random network added to each."""
     mask_probability: Annotated[float, Range(0, 1, open_low=True), TRACED] = 1.0

@@ -30,6 +30,7 @@ from jaxq.config.components import (
     Target,
 )
 from jaxq.config.fields import TRACED, ConfigError, check_name
+from jaxq.config.versions import ADDED
 
 __all__ = [
     "ENVIRONMENT_OPTIONS",
@@ -190,25 +191,6 @@ def changed(config: Config, base: Config | None = None) -> list[str]:
     base = base or Config()
     names = [field.name for field in dataclasses.fields(Config)]
     return [name for name in names if getattr(config, name) != getattr(base, name)]
-
-
-# Fields added since version 0.1.0, with the value by which earlier versions behaved.
-ADDED = {
-    "shared_noise": True,
-    "defaults": "plain",
-    "algorithm_args": (),
-    "frame_stack": 1,
-    "reward_clip": None,
-    "episodic_life": False,
-    "weight_decay": None,
-    "l2_penalty": None,
-    "l2_init_penalty": None,
-    "reset_period": None,
-    "reset_torso": 0.0,
-    "reset_head": 1.0,
-    "hare_period": None,
-    "weight_norm": "none",
-}
 
 
 def from_json(fields: Any, given: Iterable[str] | None = None) -> Config:

@@ -53,6 +53,14 @@ _ORTHOGONAL = Condition(
     "set weight_init to orthogonal",
 )
 _ENSEMBLE = Condition(lambda c: c.ensemble_size > 1, "set ensemble_size above 1")
+_MASKED_MEMBERS = Condition(
+    lambda c: _ENSEMBLE.holds(c) and c.ensemble_target != "mixture",
+    "set ensemble_size above 1",
+)
+_MINIMUM = Condition(
+    lambda c: _ENSEMBLE.holds(c) and c.ensemble_target == "minimum",
+    "set ensemble_size above 1, and ensemble_target to minimum",
+)
 _RECURRENT = Condition(lambda c: c.recurrent != "none", "set recurrent to lstm or gru")
 _SEQUENCES = Condition(
     lambda c: c.recurrent != "none" and _REPLAYS.holds(c),
@@ -165,9 +173,11 @@ AGENT_USAGE = (
     Usage("TD learning of one or several networks", _TEMPORAL_DIFFERENCE, (
         "ensemble_size",
     )),
-    Usage("an ensemble", _ENSEMBLE, (
-        "prior_scale", "mask_probability",
+    Usage("an ensemble", _ENSEMBLE, ("prior_scale", "ensemble_target")),
+    Usage("members that learn from masked steps", _MASKED_MEMBERS, (
+        "mask_probability",
     )),
+    Usage("the minimum of an ensemble", _MINIMUM, ("ensemble_subset",)),
     Usage("a recurrent network", _RECURRENT, ("memory_size",)),
     Usage("replayed sequences", _SEQUENCES, (
         "sequence_length", "burn_in",

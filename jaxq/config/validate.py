@@ -150,6 +150,15 @@ def _check_replay(config: Config, lengths: LoopLengths) -> None:
         )
 
 
+def _check_ensemble(config: Config, lengths: LoopLengths) -> None:
+    subset = config.ensemble_subset
+    if config.ensemble_size > 1 and subset and subset > config.ensemble_size:
+        raise ConfigError(
+            f"ensemble_subset = {subset} exceeds ensemble_size = "
+            f"{config.ensemble_size}. Lower it, or leave it out to take all."
+        )
+
+
 def _check_order(config: Config, lengths: LoopLengths) -> None:
     """Check pairs of fields, of which one must be below the other."""
     low, high = config.v_min, config.v_max
@@ -211,6 +220,7 @@ _CHECKS: tuple[Callable[[Config, LoopLengths], None], ...] = (
     _check_counters,
     _check_replay,
     rollouts.check,
+    _check_ensemble,
     normalization.check,
     plasticity.check,
     _check_order,

@@ -1,11 +1,13 @@
 """Ensembles of networks with fixed random priors."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxq.types import Array, Key, Network, PyTree
+
+Acting = Literal["member", "mean", "minimum"]
 
 
 class Member(NamedTuple):
@@ -21,12 +23,14 @@ def ensemble(
     prior_scale: Array | float,
     mask_probability: Array | float,
     prior: Network | None = None,
+    acting: Acting = "member",
 ) -> Network:
     """Several networks, each added to its own fixed random network, its prior.
 
     output[a, m] = Q_m(s, a) + prior_scale * P_m(s, a)
 
-    One member, drawn for each episode, acts; the evaluated policy follows their mean.
+    One member, drawn for each episode, acts, and the evaluated policy follows their
+    mean; or both follow the mean or the minimum of all members.
 
     Args:
         network: the architecture of every member, with one output per action.
@@ -34,6 +38,7 @@ def ensemble(
         prior_scale: [] weight of the priors P, which are never trained.
         mask_probability: [] probability that a member learns from a step.
         prior: initializes the priors; defaults to `network`.
+        acting: "member", "mean" or "minimum".
 
     Reference: Osband et al., arXiv:1602.04621 (bootstrap); arXiv:1806.03335 (priors).
     """
@@ -71,9 +76,13 @@ def ensemble(
         key: Key | None, params: PyTree, memory: Member, observation: PyTree
     ) -> tuple[Array, Member]:
         outputs = apply(None, params, observation)
+        reduce = jnp.min if acting == "minimum" else jnp.mean
         if key is None:
-            return jnp.mean(outputs, axis=1, keepdims=True), memory
-        output = jnp.take(outputs, memory.member[None], axis=1)
+            return reduce(outputs, axis=1, keepdims=True), memory
+        if acting == "member":
+            output = jnp.take(outputs, memory.member[None], axis=1)
+        else:
+            output = reduce(outputs, axis=1, keepdims=True)
         return output, memory._replace(mask=draw_mask(key))
 
     return Network(init, apply, network.head, step, initial_memory)

@@ -9,8 +9,8 @@ from definitions import table_network
 
 from jaxq.networks import ensemble
 from jaxq.rl import (
-    bootstrapped,
     double_q,
+    ensembles,
     exploration,
     heads,
     losses,
@@ -107,7 +107,7 @@ def test_an_invalid_action_changes_no_ensemble_loss(rng):
     """Without priors, too: there 0 times minus infinity would be nan."""
     head = heads.scalar()
     network = ensemble.ensemble(table_network(head), 3, 0.0, 0.5)
-    loss = bootstrapped.ensemble_loss(network, head)
+    loss = ensembles.ensemble_loss(network, head)
     shape = (3, definitions.STATES, definitions.ACTIONS, 1)
     tables = [
         {name: rng.normal(size=shape).astype(np.float32) for name in names}

@@ -124,3 +124,15 @@ def test_evaluation_follows_the_mean_and_keeps_the_memory(rng):
     mean = plain_values(params, 3).mean(axis=1, keepdims=True)
     np.testing.assert_allclose(output, mean, rtol=1e-5)
     assert after.member == 1 and (after.mask == 1).all()
+
+
+def test_an_ensemble_acts_on_the_mean_or_the_minimum(rng, strict):
+    params = random_params(rng)
+    for acting, reduce in (("mean", np.mean), ("minimum", np.min)):
+        network = ensembles.ensemble(random_network(), SIZE, SCALE, 0.5, acting=acting)
+        memory = network.initial_memory(jax.random.key(3))
+        for key in (None, jax.random.key(4)):
+            output, after = network.step(key, params, memory, jnp.int32(1))
+            expected = reduce(plain_values(params, 1), axis=1)
+            np.testing.assert_allclose(output[:, 0], expected, rtol=1e-5)
+            assert after.member == memory.member
