@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from family import TINY
 from flax import linen as nn
 from scipy import stats
 
@@ -40,10 +41,10 @@ from experiments.reproductions.target import (
     training_return,
     verdict,
 )
-from experiments.support import first_episodes, tables_reproduced
+from experiments.support import first_episodes, search, tables_reproduced
 from jaxq import Config
 from jaxq.config.fields import ConfigError
-from jaxq.runs import results
+from jaxq.runs import results, run
 from jaxq.training import checks
 from jaxq.types import Step
 
@@ -288,14 +289,14 @@ def test_first_episodes_have_their_actions_returns_and_lengths():
         chunk = slice(part, part + 15)
         record.add(actions[:, chunk], rewards[:, chunk], done[:, chunk])
     assert record.complete
-    for run in range(runs):
-        ends = np.flatnonzero(done[run])[:episodes]
+    for row in range(runs):
+        ends = np.flatnonzero(done[row])[:episodes]
         starts = [0, *(ends[:-1] + 1)]
         for n, (start, end) in enumerate(zip(starts, ends, strict=True)):
-            assert record.actions[run, n] == actions[run, start]
-            assert record.lengths[run, n] == end - start + 1
-            total = rewards[run, start : end + 1].sum()
-            assert record.returns[run, n] == pytest.approx(total)
+            assert record.actions[row, n] == actions[row, start]
+            assert record.lengths[row, n] == end - start + 1
+            total = rewards[row, start : end + 1].sum()
+            assert record.returns[row, n] == pytest.approx(total)
 
 
 def test_rewards_of_the_noisy_grid_are_those_of_the_paper():
@@ -453,3 +454,16 @@ def test_nothing_to_do_is_an_error(monkeypatch):
     monkeypatch.setattr("sys.argv", ["reproduce.py"])
     with pytest.raises(ConfigError, match="use --all, --list or --check"):
         reproduce.main()
+
+
+def test_a_finished_run_is_found_among_those_of_other_versions(tmp_path):
+    config = dataclasses.replace(TINY, num_seeds=1, seed_block=1)
+    assert search.latest(config, tmp_path) is None
+    directory = run.run(config, output=tmp_path, plot=False).directory
+    other = tmp_path / "dqn" / "of-another-version"
+    other.mkdir()
+    (other / "config.json").write_text('{"a_field_of_the_future": 1}')
+    assert search.latest(config, tmp_path) == directory
+    again = reproduce.train(config, tmp_path)
+    assert again.directory == directory
+    assert search.latest(dataclasses.replace(config, first_seed=5), tmp_path) is None
