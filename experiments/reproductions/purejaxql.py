@@ -8,15 +8,15 @@ from the last observation instead of from its own successor.
 Source: Gallici et al., arXiv:2407.04811, and their pqn_demo.ipynb.
 """
 
-import jax.numpy as jnp
 from flax import linen as nn
 
+from experiments.reproductions import lambda_returns
 from jaxq.agents import rollout_agent
 from jaxq.config.config import Config
 from jaxq.networks import from_flax
-from jaxq.rl import heads, losses, returns
-from jaxq.types import Agent, Array, EnvSpec, Network, PyTree, Step
-from jaxq.xla import loops, ops
+from jaxq.rl import heads, losses
+from jaxq.types import Agent, Array, EnvSpec
+from jaxq.xla import ops
 
 
 class PureJaxQLNetwork(nn.Module):
@@ -35,36 +35,6 @@ class PureJaxQLNetwork(nn.Module):
         return nn.Dense(self.num_actions)(x)[:, None]
 
 
-def shifted_lambda_returns(
-    policy: Network, params: PyTree, steps: Step, config: Config
-) -> Array:
-    """Lambda-returns in which step T - 2 bootstraps from the value of step T - 1.
-
-    Args:
-        policy: evaluates the successors.
-        params: its parameters.
-        steps: Step[T] of one environment.
-        config: discount and trace_decay.
-
-    Returns:
-        [T].
-    """
-
-    def evaluate(step: Step) -> Array:
-        output = policy.apply(None, params, step.next_observation)
-        return jnp.max(policy.head.q_values(output))
-
-    value = loops.chunked_vmap(evaluate, config.num_envs)(steps)
-    value = jnp.where(steps.terminated, 0.0, value)
-    return returns.lambda_returns(
-        steps.reward,
-        config.discount * (1.0 - steps.terminated),
-        steps.truncated,
-        value.at[-2].set(value[-1]),
-        config.trace_decay,
-    )
-
-
 def pqn(config: Config, spec: EnvSpec) -> Agent:
     """PQN with the network and the returns of the notebook."""
     network = from_flax.from_module(
@@ -72,5 +42,5 @@ def pqn(config: Config, spec: EnvSpec) -> Agent:
     )
     loss = losses.regression_loss(network)
     return rollout_agent.rollout_agent(
-        network, network, loss, config, shifted_lambda_returns
+        network, network, loss, config, lambda_returns.shifted
     )

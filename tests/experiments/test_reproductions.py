@@ -17,7 +17,7 @@ from experiments import reproduce
 from experiments.reproductions import (
     bsuite,
     criteria,
-    leaking_pqn,
+    lambda_returns,
     noisy_grid,
     purejaxql,
     records,
@@ -241,7 +241,7 @@ def test_the_notebooks_returns_are_its_recursion(rollout, ends):
         total = (1 - done[t]) * total + done[t] * reward[t]
         successor = values[t]
         expected.append(total)
-    ours = returns_of(purejaxql.shifted_lambda_returns, *rollout)
+    ours = returns_of(lambda_returns.shifted, *rollout)
     np.testing.assert_allclose(ours, expected[::-1], rtol=1e-5, atol=1e-5)
 
 
@@ -256,7 +256,7 @@ def test_cleanrls_returns_run_on_through_the_end_of_an_episode(rollout, ends):
         value = values[t + 1] * (1 - done[t])
         total = reward[t] + gamma * (trace * total + (1 - trace) * value)
         expected.append(total)
-    ours = returns_of(leaking_pqn.leaking_lambda_returns, *rollout)
+    ours = returns_of(lambda_returns.leaking, *rollout)
     np.testing.assert_allclose(ours, expected[::-1], rtol=1e-5, atol=1e-5)
 
 
