@@ -101,6 +101,11 @@ def _target(
     )
 
 
+_COLLAPSES = (
+    "Most seeds end at the largest return, and a few lose it, which three published "
+    "seeds need not show. The lambda-returns of CleanRL's file do not change this. Not "
+    "known: how often its own program loses it, over as many seeds"
+)
 _PQN = {
     "cartpole": published(495.13, 6.89, 50),
     "acrobot": published(-95.63, 5.73, 20),
@@ -118,13 +123,13 @@ TARGETS = {
     **{
         f"cleanrl_pqn_{short}": _target(
             "pqn", short, theirs, _HUNDRED, title=", with jaxq's lambda-returns",
-            deviations=("a lambda-return ends with its episode",),
+            deviations=("a lambda-return ends with its episode",), reason=_COLLAPSES,
         )
         for short, theirs in _PQN.items()
     },
     **{
         f"cleanrl_pqn_{short}_as_published": _target(
-            "leaking_pqn", short, theirs, _HUNDRED
+            "leaking_pqn", short, theirs, _HUNDRED, reason=_COLLAPSES
         )
         for short, theirs in _PQN.items()
     },

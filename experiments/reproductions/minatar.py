@@ -136,7 +136,7 @@ def _longer(game: str, mean: float, half: float, margin: float) -> Target:
             "the network and the settings of the authors' notebook",
         ),
         protocol_differs=True,
-        reason="The source trained ten times as long; nothing is published at 1e7.",
+        reason="The source trained ten times as long, and nothing is published at 1e7",
     )
 
 

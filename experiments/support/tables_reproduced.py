@@ -122,7 +122,7 @@ def section(name: str, target: Target, found: Record) -> Iterator[str]:
     sentence = target.criterion.judge(found.values).sentence
     yield f"{target.title}: **{word}**.\n\n{sentence}.\n"
     if word != VERDICTS[0]:
-        yield f"{target.reason}\n"
+        yield f"{target.reason}.\n"
     yield f"![{target.title}]({figure(name)})\n"
     yield from _bullets(
         {
