@@ -179,7 +179,7 @@ TEXTS: dict[str, AlgorithmText] = {
             ("b_m", "the mask, 1 with probability `mask_probability`"),
             *NETWORK,
         ),
-        ("jaxq/rl/bootstrapped.py:ensemble_loss", "jaxq/networks/ensemble.py:ensemble"),
+        ("jaxq/rl/ensembles.py:ensemble_loss", "jaxq/networks/ensemble.py:ensemble"),
         "Choose it for deep exploration: it solves DeepSea in every seed, and DQN with "
         "epsilon in none. `prior_scale` should match the scale of the returns. Where "
         "epsilon-greedy exploration suffices it costs a multiple of DQN for less "

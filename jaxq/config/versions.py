@@ -1,4 +1,4 @@
-"""What configurations of earlier versions mean."""
+"""Fields that configurations of earlier versions do not have."""
 
 from typing import Any
 

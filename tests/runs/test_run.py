@@ -255,7 +255,11 @@ def test_no_key_is_consumed_twice():
 
 def test_one_compilation_serves_every_value_of_every_traced_field():
     env = make.from_config(TINY)
-    base = dataclasses.replace(TINY, max_grad_norm=1.0, q_penalty=0.1, reward_clip=1.0)
+    base = dataclasses.replace(
+        TINY, max_grad_norm=1.0, q_penalty=0.1, reward_clip=1.0, weight_decay=0.1,
+        l2_penalty=0.1, l2_init_penalty=0.1, reset_period=50, hare_period=9,
+        target_tau=0.5,
+    )  # fmt: skip
     keys = make_keys(TINY)
     state = compiled.start(compiled.traced(base), keys, env=env)
     size = None
