@@ -6,6 +6,7 @@ from experiments.reproductions import (
     arlbench,
     bsuite,
     cleanrl,
+    maxmin,
     minatar,
     rainbow,
     textbook,
@@ -17,6 +18,7 @@ GROUPS: dict[str, Mapping[str, Target]] = {
     "CleanRL": cleanrl.TARGETS,
     "ARLBench": arlbench.TARGETS,
     "Revisiting Rainbow": rainbow.TARGETS,
+    "Maxmin DQN": maxmin.TARGETS,
     "bsuite": bsuite.TARGETS,
     "textbook": textbook.TARGETS,
 }
