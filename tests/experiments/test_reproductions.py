@@ -43,6 +43,7 @@ from experiments.reproductions.target import (
 )
 from experiments.support import first_episodes, search, tables_reproduced
 from jaxq import Config
+from jaxq.config import validate
 from jaxq.config.fields import ConfigError
 from jaxq.runs import results, run
 from jaxq.training import checks
@@ -423,6 +424,8 @@ def test_every_target_declares_a_run_that_is_valid(name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for config in target.runs.values():
+            validate.validate(config)
+        for config in {c.environment: c for c in target.runs.values()}.values():
             checks.check(config, None)
 
 

@@ -138,6 +138,7 @@ def test_a_subset_larger_than_the_ensemble_is_refused():
         validate.validate(config)
 
 
+@pytest.mark.slow
 @pytest.mark.conformance
 @pytest.mark.parametrize("target", ["minimum", "mean", "mixture"])
 def test_every_target_learns_catch(target):
