@@ -106,6 +106,8 @@ def test_arrays_of_a_structured_observation_keep_their_narrow_types(strict):
     np.testing.assert_array_equal(successor, np.minimum(position + steps.action, 5))
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 def test_an_agent_learns_from_a_structured_observation():
     """A picture goes through a convolution, and a vector is added to its features."""
     config = dataclasses.replace(

@@ -66,6 +66,8 @@ def test_a_search_gives_up_if_no_setting_can_run(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.count("cannot run: no\n") == 100
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 def test_a_search_trains_no_setting_twice(tmp_path):
     pytest.importorskip("optuna")
     words = [*FLAGS, "--output", str(tmp_path), "--no-plot", "--ranges"]

@@ -99,6 +99,8 @@ class PlainImpala(nn.Module):
         return nn.relu(nn.Dense(256)(nn.relu(x).reshape(-1)))
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 def test_the_impala_network_equals_one_of_convolutions(rng):
     x = rng.normal(size=(13, 30, 2)).astype(np.float32)
     torso, plain = torsos.ImpalaTorso(), PlainImpala()
