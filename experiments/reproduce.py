@@ -116,10 +116,7 @@ def listing(directory: pathlib.Path) -> str:
     """A line per target: name, minutes on two cores, verdict, title."""
     lines = []
     for name, target in registry.TARGETS.items():
-        word = "not run"
-        if records.paths(name, directory)[0].exists():
-            passed = records.read(name, target, directory).facts["passed"]
-            word = verdict(target, passed)
+        word = records.verdict_of(name, target, directory)
         minutes = f"{target.cost.cpu:g} min"
         lines.append(f"{name:<34}{minutes:>9}  {word:<20} {target.title}")
     return "\n".join(lines)

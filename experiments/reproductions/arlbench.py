@@ -39,7 +39,7 @@ def _target(short: str, least: float, minutes: float) -> Target:
         criterion=SameLandscape(theirs, least),
         cost=Cost(minutes, 3),
         deviations=(
-            "24 of 256 settings, whose returns are at hand",
+            "24 of the 256 published settings",
             "actions are random before learning starts",
             "weights of prioritised replay are those of the paper",
             "the target is copied after the same number of gradient steps on average",

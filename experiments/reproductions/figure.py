@@ -18,8 +18,6 @@ from experiments.reproductions.target import Run, Target
 from experiments.support.provenance import ROOT
 from jaxq.runs import plots
 
-_COLORS = plots.PALETTE
-
 
 def published_curves(name: str) -> dict[str, np.ndarray]:
     """Published curves by label, [4, P]: step, mean, and a band that may be nan."""

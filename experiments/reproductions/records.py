@@ -134,6 +134,14 @@ def _record(
     return Record(facts, runs, values)
 
 
+def verdict_of(name: str, target: Target, directory: pathlib.Path = DIRECTORY) -> str:
+    """The verdict on a target, or "not run" if it has no record."""
+    path, _ = paths(name, directory)
+    if not path.exists():
+        return "not run"
+    return verdict(target, json.loads(path.read_text(encoding="utf-8"))["passed"])
+
+
 def problems(
     name: str, target: Target, directory: pathlib.Path = DIRECTORY
 ) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from experiments.reproductions import records, registry
 from experiments.reproductions.records import Record
-from experiments.reproductions.target import VERDICTS, Target, verdict
+from experiments.reproductions.target import VERDICTS, Target
 from experiments.support.provenance import made_with, page_link
 from jaxq.config.algorithm_table import ALGORITHMS
 
@@ -33,10 +33,7 @@ def algorithms(target: Target) -> tuple[str, ...]:
 
 def verdict_of(name: str) -> str:
     """The verdict on a target, or "not run"."""
-    found = record(name)
-    if found is None:
-        return "not run"
-    return verdict(registry.TARGETS[name], found.facts["passed"])
+    return records.verdict_of(name, registry.TARGETS[name])
 
 
 def summary() -> str:
@@ -46,11 +43,10 @@ def summary() -> str:
         "| --- | --- | --- | --- | --- |",
     ]
     for group, targets in registry.GROUPS.items():
-        counts = Counter(verdict_of(name) for name in targets)
-        run = sum(counts[word] for word in VERDICTS)
-        if run:
+        counts = Counter(verdict_of(name) for name in targets if record(name))
+        if counts:
             cells = " | ".join(str(counts[word]) for word in VERDICTS)
-            lines.append(f"| {group} | {run} | {cells} |")
+            lines.append(f"| {group} | {counts.total()} | {cells} |")
     return "\n".join(lines)
 
 
