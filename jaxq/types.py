@@ -121,6 +121,8 @@ class Network(NamedTuple):
     initial_memory: (key) -> memory at the start of an episode
     update_batch_stats: (params, observation[B]) -> params with new statistics of the
         inputs, for batch normalisation
+    activations: (params, memory, observation) -> name -> [..., units], of the hidden
+        layers; "features" is the input of the output layers
     """
 
     init: Callable[[Key, PyTree], PyTree]
@@ -129,6 +131,7 @@ class Network(NamedTuple):
     step: Callable[[Key | None, PyTree, PyTree, PyTree], tuple[PyTree, PyTree]]
     initial_memory: Callable[[Key], PyTree] = lambda key: ()
     update_batch_stats: Callable[[PyTree, Array], PyTree] | None = None
+    activations: Callable[[PyTree, PyTree, PyTree], dict[str, Array]] | None = None
 
 
 def feed_forward(
@@ -187,6 +190,7 @@ class Agent(NamedTuple):
     observe: (key, state, rollout: Step[T, E]) -> AgentState
     update: (key, state, epsilon) -> (AgentState, UpdateMetrics)
     q_values: (state, memory, observation) -> q_values[A], without noise
+    activations: (state, memory, observation) -> name -> [..., units]; see Network
 
     An AgentState is any pytree with a field `learner: LearnerState`. Counts that are
     the same for every seed are wrapped in `Counter`.
@@ -198,6 +202,7 @@ class Agent(NamedTuple):
     observe: Callable[[Key, Any, Step], Any]
     update: Callable[[Key, Any, Array], tuple[Any, UpdateMetrics]]
     q_values: Callable[[Any, PyTree, Array], Array]
+    activations: Callable[[Any, PyTree, PyTree], dict[str, Array]] | None = None
 
 
 def unmasked(observation: PyTree) -> PyTree:

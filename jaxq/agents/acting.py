@@ -53,4 +53,18 @@ def assemble(
     def q_values(state: PyTree, memory: PyTree, observation: Array) -> Array:
         return values(None, state, memory, observation)[0]
 
-    return Agent(init, policy.initial_memory, act, observe, update, q_values)
+    def activations(
+        state: PyTree, memory: PyTree, observation: Array
+    ) -> dict[str, Array]:
+        assert policy.activations is not None
+        return policy.activations(state.learner.params, memory, observation)
+
+    return Agent(
+        init,
+        policy.initial_memory,
+        act,
+        observe,
+        update,
+        q_values,
+        activations if policy.activations else None,
+    )

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxq.agents import plasticity, schedules
+from jaxq.agents import plasticity, recycling, schedules
 from jaxq.config.config import Config
 from jaxq.networks import layers
 from jaxq.types import (
@@ -98,8 +98,7 @@ def gradient_step(
     config: Config,
     loss: LossFunction,
     optimizer: optax.GradientTransformation,
-    update_batch_stats: Callable[[PyTree, Array], PyTree] | None = None,
-    init: Callable[[Key, PyTree], PyTree] | None = None,
+    network: Network,
 ) -> tuple[LearnerState, Array, UpdateMetrics]:
     """One gradient step on the loss of a minibatch.
 
@@ -122,15 +121,15 @@ def gradient_step(
         config: step size, clipping, reduction, target refresh, penalties and resets.
         loss: the loss of one example.
         optimizer: direction of descent.
-        update_batch_stats: (params, observation[B]) -> params with new statistics of
-            the inputs.
-        init: (key, observation) -> new parameters, for resets.
+        network: of the learner, for batch statistics and resets.
 
     Returns:
         The new state, priorities [B], and metrics.
     """
     if config.reset_period is not None:
         key, reset_key = jax.random.split(key)
+    if config.redo_period is not None:
+        key, redo_key = jax.random.split(key)
     shared = config.noisy and config.shared_noise
     keys = key if shared else jax.random.split(key, weight.size)
     total = batch_loss(loss, config.loss_reduction, shared_key=shared)
@@ -148,8 +147,8 @@ def gradient_step(
     rate = schedules.step_size(config, updates)
     params = plasticity.decay(config, learner.params, rate)
     params = jax.tree.map(lambda p, d: p - rate * d, params, direction)
-    if update_batch_stats is not None:
-        params = update_batch_stats(params, examples.observation)
+    if network.update_batch_stats is not None:
+        params = network.update_batch_stats(params, examples.observation)
         healthy &= jnp.isfinite(optax.tree.norm(params))
     state = learner._replace(params=params, opt_state=opt_state)
     state = freeze(state, learner.params, healthy, updates)
@@ -158,11 +157,15 @@ def gradient_step(
         target_params=refresh(state.target_params, state.params, due, config.target_tau)
     )
     if config.reset_period is not None:
-        assert init is not None
-        observation = plasticity.example_observation(examples)
+        observation = plasticity.first(plasticity.observations(examples))
         state = plasticity.reset(
             config, state, reset_key, (updates + 1) % config.reset_period == 0,
-            healthy, lambda key: init(key, observation), optimizer,
+            healthy, lambda key: network.init(key, observation), optimizer,
+        )  # fmt: skip
+    if config.redo_period is not None:
+        state = recycling.recycle(
+            config, state, network, examples, redo_key,
+            (updates + 1) % config.redo_period == 0, healthy,
         )  # fmt: skip
     if config.hare_period is not None:
         due = (updates + 1) % config.hare_period == 0

@@ -141,7 +141,13 @@ def return_to_target(learner: LearnerState, due: Array, healthy: Array) -> PyTre
     return jax.lax.cond(due, copied, lambda: learner.params)
 
 
-def example_observation(examples: PyTree) -> PyTree:
-    """The first observation of a minibatch, from which parameters are initialised."""
-    leading = 2 if isinstance(examples, Sequence) else 1
-    return jax.tree.map(lambda x: x[(0,) * leading], examples.observation)
+def observations(examples: PyTree) -> PyTree:
+    """The observations of a minibatch, [B] or, of sequences, [B L]."""
+    if not isinstance(examples, Sequence):
+        return examples.observation
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), examples.observation)
+
+
+def first(observation: PyTree) -> PyTree:
+    """The first observation, from which parameters are initialised."""
+    return jax.tree.map(lambda x: x[0], observation)

@@ -85,8 +85,7 @@ def replay_agent(
             config=config,
             loss=loss,
             optimizer=optimizer,
-            update_batch_stats=network.update_batch_stats,
-            init=network.init,
+            network=network,
         )
         experience = store.update_priorities(state.store, sample, priority)
         updates = Counter(state.updates.value + 1)

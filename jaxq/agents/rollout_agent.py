@@ -107,8 +107,7 @@ def rollout_agent(
             config=config,
             loss=loss,
             optimizer=optimizer,
-            update_batch_stats=network.update_batch_stats,
-            init=network.init,
+            network=network,
         )
         state = state._replace(learner=learner_state, updates=Counter(done + 1))
         return state, metrics

@@ -23,8 +23,22 @@ def make_torso(
     """The torso that a configuration names, or that fits the observation.
 
     Raises:
-        ConfigError: if the one that is named does not fit the observation.
+        ConfigError: if the one that is named does not fit the observation, or has no
+            consecutive layers, which ReDo needs.
     """
+    torso = _make_torso(config, spec, layer_config)
+    if config.redo_period is not None and not isinstance(torso, torsos.CONSECUTIVE):
+        raise ConfigError(
+            f"redo_period = {config.redo_period} needs layers that follow one another, "
+            f"and observations of {spec.name} are given a {type(torso).__name__}. "
+            "Leave it out, or use network = 'mlp'."
+        )
+    return torso
+
+
+def _make_torso(
+    config: Config, spec: EnvSpec, layer_config: layers.LayerConfig
+) -> nn.Module:
     shapes = [x.shape for x in jax.tree.leaves(unmasked(spec.observation))]
     mlp = torsos.MLP(config.hidden_sizes, layer_config)
     if config.network == "mlp":

@@ -175,6 +175,9 @@ class Evaluation:
     """Probability of a random action during evaluation."""
     eval_max_steps: Annotated[int, Range(1, 10**7)] = 27_000
     """Steps after which an unfinished evaluation episode is cut off."""
+    diagnostics: bool = False
+    """At every point, also measure plasticity, policy churn and overestimation; see
+    `jaxq.training.diagnostics`."""
 
 
 GROUPS = (Experiment, EnvironmentOptions, Replay, Optimization, Exploration, Evaluation)

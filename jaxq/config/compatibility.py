@@ -55,6 +55,7 @@ EXPECTED_SARSA = Condition(
 ENSEMBLE = Condition("an ensemble", lambda c: c.ensemble_size > 1)
 NOISY = Condition("noisy layers", lambda c: c.noisy)
 RECURRENT = Condition("a recurrent network", lambda c: c.recurrent != "none")
+REDO = Condition("ReDo", lambda c: c.redo_period is not None)
 BATCH_NORM = Condition("batch normalisation", lambda c: c.normalization == "batch")
 
 _MEMBERS = "the members of an ensemble are scalar and learn independently"
@@ -83,7 +84,7 @@ RULES = (
         Rule(TABLE, field, (None,), "a table has no features that could go stale")
         for field in (
             "weight_decay", "l2_penalty", "l2_init_penalty", "reset_period",
-            "hare_period",
+            "redo_period", "hare_period",
         )
     ),
     Rule(RESCALED, "head", ("scalar", "quantile"), "other heads set their own scale"),
@@ -118,6 +119,15 @@ RULES = (
     Rule(
         RECURRENT, "episodic_life", (False,),
         "its memory lasts as long as the episode, through the loss of a life",
+    ),
+    Rule(
+        REDO, "weight_norm", ("none",),
+        "without the weights of one unit, those of others would be scaled up",
+    ),
+    Rule(REDO, "recurrent", ("none",), "a unit of a recurrent cell reads itself"),
+    Rule(
+        REDO, "optimizer", ("adam", "amsgrad", "nadam", "radam", "rmsprop", "sgd"),
+        "muon's step for a unit depends on the moments of the others",
     ),
     Rule(BATCH_NORM, "recurrent", ("none",), _STATISTICS),
     Rule(BATCH_NORM, "head", ARRAY_HEADS, _STATISTICS),

@@ -176,6 +176,12 @@ class Plasticity:
     output layers only, 0.5 and 0.5 is shrink and perturb."""
     reset_head: Annotated[float, Range(0, 1), TRACED] = 1.0
     """reset_period: how far, from 0 to 1, the output layers move."""
+    redo_period: Annotated[int, Range(1, MAX_INT32)] | None = None
+    """Gradient steps between recyclings of dormant units (ReDo: 1000); None recycles
+    none."""
+    redo_threshold: Annotated[float, Range(0, 1), TRACED] = 0.1
+    """redo_period: a unit is dormant if its mean activation is at most this fraction of
+    its layer's."""
     hare_period: Annotated[int, Range(1, MAX_INT32), TRACED] | None = None
     """Gradient steps between returns of the online parameters (the hare) to the target
     parameters (the tortoise), whose target_tau must be below 1; None never returns."""

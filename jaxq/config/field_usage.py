@@ -48,6 +48,7 @@ _HUBER = Condition(
 )
 _LAYERS = Condition(lambda c: c.network != "table")
 _RESETS = Condition(lambda c: c.reset_period is not None, "give reset_period")
+_REDO = Condition(lambda c: c.redo_period is not None, "give redo_period")
 _ORTHOGONAL = Condition(
     lambda c: _LAYERS.holds(c) and c.weight_init == "orthogonal",
     "set weight_init to orthogonal",
@@ -83,7 +84,7 @@ LOOP_USAGE = (
             "environment_args", "time_limit", "timeout_is_terminal", "sticky_actions",
             "full_action_set", "frame_stack", "reward_clip", "episodic_life",
             "rollout_length", "epsilon_schedule", "eval_points",
-            "eval_episodes", "eval_epsilon", "eval_max_steps",
+            "eval_episodes", "eval_epsilon", "eval_max_steps", "diagnostics",
         ),
     ),
     Usage("an algorithm of your own", _OWN_ALGORITHM, ("algorithm_args",)),
@@ -113,7 +114,7 @@ AGENT_USAGE = (
         "discount", "learning_rate", "learning_rate_schedule", "optimizer",
         "max_grad_norm", "loss_reduction", "head", "network", "q_penalty", "recurrent",
         "exploration", "weight_decay", "l2_penalty", "l2_init_penalty", "reset_period",
-        "hare_period",
+        "redo_period", "hare_period",
     )),
     Usage("replay", _REPLAYS, ("buffer_size", "prioritized")),
     Usage("replay and Dyna-Q's model", _SAMPLES, ("batch_size",)),
@@ -163,6 +164,7 @@ AGENT_USAGE = (
         "normalization", "weight_norm",
     )),
     Usage("resets", _RESETS, ("reset_torso", "reset_head")),
+    Usage("ReDo", _REDO, ("redo_threshold",)),
     Usage("an mlp torso", _any("network", "auto", "mlp"), ("hidden_sizes",)),
     Usage("MinAtar's torso", _any("network", "auto", "minatar"), (
         "channels", "dense_size",

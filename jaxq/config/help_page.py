@@ -54,7 +54,8 @@ RARE = (
     "profile", "checkpoint", "checkpoint_seconds", "sticky_actions", "activation",
     "exploration", "track", "frame_stack", "reward_clip", "episodic_life",
     "allow_import", "figure_format", "weight_decay", "l2_penalty", "l2_init_penalty",
-    "reset_period", "hare_period", "weight_norm", "ensemble_target",
+    "reset_period", "redo_period", "hare_period", "weight_norm", "ensemble_target",
+    "diagnostics",
 )  # fmt: skip
 COLUMN = 24  # wider flags than this have their own line in tyro's help
 

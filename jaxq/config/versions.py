@@ -16,8 +16,11 @@ ADDED: dict[str, Any] = {
     "reset_period": None,
     "reset_torso": 0.0,
     "reset_head": 1.0,
+    "redo_period": None,
+    "redo_threshold": 0.1,
     "hare_period": None,
     "weight_norm": "none",
+    "diagnostics": False,
     "ensemble_target": "own",
     "ensemble_subset": None,
 }

@@ -85,4 +85,14 @@ def ensemble(
             output = reduce(outputs, axis=1, keepdims=True)
         return output, memory._replace(mask=draw_mask(key))
 
-    return Network(init, apply, network.head, step, initial_memory)
+    def activations(
+        params: PyTree, memory: Member, observation: PyTree
+    ) -> dict[str, Array]:
+        del memory
+        assert network.activations is not None
+        read = jax.vmap(network.activations, in_axes=(0, None, None))
+        layers = read(params["members"], (), observation)
+        return {f"{m}/{k}": x[m] for k, x in layers.items() for m in range(size)}
+
+    reads = activations if network.activations else None
+    return Network(init, apply, network.head, step, initial_memory, activations=reads)

@@ -6,6 +6,7 @@ A network maps one observation to an output with one row for each of A actions.
 from collections.abc import Callable
 from typing import Any
 
+import flax
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -65,7 +66,40 @@ def from_module(module: nn.Module, spec: EnvSpec, head: Head) -> Network:
     def apply(key: Key | None, params: PyTree, observation: PyTree) -> Array:
         return apply_module(module, params, key, convert(observation))
 
-    return types.feed_forward(init, apply, head)
+    read = activations(module, lambda x: (convert(x),))
+    return types.feed_forward(init, apply, head)._replace(activations=read)
+
+
+def activations(
+    module: nn.Module, inputs: Callable[[PyTree], tuple[Any, ...]]
+) -> Callable[[PyTree, PyTree, PyTree], dict[str, Array]]:
+    """The activations that the layers of a module record, without noise.
+
+    Args:
+        module: the module.
+        inputs: observation -> inputs of the module, after its memory, if it has one.
+
+    Returns:
+        (params, memory, observation) -> name -> [..., units]. A name is the path of the
+        layer, such as "torso/Hidden_0", or "features".
+    """
+
+    def read(params: PyTree, memory: PyTree, observation: PyTree) -> dict[str, Array]:
+        start = (memory,) if jax.tree.leaves(memory) else ()
+        records = module.apply(
+            _variables(params),
+            *start,
+            *inputs(observation),
+            mutable=[layers.RECORDS, STATISTICS],
+        )[1]
+        flat_records = flax.traverse_util.flatten_dict(records[layers.RECORDS])
+        return {
+            layers.FEATURES if path == (layers.FEATURES,) else "/".join(path[:-2]): x[0]
+            for path, x in flat_records.items()
+            if path == (layers.FEATURES,) or path[-2].startswith("Record_")
+        }
+
+    return read
 
 
 def flat(variables: PyTree) -> PyTree:
@@ -164,4 +198,5 @@ def recurrent(
     def apply(key: Key | None, params: PyTree, observation: PyTree) -> Array:
         return step(key, params, initial_memory(jax.random.key(0)), observation)[0]
 
-    return Network(init, apply, head, step, initial_memory)
+    read = activations(module, lambda x: (convert(x),))
+    return Network(init, apply, head, step, initial_memory, activations=read)

@@ -13,6 +13,8 @@ from jaxq.types import Array, Key
 from jaxq.xla import ops
 
 BATCH = "batch"  # name of the `vmap` axis over the examples of a minibatch
+RECORDS = "intermediates"  # flax's collection of what modules sow
+FEATURES = "features"  # the input of the output layers, among the records
 
 
 class LayerConfig(NamedTuple):
@@ -116,7 +118,17 @@ def activate(x: Array, style: LayerConfig) -> Array:
             axis_name=BATCH if style.training else None,
             epsilon=1e-5,
         )(x)
-    return ACTIVATIONS[style.activation](x)
+    return Record()(ACTIVATIONS[style.activation](x))
+
+
+class Record(nn.Module):
+    """Passes an activation through; `from_flax.activations` reads it here."""
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """[..., units] -> the same."""
+        self.sow(RECORDS, "activation", x)
+        return x
 
 
 def crelu(x: Array) -> Array:
@@ -191,7 +203,9 @@ class QNetwork(nn.Module):
 
     def __call__(self, x: Array) -> Array:
         """[...] -> [A, K]."""
-        return self.values(self.torso(x))
+        x = self.torso(x)
+        self.sow(RECORDS, FEATURES, x)
+        return self.values(x)
 
 
 class RecurrentQNetwork(nn.Module):
@@ -204,4 +218,5 @@ class RecurrentQNetwork(nn.Module):
     def __call__(self, memory: Array, x: Array) -> tuple[Array, Array]:
         """[M...], [...] -> [M...], [A, K]."""
         memory, x = self.cell(memory, self.torso(x))
+        self.sow(RECORDS, FEATURES, x)
         return memory, self.values(x)

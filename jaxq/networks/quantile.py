@@ -44,6 +44,7 @@ class ImplicitQuantileNetwork(nn.Module):
     def __call__(self, x: Array, fraction: Array) -> Array:
         """[...], [N] -> [A, N]."""
         x = self.torso(x)
+        self.sow(layers.RECORDS, layers.FEATURES, x)
         phi = FractionEmbedding(self.num_cosines, x.shape[-1], self.style)(fraction)
         return self.values(x[None, :] * phi)[..., 0].T
 
@@ -86,6 +87,7 @@ class ProposedQuantileNetwork(nn.Module):
     def __call__(self, x: Array) -> tuple[Array, Array, Array, Array]:
         """[...] -> ends[N + 1], quantiles[A, N], inner end quantiles[A, N - 1], H[]."""
         x = self.torso(x)
+        self.sow(layers.RECORDS, layers.FEATURES, x)
         ends, entropy = self.fractions(jax.lax.stop_gradient(x))
         fixed = jax.lax.stop_gradient(ends)
         middle = (fixed[1:] + fixed[:-1]) / 2.0
@@ -126,7 +128,9 @@ def iqn_network(
             weight=jnp.full(value.shape, 1.0 / samples),
         )
 
-    return types.feed_forward(init, apply, head)
+    fractions = (jnp.arange(samples) + 0.5) / samples
+    read = from_flax.activations(module, lambda x: (convert(x), fractions))
+    return types.feed_forward(init, apply, head)._replace(activations=read)
 
 
 def fqf_network(module: ProposedQuantileNetwork, spec: EnvSpec, head: Head) -> Network:
@@ -157,4 +161,5 @@ def fqf_network(module: ProposedQuantileNetwork, spec: EnvSpec, head: Head) -> N
             quantiles, inner, edge_value, per_action(entropy)
         )
 
-    return types.feed_forward(init, apply, head)
+    read = from_flax.activations(module, lambda x: (convert(x),))
+    return types.feed_forward(init, apply, head)._replace(activations=read)

@@ -119,6 +119,9 @@ class NatureTorso(nn.Module):
         return layers.Hidden(512, self.style)(x.reshape(-1))
 
 
+CONSECUTIVE = MLP, MinAtarTorso, NatureTorso  # each layer reads the one before it
+
+
 class ImpalaTorso(nn.Module):
     """The residual network of IMPALA: 15 convolutions, then 256 units.
 

@@ -12,13 +12,13 @@ from jaxq.config import loop_lengths
 from jaxq.config.config import Config
 from jaxq.runs import results
 from jaxq.stats import intervals
-from jaxq.training import population
+from jaxq.training import diagnostics, metrics
 
 
 def to_arrays(
     config: Config,
     lengths: loop_lengths.LoopLengths,
-    points: Sequence[population.Measurement],
+    points: Sequence[metrics.Measurement],
 ) -> results.Arrays:
     """Stack the measurements of all points into arrays [S, P]."""
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *points)
@@ -58,7 +58,7 @@ def _epsilon(config: Config, steps: np.ndarray, finished: Any) -> np.ndarray:
     return np.asarray(epsilon)
 
 
-def latest(point: population.Measurement, interval: bool = True) -> str:
+def latest(point: metrics.Measurement, interval: bool = True) -> str:
     """One-line summary of a point of the curve.
 
     Args:
@@ -66,6 +66,10 @@ def latest(point: population.Measurement, interval: bool = True) -> str:
         interval: whether to show the interval, which needs seeds of one setting.
     """
     scores = np.asarray(point.evaluation.episode_return).mean(axis=1)
-    extra = "".join(f"  {k} {np.median(v):.3g}" for k, v in point.extra.items())
+    extra = "".join(
+        f"  {name} {np.median(values):.3g}"
+        for name, values in point.extra.items()
+        if name not in diagnostics.NAMES
+    )
     text = intervals.describe(scores, resamples=200)
     return f"return {text if interval else text.partition(' [')[0]}{extra}"

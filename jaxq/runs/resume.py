@@ -13,7 +13,7 @@ from jaxq.config import loop_lengths
 from jaxq.config.config import Config, from_json
 from jaxq.config.fields import CheckpointError, ConfigError
 from jaxq.runs import checkpoint, files, manifest
-from jaxq.training import evaluate, metrics, population, pytree_arrays
+from jaxq.training import evaluate, metrics, pytree_arrays
 
 # Packages whose versions can change the results of a run.
 _PACKAGES = ("jaxq", "jax", "jaxlib", "flax", "optax", "gymnax")
@@ -25,7 +25,7 @@ class ResumePoint(NamedTuple):
 
     config: Config  # possibly with more steps than before
     arrays: dict[str, np.ndarray]  # states of the population
-    points: list[population.Measurement]
+    points: list[metrics.Measurement]
     levels: dict[str, float]
     width: int  # of a block
     notes: list[str]  # warnings to print
@@ -53,7 +53,7 @@ def header(
     provenance: Mapping[str, Any],
     iterations: int,
     levels: Mapping[str, float],
-    points: Sequence[population.Measurement],
+    points: Sequence[metrics.Measurement],
 ) -> dict[str, Any]:
     """The header of a checkpoint, independent of the time at which it is written."""
     return {
@@ -67,7 +67,7 @@ def header(
     }
 
 
-def pack(points: Sequence[population.Measurement]) -> dict[str, np.ndarray]:
+def pack(points: Sequence[metrics.Measurement]) -> dict[str, np.ndarray]:
     """Measurements as named arrays, with a leading axis for the points."""
     if not points:
         return {}
@@ -75,9 +75,15 @@ def pack(points: Sequence[population.Measurement]) -> dict[str, np.ndarray]:
     return pytree_arrays.flatten(stacked, "points/")
 
 
+def extra_names(arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """Names of the extra metrics among arrays of `pack`."""
+    prefix = "points/extra/"
+    return sorted(n.removeprefix(prefix) for n in arrays if n.startswith(prefix))
+
+
 def unpack(
     arrays: Mapping[str, np.ndarray], extra: Sequence[str]
-) -> list[population.Measurement]:
+) -> list[metrics.Measurement]:
     """The inverse of `pack`.
 
     Args:
@@ -89,7 +95,7 @@ def unpack(
     """
     zero: Any = 0
     evaluation = evaluate.Evaluation(zero, zero, zero)
-    template = population.Measurement(
+    template = metrics.Measurement(
         metrics.zeros(), evaluation, zero, zero, dict.fromkeys(extra, zero)
     )
     names = [f"points/{name}" for name in pytree_arrays.flatten(template)]

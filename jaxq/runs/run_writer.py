@@ -11,8 +11,8 @@ from jaxq.config.config import Config
 from jaxq.runs import checkpoint, curves, files, plotting, results, resume
 from jaxq.runs.page import build
 from jaxq.runs.page import run as run_page
+from jaxq.training import metrics, pytree_arrays
 from jaxq.training import population as populations
-from jaxq.training import pytree_arrays
 
 MAX_SHARE = 0.05  # of the time spent on writing checkpoints
 METRICS_SECONDS = 30.0  # between writes of the metrics if no checkpoints are kept
@@ -50,7 +50,7 @@ class RunWriter:
             plot: whether to draw the learning curve and write report.html.
             figure_format: pdf writes the curve as PDF, beside the PNG.
         """
-        self.points: list[populations.Measurement] = list(saved.points) if saved else []
+        self.points: list[metrics.Measurement] = list(saved.points) if saved else []
         self.levels: dict[str, float] = dict(saved.levels) if saved else {}
         self.title = f"{config.algorithm} on {manifest['environment']}"
         self.directory = directory

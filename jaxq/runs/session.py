@@ -29,7 +29,7 @@ from jaxq.runs import (
     signals,
     trackers,
 )
-from jaxq.training import blocks, memory
+from jaxq.training import blocks, memory, metrics
 from jaxq.training import population as populations
 from jaxq.types import PyTree
 
@@ -90,7 +90,7 @@ class Session:
             tracker.start(info)
 
     def record(
-        self, point: populations.Measurement, population: populations.Population
+        self, point: metrics.Measurement, population: populations.Population
     ) -> None:
         """Pass a new point of the curve to the trackers."""
         if not self.options.trackers:
@@ -190,7 +190,8 @@ def _load(
         raise ConfigError(f"resume = {str(directory)!r} is not a directory.")
     _hold(stack, directory)
     saved = resume.load(directory, config, provenance, options.force_resume)
-    resume.check_extras(saved, options.extras.measure is not None)
+    measured = options.extras.measure is not None or config.diagnostics
+    resume.check_extras(saved, measured)
     return saved
 
 

@@ -12,7 +12,8 @@ from jaxq.runs import checkpoint, curves, resume
 from jaxq.sweeps import block_files, packing, planning
 from jaxq.sweeps.planning import Job, Sweep
 from jaxq.training.block_pool import CompileOnce
-from jaxq.training.population import Measurement, Population
+from jaxq.training.metrics import Measurement
+from jaxq.training.population import Population
 
 CHECKPOINT_SECONDS = 60.0  # minimum between checkpoints of a block
 CHECKPOINT_COST = 20  # minimum interval, in durations of the last write
@@ -117,7 +118,8 @@ class BlockTrainer:
         """The curves of some members of the block."""
         points = [jax.tree.map(lambda leaf: leaf[rows], point) for point in self.points]
         arrays = curves.to_arrays(config, self._program.lengths, points)
-        return arrays.curve._asdict() | {"eval_returns": arrays.eval_returns}
+        returns = {"eval_returns": arrays.eval_returns}
+        return arrays.curve._asdict() | returns | arrays.extra
 
 
 def _load(
@@ -126,7 +128,7 @@ def _load(
     """States and measurements of an interrupted block, if its checkpoint is valid."""
     try:
         arrays = checkpoint.load(path)[1]
-        points = resume.unpack(arrays, ())
+        points = resume.unpack(arrays, resume.extra_names(arrays))
     except (CheckpointError, FileNotFoundError):
         return None, []
     return arrays, points

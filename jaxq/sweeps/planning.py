@@ -72,7 +72,7 @@ class Curves(NamedTuple):
     """The learning curves of one setting."""
 
     steps: np.ndarray  # [P]
-    arrays: dict[str, np.ndarray]  # fields of results.Curve [S, P], and eval_returns
+    arrays: dict[str, np.ndarray]  # results.Curve and diagnostics [S, P], eval_returns
 
 
 def plan(

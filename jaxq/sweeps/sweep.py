@@ -88,7 +88,9 @@ class SweepResult(NamedTuple):
         ):
             arrays = {name: curves.arrays[name] for name in _MEASURED}
             curve = results.Curve(steps=curves.steps, **arrays)
-            columns = results.table(self.base, curve, {})
+            named = {*_MEASURED, "eval_returns"}
+            extra = {k: v for k, v in curves.arrays.items() if k not in named}
+            columns = results.table(self.base, curve, extra)
             length = len(columns["seed"])
             fields: dict[str, Any] = {"setting": np.repeat(number, length)}
             fields |= {name: [value] * length for name, value in setting.items()}

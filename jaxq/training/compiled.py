@@ -25,7 +25,7 @@ from jaxq.config.aliases import HYPERPARAMETER
 from jaxq.config.config import Config, annotation, static_fields, traced_fields
 from jaxq.config.loop_lengths import loop_lengths
 from jaxq.envs.adapter import Environment
-from jaxq.training import evaluate, loop
+from jaxq.training import diagnostics, evaluate, loop
 from jaxq.types import Array, Key, PyTree, seed_axes
 from jaxq.xla import loops, prng
 
@@ -37,6 +37,7 @@ _NOTHING: Mapping[str, Any] = {}
 # Folded into a seed's key for the keys of evaluation; `loop.start` uses 2^32 - 1.
 CURVE = 2**32 - 2  # points of the curve
 RANDOM_POLICY = 2**32 - 3  # the level of the random policy
+DIAGNOSTICS = 2**32 - 4
 
 
 def traced(config: Config, changes: Mapping[str, Any] = _NOTHING) -> Config:
@@ -162,6 +163,38 @@ def evaluate_block(
             _bind(env, parameters),
             config.eval_episodes,
             epsilon,
+            max_steps,
+        )
+
+    in_axes = _axes(config), _axes(parameters), 0, seed_axes(state)
+    vmapped = loops.vmap_members(one, in_axes, 0, keys.size)
+    return vmapped(config, parameters, keys, state)
+
+
+@functools.partial(jax.jit, static_argnames=("env",))
+def diagnose_block(
+    config: Config,
+    keys: Key,
+    state: loop.RunState,
+    parameters: Mapping[str, Array] = _NOTHING,
+    *,
+    env: Environment,
+) -> dict[str, Array]:
+    """Diagnostics of the members of a block; name -> [S]. See `start`."""
+    max_steps = int(min(config.eval_max_steps, env.time_limit))
+
+    def one(
+        config: Config, parameters: PyTree, key: Key, state: loop.RunState
+    ) -> dict[str, Array]:
+        bound, agent = _bind(env, parameters), algorithms.make(config, env.spec)
+        stream = jax.random.fold_in(key, jnp.uint32(DIAGNOSTICS))
+        return diagnostics.measure(
+            jax.random.fold_in(stream, state.steps.value),
+            config,
+            agent,
+            state.agent,
+            loop.initial_params(agent, bound, key),
+            bound,
             max_steps,
         )
 

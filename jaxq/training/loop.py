@@ -149,6 +149,12 @@ def start(
     return state._replace(episodes=state.episodes._replace(finished=none))
 
 
+def initial_params(agent: Agent, env: Environment, seed_key: Key) -> PyTree:
+    """The parameters with which `start` starts."""
+    init_key, _ = jax.random.split(jax.random.fold_in(seed_key, _START))
+    return init(init_key, agent, env, num_envs=1).agent.learner.params
+
+
 _START = 2**32 - 1  # folded into a seed's key; the clock stays below 2**31
 
 

@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from jaxq.training import evaluate
 from jaxq.types import Array, Step, UpdateMetrics
 
 
@@ -24,6 +26,16 @@ class TrainMetrics(NamedTuple):
     episode_length: Array  # [] float32: mean over those episodes
     updates: Array  # [] int32: gradient steps
     update: UpdateMetrics  # means over those gradient steps
+
+
+class Measurement(NamedTuple):
+    """One point of the learning curves, on the host; leading axis [S]."""
+
+    tally: TrainMetrics
+    evaluation: evaluate.Evaluation
+    diverged_at: np.ndarray
+    finished: np.ndarray
+    extra: dict[str, np.ndarray]
 
 
 def zeros() -> TrainMetrics:

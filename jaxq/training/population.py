@@ -1,7 +1,6 @@
 """The training states of all seeds."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,19 +9,17 @@ import numpy as np
 from jaxq.config import loop_lengths
 from jaxq.config.config import Config
 from jaxq.envs.adapter import Environment
-from jaxq.training import block_pool, compiled, evaluate, loop, metrics, pytree_arrays
+from jaxq.training import (
+    block_pool,
+    compiled,
+    diagnostics,
+    evaluate,
+    loop,
+    metrics,
+    pytree_arrays,
+)
 from jaxq.training.blocks import Block
 from jaxq.types import PyTree
-
-
-class Measurement(NamedTuple):
-    """One point of the learning curves, on the host; leading axis [S]."""
-
-    tally: metrics.TrainMetrics
-    evaluation: evaluate.Evaluation
-    diverged_at: np.ndarray
-    finished: np.ndarray
-    extra: dict[str, np.ndarray]
 
 
 class Population:
@@ -199,20 +196,29 @@ class Population:
             )
         )
 
+    def diagnose(self) -> dict[str, np.ndarray]:
+        """Diagnostics of every seed; name -> [S]."""
+        program = compiled.diagnose_block
+        parts = self._map(program, lambda i: (self._keys[i], self.states[i]))
+        return diagnostics.with_ranks(self._join(parts))
+
     def measure(
         self, extra: Callable[[PyTree], dict[str, np.ndarray]] | None = None
-    ) -> Measurement:
+    ) -> metrics.Measurement:
         """Evaluate every seed and read its running means.
 
         Args:
             extra: further metrics, params[S] -> name -> [S].
         """
-        return Measurement(
+        further = self.diagnose() if self._config.diagnostics else {}
+        if extra:
+            further |= extra(self.params)
+        return metrics.Measurement(
             evaluation=self.evaluate(self._config.eval_epsilon),
             tally=self._gather(lambda state: state.tally),
             diverged_at=self._gather(lambda state: state.agent.learner.diverged_at),
             finished=self._gather(lambda state: state.episodes.finished),
-            extra=extra(self.params) if extra else {},
+            extra=further,
         )
 
     def reset_metrics(self) -> None:

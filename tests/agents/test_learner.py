@@ -56,7 +56,7 @@ def compiled(config, update_batch_stats=None):
             jax.random.key(0), state, transitions, weight, updates,
             config=config, loss=losses.td_loss(network()),
             optimizer=optimizers.make_optimizer(config),
-            update_batch_stats=update_batch_stats,
+            network=network()._replace(update_batch_stats=update_batch_stats),
         )  # fmt: skip
 
     return gradient_step
@@ -224,6 +224,7 @@ def test_a_gradient_of_finite_norm_makes_a_finite_step(optimizer, size, rng):
             return learner.gradient_step(
                 jax.random.key(0), state, transitions, jnp.ones(16), updates,
                 config=config, loss=loss, optimizer=optimizers.make_optimizer(config),
+                network=network(),
             )  # fmt: skip
 
         state = fresh(config)
@@ -275,7 +276,7 @@ def test_each_example_has_its_own_key_unless_weights_are_noisy(noisy, keys, rng)
         return learner.gradient_step(
             jax.random.key(0), state, transitions, jnp.ones(16), jnp.int32(0),
             config=dataclasses.replace(BASE, noisy=noisy), loss=loss,
-            optimizer=optimizers.make_optimizer(BASE),
+            optimizer=optimizers.make_optimizer(BASE), network=network(),
         )  # fmt: skip
 
     _, priority, _ = step(fresh(BASE), batch(rng))
@@ -296,5 +297,6 @@ def test_a_minibatch_shares_the_key_of_its_noise_only_where_configured(
     _, priority, _ = learner.gradient_step(
         jax.random.key(0), fresh(config), batch(rng), jnp.ones(16), jnp.int32(0),
         config=config, loss=drawn, optimizer=optimizers.make_optimizer(config),
+        network=network(),
     )  # fmt: skip
     assert len(set(np.asarray(priority).tolist())) == draws

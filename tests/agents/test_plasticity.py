@@ -60,7 +60,7 @@ def gradient_step(config):
         state, _, metrics = learner.gradient_step(
             key, state, transitions, jnp.ones(transitions.action.size), updates,
             config=config, loss=losses.td_loss(NETWORK),
-            optimizer=optimizers.make_optimizer(config), init=NETWORK.init,
+            optimizer=optimizers.make_optimizer(config), network=NETWORK,
         )  # fmt: skip
         return state, metrics
 
@@ -229,10 +229,10 @@ def test_the_first_observation_of_a_minibatch_is_the_example():
     pairs = jnp.arange(24.0).reshape(2, 3, 4)
     blank = dict.fromkeys(Sequence._fields, jnp.zeros(0))
     sequences = Sequence(**blank | {"observation": pairs})
-    assert plasticity.example_observation(sequences).tolist() == [0, 1, 2, 3]
+    assert plasticity.first(plasticity.observations(sequences)).tolist() == [0, 1, 2, 3]
     blank = dict.fromkeys(Transition._fields, jnp.zeros(0))
     transitions = Transition(**blank | {"observation": {"a": pairs}})
-    assert plasticity.example_observation(transitions)["a"].shape == (3, 4)
+    assert plasticity.first(plasticity.observations(transitions))["a"].shape == (3, 4)
 
 
 @pytest.mark.parametrize(

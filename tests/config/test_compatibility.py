@@ -18,6 +18,7 @@ OTHER = {
     "l2_penalty": 0.1,
     "l2_init_penalty": 0.1,
     "reset_period": 100,
+    "redo_period": 100,
     "hare_period": 100,
 }
 EXAMPLES = {
@@ -35,6 +36,7 @@ EXAMPLES = {
     compatibility.ENSEMBLE: {"ensemble_size": 3},
     compatibility.NOISY: {"noisy": True},
     compatibility.RECURRENT: {"recurrent": "gru"},
+    compatibility.REDO: {"redo_period": 100},
     compatibility.BATCH_NORM: {"normalization": "batch"},
 }
 

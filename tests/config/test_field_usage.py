@@ -19,7 +19,7 @@ OUTSIDE = {
     "environment_args", "time_limit", "timeout_is_terminal", "sticky_actions",
     "full_action_set", "frame_stack", "reward_clip", "episodic_life", "eval_points",
     "eval_episodes", "eval_epsilon", "eval_max_steps", "chunk_iterations",
-    "total_steps",
+    "total_steps", "diagnostics",
 }  # fmt: skip
 # Read by code that every configuration shares, also where the result is not used.
 SHARED = {

@@ -147,7 +147,7 @@ def test_only_update_batch_stats_changes_statistics(absorbs, rng):
             jax.random.key(1), state, transitions, jnp.ones(16), jnp.int32(0),
             config=config, loss=losses.td_loss(nets.online, evaluator=nets.evaluator),
             optimizer=direction,
-            update_batch_stats=nets.online.update_batch_stats if absorbs else None,
+            network=nets.online if absorbs else nets.evaluator,
         )[0]  # fmt: skip
 
     after = step(state)

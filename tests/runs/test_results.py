@@ -9,7 +9,7 @@ import pytest
 
 from jaxq import Config
 from jaxq.runs import curves, files, plots, report, results, summary
-from jaxq.training import population
+from jaxq.training import metrics
 
 
 def arrays(num_seeds, eval_return=None):
@@ -85,7 +85,7 @@ def test_nan_returns_are_counted(tmp_path):
     ],
 )
 def test_progress_shows_an_interval_only_of_several_seeds(returns, text):
-    blank = population.Measurement(*[None] * len(population.Measurement._fields))
+    blank = metrics.Measurement(*[None] * len(metrics.Measurement._fields))
     evaluation = type("Evaluation", (), {"episode_return": np.array(returns)})
     point = blank._replace(evaluation=evaluation, extra={})
     assert curves.latest(point) == text
