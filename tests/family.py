@@ -74,6 +74,7 @@ TABLE = dataclasses.replace(
     learning_rate_updates=500.0, num_updates=2, target_period=1,
 )  # fmt: skip
 ROLLOUT = {"rollout_length": 4, "num_minibatches": 2, "num_epochs": 2}
+STREAM = {"num_envs": 1, "total_steps": 60_000, "normalize_rewards": False}
 CHANGES = {
     "prioritized_dqn": {"priority_exponent": 0.3},
     "rainbow": {"priority_exponent": 0.3},
@@ -84,6 +85,10 @@ CHANGES = {
     "r2d2": {"batch_size": 16, "n_step": 1, "priority_exponent": 0.3},
     "pqn": ROLLOUT | {"total_steps": 40_000},
     "pqn_rnn": ROLLOUT | {"total_steps": 40_000},
+    "stream_q": STREAM | {"learning_rate": 1.0, "learning_rate_updates": 60_000.0},
+    "stream_sarsa": STREAM | {"learning_rate": 1.0, "learning_rate_updates": 60_000.0},
+    "adaptive_q": STREAM | {"learning_rate": 2e-3, "learning_rate_updates": 60_000.0},
+    "intentional_q": STREAM | {"learning_rate": 0.3, "learning_rate_updates": 60_000.0},
     "dyna_q": {"batch_size": 16},
     "double_q_learning": {"total_steps": 32_000},
 }
@@ -101,7 +106,10 @@ NAMES = tuple(algorithms.ALGORITHMS)
 # With random behaviour, their targets are not those of the greedy policy.
 BEHAVIOUR_TARGETS = ("sarsa", "expected_sarsa", "n_step_q", "n_step_dqn", "rainbow")
 BEHAVIOUR_TARGETS += ("watkins_q_lambda", "peng_q_lambda", "pqn", "pqn_rnn")
-ROLLOUTS = ("watkins_q_lambda", "peng_q_lambda", "pqn", "pqn_rnn")
+BEHAVIOUR_TARGETS += ("stream_sarsa",)
+STREAMS = ("stream_q", "stream_sarsa", "adaptive_q", "intentional_q")
+# They have no target network.
+ROLLOUTS = ("watkins_q_lambda", "peng_q_lambda", "pqn", "pqn_rnn", *STREAMS)
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxq.agents import factory, replay_agent, rollout_agent
+from jaxq.agents import factory, replay_agent, rollout_agent, stream_agent
 from jaxq.config import algorithm_table, hyperparameters, user_code
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError, check_name
@@ -59,6 +59,11 @@ def dyna_q(config: Config, spec: EnvSpec) -> Agent:
     loss = add_penalty(losses.td_loss(network, config.double_q), config)
     store = dyna.dyna_store(config, spec)
     return replay_agent.replay_agent(network, network, loss, store, config)
+
+
+def stream(config: Config, spec: EnvSpec) -> Agent:
+    """Q(lambda) or SARSA(lambda) by eligibility traces, without replay."""
+    return stream_agent.stream_agent(factory.make_networks(config, spec).online, config)
 
 
 def make_loss(config: Config, networks: factory.Networks) -> LossFunction:
@@ -135,6 +140,7 @@ AGENTS: dict[str, Algorithm] = {
     "q_lambda": q_lambda,
     "double_q_learning": double_q_learning,
     "dyna_q": dyna_q,
+    "stream": stream,
 }
 ALGORITHMS: dict[str, Algorithm] = {
     name: AGENTS[row.agent] for name, row in algorithm_table.ALGORITHMS.items()

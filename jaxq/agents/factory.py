@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from flax import linen as nn
 
-from jaxq.agents import torso_factory
+from jaxq.agents import observation_scaling, torso_factory
 from jaxq.config.config import Config
 from jaxq.networks import (
     ensemble,
@@ -65,6 +65,7 @@ def make_layer_config(config: Config) -> layers.LayerConfig:
         activation=config.activation,
         output_scale=config.output_scale,
         weight_norm=config.weight_norm,
+        sparsity=config.sparsity,
     )
 
 
@@ -98,7 +99,12 @@ def make_networks(config: Config, spec: EnvSpec) -> Networks:
     Raises:
         ConfigError: for a torso that does not fit the observation.
     """
-    return _MAKERS[_kind(config)](config, spec)
+    kind = _kind(config)
+    make = _MAKERS[kind]
+    if kind == "table" or not config.normalize_observations:
+        return make(config, spec)
+    inner = observation_scaling.inner_spec(spec)
+    return Networks(*observation_scaling.normalized(spec, make(config, inner)))
 
 
 def _kind(config: Config) -> str:

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import optax
 
 from jaxq.config.config import Config
-from jaxq.networks import from_flax
+from jaxq.networks import from_flax, running_statistics
 from jaxq.types import Array, Key, LearnerState, PyTree, Sequence
 
 HEAD = ("values", "fractions")  # modules of the output layers
-FIXED = ("priors", from_flax.STATISTICS)
+FIXED = ("priors", from_flax.STATISTICS, running_statistics.STATISTICS)
 
 
 def part(path: tuple[Any, ...]) -> str:

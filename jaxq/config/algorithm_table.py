@@ -7,9 +7,10 @@ has; `preset` adds them.
 
 from jaxq.config.algorithm_entry import NOTHING, Algorithm, Fields
 from jaxq.config.deep_algorithms import DEEP
+from jaxq.config.stream_algorithms import STREAMS
 from jaxq.config.tabular_algorithms import TABULAR
 
-ALGORITHMS: dict[str, Algorithm] = TABULAR | DEEP
+ALGORITHMS: dict[str, Algorithm] = TABULAR | DEEP | STREAMS
 
 
 def components(name: str) -> Fields:

@@ -107,10 +107,20 @@ class Optimization:
     learning_rate_updates: Positive = 50_000.0
     """Gradient steps over which the step size decays (T)."""
     optimizer: Literal[
-        "adam", "amsgrad", "nadam", "radam", "rmsprop", "muon", "sgd"
+        "adam",
+        "amsgrad",
+        "nadam",
+        "radam",
+        "rmsprop",
+        "muon",
+        "sgd",
+        "obgd",
+        "adaptive",
+        "intentional",
     ] = "adam"
     """Rule that turns a gradient into a direction. muon makes the momentum of every
-    matrix orthogonal, and uses Adam for other parameters."""
+    matrix orthogonal, and uses Adam for other parameters; obgd, adaptive and
+    intentional are for eligibility traces."""
     adam_b1: Decay = 0.9
     """Adam and its variants: decay of the first moment."""
     adam_b2: Decay = 0.999
@@ -123,6 +133,8 @@ class Optimization:
     """RMSprop: epsilon inside the root (TensorFlow) or added to it (PyTorch)."""
     optimizer_eps: Positive = 1e-8
     """Epsilon in the optimizer's denominator."""
+    overshoot_bound: Positive = 2.0
+    """obgd: larger values bound the steps more tightly (kappa)."""
     max_grad_norm: Positive | None = None
     """Clip the gradient to this global norm; None does not clip."""
     loss: Literal["squared", "huber"] = "squared"

@@ -39,6 +39,11 @@ TABULAR = Condition(
     "a tabular algorithm", lambda c: c.algorithm in algorithm_table.TABULAR
 )
 Q_LAMBDA = Condition("Q(lambda) and PQN", _agent("q_lambda"))
+STREAM = Condition("streaming agents", _agent("stream"))
+NOT_STREAM = Condition(
+    "agents without eligibility traces",
+    _agent("dqn", "double_q_learning", "q_lambda", "dyna_q"),
+)
 DOUBLE_TABLE = Condition("`double_q_learning`", _agent("double_q_learning"))
 DYNA = Condition("`dyna_q`", _agent("dyna_q"))
 ROLLOUTS = Condition(
@@ -66,6 +71,8 @@ _NOT_RECURRENT = "not implemented for recurrent networks"
 _STATISTICS = "batch statistics need a network without memory, fractions or members"
 _TWO_TABLES = "there are two scalar tables and one target"
 _RECALLED = "the model recalls single steps, all equally often"
+_TRACES = "eligibility traces need the gradient of a single estimate"
+_ONE_STEP = "it learns once from every step"
 _GREEDY = "the target bootstraps from the best action of one table"
 
 RULES = (
@@ -163,6 +170,41 @@ RULES = (
     Rule(DOUBLE_TABLE, "munchausen", (False,), _TWO_TABLES),
     Rule(DOUBLE_TABLE, "next_value", ("max",), _TWO_TABLES),
     Rule(DOUBLE_TABLE, "ensemble_size", (1,), _TWO_TABLES),
+    Rule(
+        NOT_STREAM, "optimizer",
+        ("adam", "amsgrad", "nadam", "radam", "rmsprop", "muon", "sgd"),
+        "the others are rules for eligibility traces; use algorithm = 'stream_q'",
+    ),
+    Rule(
+        STREAM, "optimizer", ("obgd", "adaptive", "intentional", "sgd"),
+        "the others have no meaning for eligibility traces",
+    ),
+    Rule(STREAM, "num_envs", (1,), "a stream is one environment; train more seeds"),
+    Rule(STREAM, "rollout_length", (1,), _ONE_STEP),
+    Rule(STREAM, "num_minibatches", (1,), _ONE_STEP),
+    Rule(STREAM, "num_epochs", (1,), _ONE_STEP),
+    Rule(STREAM, "n_step", (1,), "it bootstraps from every step; see trace_decay"),
+    Rule(STREAM, "prioritized", (False,), _ONE_STEP),
+    Rule(STREAM, "head", ("scalar",), _TRACES),
+    Rule(STREAM, "value_rescaling", (False,), _TRACES),
+    Rule(STREAM, "munchausen", (False,), _TRACES),
+    Rule(STREAM, "ensemble_size", (1,), _TRACES),
+    Rule(STREAM, "recurrent", ("none",), _TRACES),
+    Rule(STREAM, "noisy", (False,), _TRACES),
+    Rule(STREAM, "normalization", ("none", "layer"), "there is no batch"),
+    Rule(STREAM, "double_q", (False,), "there is no target network"),
+    Rule(STREAM, "hare_period", (None,), "there is no target network"),
+    Rule(STREAM, "next_value", ("max", "sarsa"), _TRACES),
+    *(
+        Rule(STREAM, field, (None,), "its steps do not follow a loss")
+        for field in (
+            "max_grad_norm", "q_penalty", "l2_penalty", "l2_init_penalty",
+            "reset_period", "redo_period",
+        )
+    ),
+    Rule(
+        TABLE, "normalize_observations", (False,), "a table has no inputs",
+    ),
     Rule(DYNA, "n_step", (1,), _RECALLED),
     Rule(DYNA, "prioritized", (False,), _RECALLED),
     Rule(DYNA, "num_minibatches", (1,), _RECALLED),

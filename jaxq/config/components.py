@@ -109,10 +109,13 @@ class NetworkLayers:
     """minatar: 3 x 3 filters of the convolution."""
     dense_size: Count = 128
     """minatar: width of the dense layer."""
-    weight_init: Literal["torch", "lecun", "orthogonal"] = "torch"
+    weight_init: Literal["torch", "lecun", "orthogonal", "sparse"] = "torch"
     """Initial parameters: uniform within 1/sqrt(fan_in) (torch); normal weights and
-    zero biases (lecun); or orthogonal weights scaled by sqrt(2), those of the last
-    layer by output_scale, and zero biases."""
+    zero biases (lecun); orthogonal weights scaled by sqrt(2), those of the last layer
+    by output_scale, and zero biases; or torch's weights, most of them zero, and zero
+    biases (sparse)."""
+    sparsity: Annotated[float, Range(0, 0.999)] = 0.9
+    """sparse: fraction of the weights of every output that are zero."""
     output_scale: Positive = 2.0**0.5
     """orthogonal: scale of the last layer."""
     activation: Literal["relu", "tanh", "gelu", "silu", "leaky_relu", "crelu"] = "relu"
@@ -132,6 +135,9 @@ class NetworkLayers:
     shared_noise: bool = True
     """noisy: draw the noise once per minibatch, as in the paper, not per example. An
     implicit_quantile head then shares its fractions over the minibatch as well."""
+    normalize_observations: bool = False
+    """Subtract the running mean of every input, and divide by its running standard
+    deviation."""
     normalization: Literal["none", "layer", "batch"] = "none"
     """Normalise the inputs of every hidden activation."""
     weight_norm: Literal["none", "weight", "spectral"] = "none"
@@ -223,6 +229,9 @@ class Rollouts:
     """rollouts: gradient steps per epoch, each on its share of the steps."""
     trace_decay: Probability = 0.65
     """Q(lambda): lambda."""
+    normalize_rewards: bool = False
+    """eligibility traces: divide rewards by the running standard deviation of the
+    discounted return."""
     trace_cut: bool = False
     """Q(lambda): end the trace before a non-greedy action (Watkins)."""
 

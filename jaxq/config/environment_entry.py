@@ -18,8 +18,8 @@ class Rewards(NamedTuple):
 class Environment(NamedTuple):
     """One row of the table: settings that learn, for every kind of agent.
 
-    A kind is "table", "replay", "rollouts", "recurrent_replay" or
-    "recurrent_rollouts". More specific settings override more general ones.
+    A kind is "table", "replay", "rollouts", "recurrent_replay", "recurrent_rollouts" or
+    "stream". More specific settings override more general ones.
     """
 
     rewards: Rewards

@@ -43,6 +43,15 @@ ROLLOUTS: Fields = {
 SEQUENCES: Fields = {
     "batch_size": 16, "burn_in": 4, "sequence_length": 16, "memory_size": 64,
 }  # fmt: skip
+# One environment, whose every step is learned from once.
+STREAM: Fields = {
+    "num_envs": 1,
+    "total_steps": 500_000,
+    "hidden_sizes": (64, 64),
+    "epsilon_steps": 100_000.0,
+    "epsilon_end": 0.01,
+    "eval_points": 50,
+}
 TABLE: Fields = {
     "num_envs": 20,
     "total_steps": 1_000_000,
@@ -72,6 +81,7 @@ KINDS: dict[str, Fields] = {
         "learning_rate_schedule": "linear",
         "learning_rate_updates": 25_280.0,
     },
+    "stream": STREAM,
     "table": TABLE,
 }
 ALGORITHMS: dict[str, Fields] = {
@@ -163,6 +173,11 @@ _GAMES: dict[str, Fields] = {
     "recurrent_replay": {**_GAME, "batch_size": 16},
     "rollouts": _GAME_ROLLOUTS,
     "recurrent_rollouts": {**_GAME_ROLLOUTS, "num_minibatches": 16},
+    "stream": {
+        "total_steps": 1_000_000,
+        "epsilon_steps": 200_000.0,
+        "eval_points": 20,
+    },
 }
 # Points per step that a good agent scores, at most, over the horizon of the discount.
 MINATAR: dict[str, Environment] = {

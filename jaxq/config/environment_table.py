@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from jaxq.config import algorithm_table
 from jaxq.config.algorithm_entry import NOTHING, Fields
 from jaxq.config.environment_entry import Environment
 from jaxq.config.environment_settings import ALGORITHMS, CLASSIC, KINDS, MINATAR, SMALL
@@ -22,6 +23,8 @@ MARGIN = 0.1  # of the range; a histogram of a Gaussian needs room beyond its me
 
 def kind(fields: Mapping[str, Any]) -> str:
     """Kind of agent that a configuration describes; see `Environment`."""
+    if algorithm_table.agent_of(str(fields["algorithm"])) == "stream":
+        return "stream"
     if fields["network"] == "table":
         return "table"
     source = "rollouts" if fields["rollout_length"] else "replay"

@@ -39,7 +39,11 @@ _ALWAYS = Condition(lambda c: True)
 _REPLAYS = Condition(lambda c: c.rollout_length == 0)
 _ROLLOUTS = Condition(lambda c: c.rollout_length > 0)
 _Q_LAMBDA = Condition(compatibility.Q_LAMBDA.holds)
-_TEMPORAL_DIFFERENCE = Condition(lambda c: not _Q_LAMBDA.holds(c))
+_STREAM = Condition(compatibility.STREAM.holds, "use algorithm = stream_q")
+_TEMPORAL_DIFFERENCE = Condition(
+    lambda c: not _Q_LAMBDA.holds(c) and not _STREAM.holds(c)
+)
+_MINIBATCHES = Condition(lambda c: not _STREAM.holds(c))
 _SAMPLES = Condition(lambda c: _REPLAYS.holds(c) or compatibility.DYNA.holds(c))
 _OWN_ALGORITHM = Condition(lambda c: c.algorithm not in algorithm_table.ALGORITHMS)
 _HUBER = Condition(
@@ -112,13 +116,19 @@ LOOP_USAGE = (
 AGENT_USAGE = (
     Usage("every agent", _ALWAYS, (
         "discount", "learning_rate", "learning_rate_schedule", "optimizer",
-        "max_grad_norm", "loss_reduction", "head", "network", "q_penalty", "recurrent",
+        "max_grad_norm", "head", "network", "q_penalty", "recurrent",
         "exploration", "weight_decay", "l2_penalty", "l2_init_penalty", "reset_period",
         "redo_period", "hare_period",
     )),
     Usage("replay", _REPLAYS, ("buffer_size", "prioritized")),
     Usage("replay and Dyna-Q's model", _SAMPLES, ("batch_size",)),
     Usage("Q(lambda)", _Q_LAMBDA, ("trace_decay", "trace_cut")),
+    Usage("minibatches", _MINIBATCHES, ("loss_reduction",)),
+    Usage("eligibility traces", _STREAM, (
+        "trace_decay", "next_value", "normalize_rewards",
+    )),
+    Usage("ObGD", _any("optimizer", "obgd"), ("overshoot_bound",)),
+    Usage("sparse weights", _any("weight_init", "sparse"), ("sparsity",)),
     Usage("TD targets", _TEMPORAL_DIFFERENCE, (
         "n_step", "next_value", "double_q", "munchausen", "target_period",
         "target_tau",
@@ -130,13 +140,16 @@ AGENT_USAGE = (
         "learning_rate_schedule", "linear", "inverse"
     ), ("learning_rate_updates",)),
     Usage("Adam and its variants", _any("optimizer", *_ADAMS), (
-        "adam_b1", "adam_b2",
+        "adam_b1",
     )),
+    Usage("Adam, its variants and the intentional rule", _any(
+        "optimizer", *_ADAMS, "intentional"
+    ), ("adam_b2",)),
     Usage("RMSprop", _any("optimizer", "rmsprop"), (
         "rmsprop_decay", "rmsprop_centered", "rmsprop_eps_in_root",
     )),
-    Usage("Adam, its variants and RMSprop", _any(
-        "optimizer", *_ADAMS, "rmsprop"
+    Usage("a denominator", _any(
+        "optimizer", *_ADAMS, "rmsprop", "adaptive", "intentional"
     ), ("optimizer_eps",)),
     Usage("the scalar head", _any("head", "scalar"), ("loss",)),
     Usage("Huber's loss", _HUBER, ("huber_delta",)),
@@ -161,7 +174,7 @@ AGENT_USAGE = (
     )),
     Usage("layers", _LAYERS, (
         "weight_init", "activation", "dueling", "stream_sizes", "noisy",
-        "normalization", "weight_norm",
+        "normalization", "weight_norm", "normalize_observations",
     )),
     Usage("resets", _RESETS, ("reset_torso", "reset_head")),
     Usage("ReDo", _REDO, ("redo_threshold",)),

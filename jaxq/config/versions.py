@@ -21,6 +21,10 @@ ADDED: dict[str, Any] = {
     "hare_period": None,
     "weight_norm": "none",
     "diagnostics": False,
+    "overshoot_bound": 2.0,
+    "sparsity": 0.9,
+    "normalize_observations": False,
+    "normalize_rewards": False,
     "ensemble_target": "own",
     "ensemble_subset": None,
 }

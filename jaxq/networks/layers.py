@@ -20,13 +20,14 @@ FEATURES = "features"  # the input of the output layers, among the records
 class LayerConfig(NamedTuple):
     """Settings shared by the layers of a network."""
 
-    weight_init: str = "lecun"  # torch, lecun or orthogonal
+    weight_init: str = "lecun"  # torch, lecun, orthogonal or sparse
     normalization: str = "none"  # none, layer or batch
     noisy_sigma: float | Array | None = None  # None: no noise
     training: bool = False  # batch: normalise by the minibatch, not by running averages
     activation: str = "relu"  # a name in ACTIVATIONS
     output_scale: float | Array = 2.0**0.5  # orthogonal: scale of the last layer
     weight_norm: str = "none"  # none, weight or spectral; of hidden layers
+    sparsity: float = 0.9  # sparse: fraction of zeros among the weights of an output
 
 
 class Dense(nn.Module):
@@ -68,6 +69,8 @@ class Dense(nn.Module):
             return initializers.torch_kernel, initializers.torch_bias(fan_in)
         if self.style.weight_init == "orthogonal":
             kernel_init = initializers.orthogonal(self.scale)
+        elif self.style.weight_init == "sparse":
+            kernel_init = initializers.sparse(self.style.sparsity)
         else:
             kernel_init = nn.initializers.lecun_normal()
         return kernel_init, nn.initializers.zeros_init()

@@ -74,7 +74,8 @@ def measure(
         distance_from_init: Euclidean norm of their change since the start.
         policy_churn: fraction of states whose greedy action one gradient step changes.
         overestimation: mean over states of Q(s, a) minus the discounted return of the
-            evaluated policy, of rewards as the agent learns from them.
+            evaluated policy, of rewards as the agent learns from them; not with
+            normalize_rewards.
         dormant_units: fraction of hidden units whose score is at most 0.025.
         features, weight: inputs of the output layers, [M, N, D], and the weights [N] of
             the states, for `with_ranks`. These and dormant_units only for networks
@@ -96,8 +97,9 @@ def measure(
         "policy_churn": _churn(
             update_key, config, agent, agent_state, observation, memory, weight
         ),
-        "overestimation": jnp.mean(error),
     }
+    if not config.normalize_rewards:  # otherwise estimates have another unit
+        found["overestimation"] = jnp.mean(error)
     if agent.activations is None:
         return found
     read = jax.vmap(agent.activations, in_axes=(None, 0, 0))

@@ -105,7 +105,7 @@ def test_every_algorithm_is_valid_with_the_settings_of_an_environment(environmen
 
 def test_rows_name_known_kinds_and_algorithms():
     kinds = {f"{memory}{source}" for memory, source in itertools.product(
-        ("", "recurrent_"), ("replay", "rollouts"))} | {"table"}  # fmt: skip
+        ("", "recurrent_"), ("replay", "rollouts"))} | {"table", "stream"}  # fmt: skip
     assert set(environment_table.KINDS) == kinds
     for row in environment_table.ENVIRONMENTS.values():
         assert set(row.kinds) <= kinds

@@ -24,7 +24,7 @@ OUTSIDE = {
 # Read by code that every configuration shares, also where the result is not used.
 SHARED = {
     "huber_delta",  # by the scalar head, whatever its loss
-    "output_scale",  # by every layer, whatever its weights
+    "output_scale", "sparsity",  # by every layer, whatever its weights
     "noisy",  # by the gradient step, which splits its key
     # By the optimizer, also by sgd.
     "optimizer_eps", "learning_rate_updates", "adam_b1", "adam_b2",
