@@ -78,6 +78,7 @@ STREAM = {"num_envs": 1, "total_steps": 60_000, "normalize_rewards": False}
 CHANGES = {
     "prioritized_dqn": {"priority_exponent": 0.3},
     "rainbow": {"priority_exponent": 0.3},
+    "btr": {"priority_exponent": 0.3, "munchausen_alpha": 0.0},
     "munchausen_dqn": {"munchausen_alpha": 0.0},
     "munchausen_qr_dqn": {"munchausen_alpha": 0.0},
     "munchausen_iqn": {"munchausen_alpha": 0.0},
@@ -105,6 +106,7 @@ TABULAR = tuple(algorithm_table.TABULAR)
 NAMES = tuple(algorithms.ALGORITHMS)
 # With random behaviour, their targets are not those of the greedy policy.
 BEHAVIOUR_TARGETS = ("sarsa", "expected_sarsa", "n_step_q", "n_step_dqn", "rainbow")
+BEHAVIOUR_TARGETS += ("btr",)
 BEHAVIOUR_TARGETS += ("watkins_q_lambda", "peng_q_lambda", "pqn", "pqn_rnn")
 BEHAVIOUR_TARGETS += ("stream_sarsa",)
 STREAMS = ("stream_q", "stream_sarsa", "adaptive_q", "intentional_q")

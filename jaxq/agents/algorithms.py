@@ -18,6 +18,7 @@ from jaxq.agents import factory, replay_agent, rollout_agent, stream_agent
 from jaxq.config import algorithm_table, hyperparameters, user_code
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError, check_name
+from jaxq.networks import ensemble
 from jaxq.replay import dyna, rollout_stores, stores
 from jaxq.rl import double_q, ensembles, losses, munchausen, recurrent_losses
 from jaxq.types import Agent, EnvSpec, LossFunction, Network
@@ -79,19 +80,22 @@ def make_loss(config: Config, networks: factory.Networks) -> LossFunction:
         )
     if config.ensemble_size > 1:
         return make_ensemble_loss(config, networks.online)
+    evaluator = networks.evaluator
+    if config.averaged_targets > 1:
+        evaluator = ensemble.averaged(evaluator)
     if config.munchausen:
         return munchausen.munchausen_loss(
             networks.online,
             config.munchausen_alpha,
             config.entropy_temperature,
             config.munchausen_clip,
-            evaluator=networks.evaluator,
+            evaluator=evaluator,
             selector=networks.selector,
         )
     return losses.td_loss(
         networks.online,
         config.double_q,
-        evaluator=networks.evaluator,
+        evaluator=evaluator,
         selector=networks.selector,
         bootstrap_policy=losses.BOOTSTRAP_POLICIES[config.next_value],
     )
@@ -101,13 +105,13 @@ def make_ensemble_loss(config: Config, network: Network) -> LossFunction:
     """The loss of an ensemble, by the target of its members."""
     head = factory.make_head(config)
     if config.ensemble_target == "mixture":
-        return ensembles.mixture_loss(network, head)
+        return ensembles.mixture_loss(network, head, config.double_q)
     reduction: ensembles.Reduction | None = None
     if config.ensemble_target == "minimum":
         reduction = ensembles.minimum(config.ensemble_subset)
     elif config.ensemble_target == "mean":
         reduction = ensembles.mean
-    return ensembles.ensemble_loss(network, head, reduction)
+    return ensembles.ensemble_loss(network, head, reduction, config.double_q)
 
 
 def make_regression_loss(config: Config, network: Network) -> LossFunction:

@@ -29,8 +29,9 @@ def init_learner(
     optimizer: optax.GradientTransformation,
     observation: Array,
     keep_initial: bool = False,
+    averaged_targets: int = 1,
 ) -> LearnerState:
-    """Initial parameters; the target parameters start as a copy of them.
+    """Initial parameters; the target parameters start as copies of them.
 
     Args:
         key: for the parameters.
@@ -38,11 +39,17 @@ def init_learner(
         optimizer: of the parameters.
         observation: an example.
         keep_initial: keep another copy, for L2 Init.
+        averaged_targets: number of target networks, K; see `shift_in`.
     """
     params = network.init(key, observation)
+    copies = jax.tree.map(jnp.copy, params)
+    if averaged_targets > 1:
+        copies = jax.tree.map(
+            lambda leaf: jnp.broadcast_to(leaf, (averaged_targets, *leaf.shape)), params
+        )
     return LearnerState(
         params=params,
-        target_params=jax.tree.map(jnp.copy, params),
+        target_params=copies,
         opt_state=optimizer.init(params),
         diverged_at=jnp.asarray(-1, jnp.int32),
         initial_params=jax.tree.map(jnp.copy, params) if keep_initial else (),
@@ -153,8 +160,9 @@ def gradient_step(
     state = learner._replace(params=params, opt_state=opt_state)
     state = freeze(state, learner.params, healthy, updates)
     due = (updates + 1) % config.target_period == 0
+    renew = refresh if config.averaged_targets == 1 else shift_in
     state = state._replace(
-        target_params=refresh(state.target_params, state.params, due, config.target_tau)
+        target_params=renew(state.target_params, state.params, due, config.target_tau)
     )
     if config.reset_period is not None:
         observation = plasticity.first(plasticity.observations(examples))
@@ -224,5 +232,30 @@ def refresh(
     return jax.lax.cond(
         due,
         lambda: optax.incremental_update(params, target_params, tau),
+        lambda: target_params,
+    )
+
+
+def shift_in(
+    target_params: PyTree, params: PyTree, due: Array, tau: Array | float
+) -> PyTree:
+    """The newest K target networks: when due, a refreshed one replaces the oldest.
+
+    Args:
+        target_params: leading axis [K], the newest first.
+        params: online parameters.
+        due: [] bool.
+        tau: [] weight of the online parameters; see `refresh`.
+
+    Reference: Anschel et al., arXiv:1611.01929, algorithm 2 (Averaged-DQN).
+    """
+
+    def shift(targets: Array, new: Array) -> Array:
+        newest = targets[0] + tau * (new - targets[0])
+        return jnp.concatenate([newest[None], targets[:-1]])
+
+    return jax.lax.cond(
+        due,
+        lambda: jax.tree.map(shift, target_params, params),
         lambda: target_params,
     )

@@ -103,6 +103,7 @@ def reset(
         name = part(path)
         if name == "fixed":
             return old
+        new = jnp.broadcast_to(new, old.shape)  # of several target networks
         return jnp.where(healthy, old + share[name] * (new - old), old)
 
     def moved() -> LearnerState:

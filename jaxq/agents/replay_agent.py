@@ -59,6 +59,7 @@ def replay_agent(
                 optimizer,
                 example.observation,
                 keep_initial=config.l2_init_penalty is not None,
+                averaged_targets=config.averaged_targets,
             ),
             store=store.init(example),
             updates=counter(),

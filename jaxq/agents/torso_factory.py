@@ -13,7 +13,7 @@ from jaxq.types import EnvSpec, unmasked
 _IMAGE_TORSOS: dict[str, Callable[[Config, layers.LayerConfig], nn.Module]] = {
     "minatar": lambda c, style: torsos.MinAtarTorso(c.channels, c.dense_size, style),
     "nature": lambda c, style: torsos.NatureTorso(style),
-    "impala": lambda c, style: torsos.ImpalaTorso(style),
+    "impala": lambda c, style: torsos.ImpalaTorso(c.impala_scale, c.impala_pool, style),
 }
 
 
@@ -93,11 +93,21 @@ def check_image(network: str, name: str, shapes: list[tuple[int, ...]]) -> None:
 
 
 def notes(config: Config, spec: EnvSpec) -> list[str]:
-    """A line for every array that is not a vector: its torso, or its flattening."""
-    if config.network not in ("auto", "mlp"):
-        return []
+    """Lines about the torso of every array, and about settings without effect."""
+    arrays = jax.tree.leaves(unmasked(spec.observation))
     lines = []
-    for array in jax.tree.leaves(unmasked(spec.observation)):
+    if (
+        config.noisy
+        and config.weight_norm != "none"
+        and not _has_filters(config, arrays)
+    ):
+        lines.append(
+            f"note: weight_norm = {config.weight_norm} has no effect: it is for layers "
+            "without noise, and this network has none"
+        )
+    if config.network not in ("auto", "mlp"):
+        return lines
+    for array in arrays:
         if array.ndim < 2:
             continue
         size = " x ".join(map(str, array.shape))
@@ -107,3 +117,11 @@ def notes(config: Config, spec: EnvSpec) -> list[str]:
         else:
             lines.append(f"network: {torso}, for observations of {size}")
     return lines
+
+
+def _has_filters(config: Config, arrays: list[jax.ShapeDtypeStruct]) -> bool:
+    """Whether a network has convolutions, which have no noise."""
+    if config.network in ("auto", "mlp"):
+        names = [torsos.for_shape(array.shape) for array in arrays]
+        return config.network == "auto" and set(names) != {"mlp"}
+    return config.network != "table"

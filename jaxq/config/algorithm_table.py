@@ -6,11 +6,12 @@ has; `preset` adds them.
 """
 
 from jaxq.config.algorithm_entry import NOTHING, Algorithm, Fields
+from jaxq.config.combined_algorithms import COMBINED
 from jaxq.config.deep_algorithms import DEEP
 from jaxq.config.stream_algorithms import STREAMS
 from jaxq.config.tabular_algorithms import TABULAR
 
-ALGORITHMS: dict[str, Algorithm] = TABULAR | DEEP | STREAMS
+ALGORITHMS: dict[str, Algorithm] = TABULAR | DEEP | COMBINED | STREAMS
 
 
 def components(name: str) -> Fields:

@@ -61,9 +61,11 @@ ENSEMBLE = Condition("an ensemble", lambda c: c.ensemble_size > 1)
 NOISY = Condition("noisy layers", lambda c: c.noisy)
 RECURRENT = Condition("a recurrent network", lambda c: c.recurrent != "none")
 REDO = Condition("ReDo", lambda c: c.redo_period is not None)
+AVERAGED = Condition("several target networks", lambda c: c.averaged_targets > 1)
 BATCH_NORM = Condition("batch normalisation", lambda c: c.normalization == "batch")
 
 _MEMBERS = "the members of an ensemble are scalar and learn independently"
+_ONE_AVERAGE = "the average is over earlier parameters of one network"
 _RETURNS = "the network regresses to the returns of its rollouts"
 _NOT_AVERAGED = "rescaled outputs cannot be averaged"
 _ONE_POLICY = "the average is over one epsilon-greedy policy"
@@ -82,10 +84,6 @@ RULES = (
     Rule(TABLE, "normalization", ("none",), "a table has no layers"),
     Rule(TABLE, "recurrent", ("none",), "a table has no layers"),
     Rule(TABLE, "weight_norm", ("none",), "a table has no layers"),
-    Rule(
-        NOISY, "weight_norm", ("none",),
-        "only the mean of the weights would be normalised, not their noise",
-    ),
     Rule(TABLE, "head", ARRAY_HEADS, "a table cannot take a fraction as input"),
     *(
         Rule(TABLE, field, (None,), "a table has no features that could go stale")
@@ -97,10 +95,6 @@ RULES = (
     Rule(RESCALED, "head", ("scalar", "quantile"), "other heads set their own scale"),
     Rule(MUNCHAUSEN, "head", AVERAGING_HEADS, "histograms cannot be averaged"),
     Rule(MUNCHAUSEN, "value_rescaling", (False,), _NOT_AVERAGED),
-    Rule(
-        MUNCHAUSEN, "n_step", (1,),
-        "it needs the log-policy of every step, and only the first is known",
-    ),
     Rule(MUNCHAUSEN, "double_q", (False,), "it selects no greedy action"),
     Rule(MUNCHAUSEN, "next_value", ("max",), "it bootstraps from its own policy"),
     Rule(EXPECTED_SARSA, "exploration", ("epsilon_greedy",), _ONE_POLICY),
@@ -112,7 +106,6 @@ RULES = (
     Rule(ENSEMBLE, "head", ("scalar",), _MEMBERS),
     Rule(ENSEMBLE, "value_rescaling", (False,), _MEMBERS),
     Rule(ENSEMBLE, "munchausen", (False,), _MEMBERS),
-    Rule(ENSEMBLE, "double_q", (False,), _MEMBERS),
     Rule(ENSEMBLE, "next_value", ("max",), _MEMBERS),
     Rule(ENSEMBLE, "noisy", (False,), "an ensemble explores through its members"),
     Rule(
@@ -120,6 +113,14 @@ RULES = (
         "it would also act on members whose mask is zero",
     ),
     Rule(ENSEMBLE, "recurrent", ("none",), _MEMBERS),
+    Rule(AVERAGED, "head", ("scalar",), "only expected returns are averaged"),
+    Rule(AVERAGED, "value_rescaling", (False,), "only expected returns are averaged"),
+    Rule(AVERAGED, "ensemble_size", (1,), _ONE_AVERAGE),
+    Rule(AVERAGED, "recurrent", ("none",), _ONE_AVERAGE),
+    Rule(AVERAGED, "hare_period", (None,), _ONE_AVERAGE),
+    Rule(Q_LAMBDA, "averaged_targets", (1,), "there is no target network"),
+    Rule(STREAM, "averaged_targets", (1,), "there is no target network"),
+    Rule(DOUBLE_TABLE, "averaged_targets", (1,), _TWO_TABLES),
     Rule(RECURRENT, "head", ARRAY_HEADS, _NOT_RECURRENT),
     Rule(RECURRENT, "munchausen", (False,), _NOT_RECURRENT),
     Rule(RECURRENT, "next_value", ("max",), _NOT_RECURRENT),
@@ -205,6 +206,7 @@ RULES = (
     Rule(
         TABLE, "normalize_observations", (False,), "a table has no inputs",
     ),
+    Rule(DYNA, "averaged_targets", (1,), _GREEDY),
     Rule(DYNA, "n_step", (1,), _RECALLED),
     Rule(DYNA, "prioritized", (False,), _RECALLED),
     Rule(DYNA, "num_minibatches", (1,), _RECALLED),

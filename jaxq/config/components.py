@@ -83,8 +83,12 @@ class Target:
     target_tau: Annotated[float, Range(0, 1, open_low=True), TRACED] = 1.0
     """Weight of the online parameters in a refresh; 1 copies, less is Polyak
     averaging."""
+    averaged_targets: Count = 1
+    """Target networks, the last that were copied, whose mean estimate is the target's
+    (Averaged-DQN)."""
     munchausen: bool = False
-    """Add the scaled log-policy to the reward, and bootstrap softly."""
+    """Add the scaled log-policy to the reward, of n_step rewards to the first, and
+    bootstrap softly."""
     munchausen_alpha: Probability = 0.9
     """munchausen: weight of the log-policy."""
     entropy_temperature: Positive = 0.03
@@ -109,6 +113,11 @@ class NetworkLayers:
     """minatar: 3 x 3 filters of the convolution."""
     dense_size: Count = 128
     """minatar: width of the dense layer."""
+    impala_scale: Count = 1
+    """impala: factor of the channels, 16, 32 and 32."""
+    impala_pool: Count | None = None
+    """impala: max-pool the last maps to this many rows and columns, whatever their
+    size, and leave out the dense layer after them (Beyond the Rainbow: 6)."""
     weight_init: Literal["torch", "lecun", "orthogonal", "sparse"] = "torch"
     """Initial parameters: uniform within 1/sqrt(fan_in) (torch); normal weights and
     zero biases (lecun); orthogonal weights scaled by sqrt(2), those of the last layer
@@ -141,8 +150,8 @@ class NetworkLayers:
     normalization: Literal["none", "layer", "batch"] = "none"
     """Normalise the inputs of every hidden activation."""
     weight_norm: Literal["none", "weight", "spectral"] = "none"
-    """Divide the weights of every hidden layer by their norm per output, times a
-    learned scale (weight), or by their largest singular value (spectral)."""
+    """Divide the weights of every hidden layer without noise by their norm per output,
+    times a learned scale (weight), or by their largest singular value (spectral)."""
     ensemble_size: Count = 1
     """Networks that learn side by side, as ensemble_target says."""
     ensemble_target: Literal["own", "minimum", "mean", "mixture"] = "own"

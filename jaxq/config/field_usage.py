@@ -130,8 +130,8 @@ AGENT_USAGE = (
     Usage("ObGD", _any("optimizer", "obgd"), ("overshoot_bound",)),
     Usage("sparse weights", _any("weight_init", "sparse"), ("sparsity",)),
     Usage("TD targets", _TEMPORAL_DIFFERENCE, (
-        "n_step", "next_value", "double_q", "munchausen", "target_period",
-        "target_tau",
+        "n_step", "next_value", "double_q", "munchausen", "averaged_targets",
+        "target_period", "target_tau",
     )),
     Usage("Munchausen's target", _any("munchausen", True), (
         "munchausen_alpha", "entropy_temperature", "munchausen_clip",
@@ -181,6 +181,9 @@ AGENT_USAGE = (
     Usage("an mlp torso", _any("network", "auto", "mlp"), ("hidden_sizes",)),
     Usage("MinAtar's torso", _any("network", "auto", "minatar"), (
         "channels", "dense_size",
+    )),
+    Usage("IMPALA's torso", _any("network", "auto", "impala"), (
+        "impala_scale", "impala_pool",
     )),
     Usage("orthogonal weights", _ORTHOGONAL, ("output_scale",)),
     Usage("a table", _any("network", "table"), ("initial_value",)),

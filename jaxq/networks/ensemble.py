@@ -96,3 +96,19 @@ def ensemble(
 
     reads = activations if network.activations else None
     return Network(init, apply, network.head, step, initial_memory, activations=reads)
+
+
+def averaged(network: Network) -> Network:
+    """The mean output of several sets of parameters, with a leading axis [K].
+
+    Reference: Anschel et al., arXiv:1611.01929, equation 9 (Averaged-DQN).
+    """
+
+    def apply(key: Key | None, params: PyTree, observation: PyTree) -> PyTree:
+        outputs = jax.vmap(network.apply, in_axes=(None, 0, None))
+        # Minus infinity marks an invalid action of all alike.
+        return jax.tree.map(
+            lambda x: jnp.mean(x, axis=0), outputs(key, params, observation)
+        )
+
+    return network._replace(apply=apply)

@@ -51,7 +51,7 @@ class Dense(nn.Module):
         """[..., I] -> [..., features]."""
         kernel_init, bias_init = self._initializers(x.shape[-1])
         dense: Callable[..., nn.Module] = nn.Dense
-        if self.style.weight_norm != "none":
+        if self.style.weight_norm != "none" and self.style.noisy_sigma is None:
             dense = functools.partial(
                 weight_norms.NormalizedDense, kind=self.style.weight_norm
             )

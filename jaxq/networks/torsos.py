@@ -123,25 +123,55 @@ CONSECUTIVE = MLP, MinAtarTorso, NatureTorso  # each layer reads the one before 
 
 
 class ImpalaTorso(nn.Module):
-    """The residual network of IMPALA: 15 convolutions, then 256 units.
+    """The residual network of IMPALA: 15 convolutions, then 256 units or a pooling.
 
-    Reference: Espeholt et al., arXiv:1802.01561, figure 3 (right).
+    Reference: Espeholt et al., arXiv:1802.01561, figure 3 (right); Clark et al.,
+    arXiv:2411.03820 (the scale, and adaptive max-pooling in place of the dense layer).
     """
 
+    scale: int = 1
+    pool: int | None = None
     style: layers.LayerConfig = layers.LayerConfig()
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """[height, width, channels] -> [256]."""
+        """[height, width, channels] -> [256], or [pool * pool * 32 * scale]."""
         plain = self.style._replace(noisy_sigma=None)
-        for channels in (16, 32, 32):
+        for channels in (16 * self.scale, 32 * self.scale, 32 * self.scale):
             x = _convolution(x, channels, plain)
             x = nn.max_pool(x, (3, 3), (2, 2), padding="SAME")
             for _ in range(2):
                 y = _convolution(layers.activate(x, plain), channels, plain)
                 x += _convolution(layers.activate(y, plain), channels, plain)
-        x = layers.activate(x, plain).reshape(-1)
-        return layers.Hidden(256, self.style)(x)
+        x = layers.activate(x, plain)
+        if self.pool is not None:
+            return adaptive_max_pool(x, self.pool).reshape(-1)
+        return layers.Hidden(256, self.style)(x.reshape(-1))
+
+
+def adaptive_max_pool(x: Array, size: int) -> Array:
+    """Maxima over size x size windows that cover an image of any size.
+
+    Window i of n cells spans the cells from floor(i n / size) to
+    ceil((i + 1) n / size); windows overlap if size does not divide n.
+
+    Args:
+        x: [height, width, C].
+        size: number of windows per side.
+
+    Returns:
+        [size, size, C].
+    """
+    for axis in (0, 1):
+        cells = x.shape[axis]
+        windows = [
+            jax.lax.slice_in_dim(
+                x, i * cells // size, -(-(i + 1) * cells // size), axis=axis
+            )
+            for i in range(size)
+        ]
+        x = jnp.stack([jnp.max(window, axis=axis) for window in windows], axis=axis)
+    return x
 
 
 def _convolution(x: Array, channels: int, style: layers.LayerConfig) -> Array:

@@ -48,14 +48,17 @@ def mean(key: Key, outputs: Array) -> Array:
 
 
 def ensemble_loss(
-    network: Network, member: Head, reduction: Reduction | None = None
+    network: Network,
+    member: Head,
+    reduction: Reduction | None = None,
+    double: bool = False,
 ) -> LossFunction:
     """The loss of every member of an ensemble, where its mask is set.
 
     loss = 1/M sum_m mask_m l(r + discount * max_a V_m(s', a) - Q_m(s, a)),
 
     where V_m is Q'_m, the member's own target network, or the same reduction of all
-    target networks for every member.
+    target networks for every member. Double: V_m(s', argmax_a Q_m(s', a)).
 
     The mask [M] of a step is the field `mask` of its memory.
 
@@ -63,6 +66,7 @@ def ensemble_loss(
         network: outputs [A, M], one estimate per action and member.
         member: the scalar head of a single member.
         reduction: of the estimates of a successor; None: each member has its own.
+        double: select each member's next action by its online parameters.
 
     Reference: Osband et al., arXiv:1602.04621, section 4 (masks); arXiv:1806.03335.
     """
@@ -76,31 +80,41 @@ def ensemble_loss(
             shared = reduction(key, next_outputs)[:, None]
             next_outputs = jnp.broadcast_to(shared, next_outputs.shape)
 
-        def member_loss(values: Array, next_values: Array) -> tuple[Array, LossInfo]:
+        select_outputs = next_outputs
+        if double:
+            select_outputs = network.apply(None, params, transition.next_observation)
+
+        def member_loss(
+            values: Array, next_values: Array, select_values: Array
+        ) -> tuple[Array, LossInfo]:
             output, next_output = values[:, None], next_values[:, None]
             target = losses.bootstrap_target(
-                member, transition, next_output, next_output
+                member, transition, next_output, select_values[:, None]
             )
             return losses.compare(member, output, transition.action, target)
 
-        value, info = jax.vmap(member_loss, in_axes=1)(outputs, next_outputs)
+        value, info = jax.vmap(member_loss, in_axes=1)(
+            outputs, next_outputs, select_outputs
+        )
         mask = transition.memory.mask
         return jnp.mean(mask * value), jax.tree.map(jnp.mean, info)
 
     return loss
 
 
-def mixture_loss(network: Network, member: Head) -> LossFunction:
+def mixture_loss(network: Network, member: Head, double: bool = False) -> LossFunction:
     """Random ensemble mixture: a random average of all members learns from another.
 
     loss = l(r + discount * max_a sum_m w_m Q'_m(s', a) - sum_m w_m Q_m(s, a)),
-    w = u / sum(u), u ~ U(0, 1)^M, the same on both sides.
+    w = u / sum(u), u ~ U(0, 1)^M, the same on both sides. Double: the online parameters
+    select the action.
 
     Differs in that w is drawn for every transition, not for every minibatch.
 
     Args:
         network: outputs [A, M], one estimate per action and member.
         member: the scalar head of a single member.
+        double: whether to select the next action by the online parameters.
 
     Reference: Agarwal et al., arXiv:1907.04543, section 4.1 (REM).
     """
@@ -113,10 +127,14 @@ def mixture_loss(network: Network, member: Head) -> LossFunction:
         # Above 0, so that an invalid action, at minus infinity, stays invalid.
         draw = jax.random.uniform(key, outputs.shape[1:], minval=1e-6)
         weight = jnp.broadcast_to(draw / jnp.sum(draw), outputs.shape)
-        output, next_output = (
-            jnp.sum(weight * x, axis=1, keepdims=True) for x in (outputs, next_outputs)
+        select_outputs = next_outputs
+        if double:
+            select_outputs = network.apply(None, params, transition.next_observation)
+        output, next_output, select_output = (
+            jnp.sum(weight * x, axis=1, keepdims=True)
+            for x in (outputs, next_outputs, select_outputs)
         )
-        target = losses.bootstrap_target(member, transition, next_output, next_output)
+        target = losses.bootstrap_target(member, transition, next_output, select_output)
         return losses.compare(member, output, transition.action, target)
 
     return loss

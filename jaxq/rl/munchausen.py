@@ -30,6 +30,9 @@ def munchausen_loss(
     target = r + alpha max(T log pi(a | s), clip)
              + discount sum_a' pi(a' | s') (Z'(s', a') - T log pi(a' | s'))
 
+    Of an n-step transition, the log-policy of the first action alone is added, as in
+    Beyond the Rainbow (Clark et al., arXiv:2411.03820).
+
     For quantiles, the mean over actions is taken fraction by fraction, as in the
     paper's M-IQN and its authors' code. It is not the distribution of the return of pi,
     which is a mixture; see `losses.bootstrap_target`.

@@ -115,7 +115,6 @@ def test_compatible_components_train(fields):
 LADDER = {"epsilon_schedule": "ladder", "epsilon_start": 0.4}
 REFUSED = [
     ({"munchausen": True, "head": "categorical"}, "head = 'categorical'"),
-    ({"munchausen": True, "n_step": 3}, "n_step = 3 .* log-policy of every step"),
     ({"munchausen": True, "double_q": True}, "double_q = True .* no greedy action"),
     (
         {"munchausen": True, "value_rescaling": True},

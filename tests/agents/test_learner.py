@@ -9,6 +9,7 @@ from conftest import same
 
 from jaxq.agents import learner, optimizers
 from jaxq.config.config import Config
+from jaxq.networks import ensemble
 from jaxq.rl import heads, losses
 from jaxq.types import LossInfo, Transition, feed_forward
 
@@ -300,3 +301,51 @@ def test_a_minibatch_shares_the_key_of_its_noise_only_where_configured(
         network=network(),
     )  # fmt: skip
     assert len(set(np.asarray(priority).tolist())) == draws
+
+
+def test_the_newest_target_networks_are_kept(rng):
+    """Averaged-DQN: a list, whose first entry is the newest copy."""
+    config = dataclasses.replace(BASE, averaged_targets=3, target_period=2)
+    params = np.random.default_rng(1).normal(size=(3, 2)).astype(np.float32)
+    net = network()._replace(init=lambda key, observation: jnp.asarray(params))
+    optimizer = optimizers.make_optimizer(config)
+    state = learner.init_learner(
+        jax.random.key(1), net, optimizer, jnp.zeros(3), averaged_targets=3
+    )
+    average = ensemble.averaged(net)
+    loss = losses.td_loss(net, evaluator=average)
+
+    @jax.jit
+    def step(state, updates):
+        return learner.gradient_step(
+            jax.random.key(0), state, transitions, jnp.ones(16), updates,
+            config=config, loss=loss, optimizer=optimizer, network=net,
+        )[0]  # fmt: skip
+
+    copies, transitions = [params] * 3, batch(rng)
+    for t in range(9):
+        state = step(state, jnp.int32(t))
+        if t % 2 == 1:
+            copies = [np.asarray(state.params), *copies[:2]]
+        np.testing.assert_allclose(state.target_params, copies, rtol=1e-6)
+    example = transitions.observation[0]
+    outputs = [net.apply(None, jnp.asarray(copy), example) for copy in copies]
+    average_output = average.apply(None, state.target_params, example)
+    np.testing.assert_allclose(average_output, np.mean(outputs, axis=0), rtol=1e-5)
+    assert len({c.tobytes() for c in copies}) == 3
+
+
+def test_one_target_network_learns_as_before(rng):
+    """The mean of three equal copies is the copy."""
+    transitions, state = batch(rng), fresh(BASE)
+    expected, _, _ = step(BASE, state, transitions)
+    config = dataclasses.replace(BASE, averaged_targets=3)
+    repeated = jax.tree.map(lambda x: jnp.stack([x] * 3), state.target_params)
+    net = network()
+    after, _, _ = learner.gradient_step(
+        jax.random.key(0), state._replace(target_params=repeated), transitions,
+        jnp.ones(16), jnp.int32(0), config=config,
+        loss=losses.td_loss(net, evaluator=ensemble.averaged(net)),
+        optimizer=optimizers.make_optimizer(config), network=net,
+    )  # fmt: skip
+    np.testing.assert_allclose(after.params, expected.params, rtol=1e-5)

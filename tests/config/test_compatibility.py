@@ -14,6 +14,7 @@ OTHER = {
     "ensemble_size": 3,
     "num_minibatches": 2,
     "num_epochs": 2,
+    "averaged_targets": 3,
     "num_envs": 2,
     "rollout_length": 4,
     "max_grad_norm": 10.0,
@@ -42,6 +43,7 @@ EXAMPLES = {
     compatibility.ENSEMBLE: {"ensemble_size": 3},
     compatibility.NOISY: {"noisy": True},
     compatibility.RECURRENT: {"recurrent": "gru"},
+    compatibility.AVERAGED: {"averaged_targets": 3},
     compatibility.REDO: {"redo_period": 100},
     compatibility.BATCH_NORM: {"normalization": "batch"},
 }

@@ -183,3 +183,46 @@ def test_the_mlp_after_several_images_reads_hidden_sizes():
     assert "hidden_sizes" not in field_effects.without_effect(CONFIG, several)
     one = EnvSpec("one", observation["x"], 3)
     assert "hidden_sizes" in field_effects.without_effect(CONFIG, one)
+
+
+@pytest.mark.parametrize("shape", [(11, 11, 2), (6, 9, 2), (3, 4, 2), (12, 6, 2)])
+def test_adaptive_max_pooling_in_numpy(shape, rng):
+    x = rng.normal(size=shape).astype(np.float32)
+    expected = np.zeros((6, 6, 2))
+    height, width = shape[:2]
+    for i in range(6):
+        for j in range(6):
+            rows = slice(i * height // 6, int(np.ceil((i + 1) * height / 6)))
+            columns = slice(j * width // 6, int(np.ceil((j + 1) * width / 6)))
+            expected[i, j] = x[rows, columns].max(axis=(0, 1))
+    np.testing.assert_array_equal(torsos.adaptive_max_pool(jnp.asarray(x), 6), expected)
+
+
+def test_the_scale_and_the_pooling_of_impala():
+    config = dataclasses.replace(
+        CONFIG, network="impala", impala_scale=2, impala_pool=6, weight_norm="spectral"
+    )
+    for shape in ((84, 84, 4), (40, 64, 4)):
+        network = factory.make_networks(config, spec(shape)).online
+        params = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros(shape))
+        kernels = [leaf.shape for leaf in jax.tree.leaves(params) if leaf.ndim == 2]
+        # 15 convolutions, and the output layer, which reads 6 x 6 x 64 numbers.
+        assert len(kernels) == 16 and (6 * 6 * 64, 3) in kernels
+        assert (4 * 9, 32) in kernels and (64 * 9, 64) in kernels
+
+
+def test_weights_without_noise_are_normalised_beside_noisy_ones():
+    config = dataclasses.replace(
+        CONFIG, network="minatar", noisy=True, weight_norm="spectral"
+    )
+    network = factory.make_networks(config, spec((10, 10, 4))).online
+    params = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((10, 10, 4)))
+    torso = params["torso"]
+    assert list(torso["Hidden_0"]["Dense_0"]) == ["NormalizedDense_0"]
+    assert "sigma_kernel" in torso["Hidden_1"]["Dense_0"]
+    assert "NormalizedDense_0" not in torso["Hidden_1"]["Dense_0"]
+    assert torso_factory.notes(config, spec((10, 10, 4))) == []
+    (note,) = torso_factory.notes(
+        dataclasses.replace(config, network="auto"), spec((7,))
+    )
+    assert note.startswith("note: weight_norm = spectral has no effect")

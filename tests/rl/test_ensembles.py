@@ -99,6 +99,47 @@ def test_all_members_learn_from_a_shared_target(name, rng):
         np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["own", "minimum", "mean", "mixture"])
+def test_double_q_selects_by_the_online_parameters_of_the_member(name, rng):
+    plain = definitions.scalar("squared", 1.0)
+    network = ensemble.ensemble(table_network(plain.head), SIZE, SCALE, 0.5)
+    if name == "mixture":
+        loss = ensembles.mixture_loss(network, plain.head, double=True)
+    else:
+        reduction, reduce = REDUCTIONS.get(name, (None, None))
+        loss = ensembles.ensemble_loss(network, plain.head, reduction, double=True)
+    loss = jax.jit(loss)
+    params, target_params = random_params(rng), random_params(rng)
+    batch = definitions.transitions(rng, BATCH)
+    batch = batch._replace(
+        memory=ensemble.Member(np.zeros(BATCH, np.int32), np.ones((BATCH, SIZE)))
+    )
+    differs = 0
+    for i in range(BATCH):
+        step, key = definitions.example(batch, i), jax.random.key(i)
+        value, _ = loss(key, params, target_params, step)
+        estimate = member_values(params, step.observation)[step.action]
+        select = member_values(params, step.next_observation)
+        evaluate = member_values(target_params, step.next_observation)
+        if name == "mixture":
+            draw = np.asarray(jax.random.uniform(key, (SIZE,), minval=1e-6))
+            weight = np.float64(draw) / np.float64(draw).sum()
+            action = np.argmax(select @ weight)
+            error = step.reward + step.discount * (evaluate @ weight)[action]
+            expected = (error - estimate @ weight) ** 2 / 2
+        else:
+            errors = []
+            for m in range(SIZE):
+                action = np.argmax(select[:, m])
+                row = evaluate[action]
+                chosen = row[m] if name == "own" else reduce(row)
+                errors.append(step.reward + step.discount * chosen - estimate[m])
+                differs += action != np.argmax(evaluate[:, m])
+            expected = np.mean(np.square(errors) / 2)
+        np.testing.assert_allclose(value, expected, rtol=1e-3, atol=1e-5)
+    assert differs > 0 or name == "mixture"
+
+
 def test_the_minimum_of_a_subset_is_over_distinct_random_members(rng):
     outputs = rng.normal(size=(ACTIONS, SIZE)).astype(np.float32)
     pairs = [(i, j) for i in range(SIZE) for j in range(i)]
