@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxq import Config, cli
 from jaxq.config import command_line, flags
-from jaxq.config.deep_algorithms import DEEP
+from jaxq.config.algorithm_table import ALGORITHMS, TABULAR
 from jaxq.config.fields import check_name
 from jaxq.runs import plotting
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
 
+DEEP = [name for name in ALGORITHMS if name not in TABULAR]
 ENVIRONMENTS = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0")
 
 

@@ -26,7 +26,7 @@ ALGORITHM_PAGES = "results/algorithms"
 _PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {
         "main": tables_returns.main_job,
-        "algorithms": tables_library.algorithms,
+        "algorithms": tables_library.algorithm_groups,
         "published": tables_reproduced.summary,
         "speed_small": tables_speed.speed_small,
     },

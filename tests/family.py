@@ -88,6 +88,7 @@ CHANGES = {
     "pqn_rnn": ROLLOUT | {"total_steps": 40_000},
     "stream_q": STREAM | {"learning_rate": 1.0, "learning_rate_updates": 60_000.0},
     "stream_sarsa": STREAM | {"learning_rate": 1.0, "learning_rate_updates": 60_000.0},
+    "qrc": STREAM | {"learning_rate": 3e-3, "learning_rate_updates": 60_000.0},
     "adaptive_q": STREAM | {"learning_rate": 2e-3, "learning_rate_updates": 60_000.0},
     "intentional_q": STREAM | {"learning_rate": 0.3, "learning_rate_updates": 60_000.0},
     "dyna_q": {"batch_size": 16},
@@ -109,7 +110,7 @@ BEHAVIOUR_TARGETS = ("sarsa", "expected_sarsa", "n_step_q", "n_step_dqn", "rainb
 BEHAVIOUR_TARGETS += ("btr",)
 BEHAVIOUR_TARGETS += ("watkins_q_lambda", "peng_q_lambda", "pqn", "pqn_rnn")
 BEHAVIOUR_TARGETS += ("stream_sarsa",)
-STREAMS = ("stream_q", "stream_sarsa", "adaptive_q", "intentional_q")
+STREAMS = ("stream_q", "stream_sarsa", "qrc", "adaptive_q", "intentional_q")
 # They have no target network.
 ROLLOUTS = ("watkins_q_lambda", "peng_q_lambda", "pqn", "pqn_rnn", *STREAMS)
 

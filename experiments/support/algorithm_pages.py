@@ -10,15 +10,16 @@ from experiments.support import (
     algorithm_results,
     histogram_texts,
     quantile_texts,
+    stream_texts,
     tables_library,
     tabular_texts,
     value_texts,
 )
 from experiments.support.algorithm_text import AlgorithmText
 from experiments.support.provenance import page_link
+from jaxq.config import algorithm_table
 from jaxq.config.algorithm_entry import Algorithm
 from jaxq.config.algorithm_table import ALGORITHMS
-from jaxq.config.deep_algorithms import DEEP
 from jaxq.config.tabular_algorithms import TABULAR
 
 NOTE = "<!-- Written by experiments/report.py. -->"
@@ -27,6 +28,7 @@ TEXTS: dict[str, AlgorithmText] = (
     | value_texts.TEXTS
     | histogram_texts.TEXTS
     | quantile_texts.TEXTS
+    | stream_texts.TEXTS
 )
 
 
@@ -39,12 +41,13 @@ def pages() -> dict[str, str]:
 def index() -> str:
     """List of all algorithms."""
     lines = [NOTE, "# Algorithms", ""]
-    for heading, table in (("Tables", TABULAR), ("Networks", DEEP)):
+    for heading, table in algorithm_table.GROUPS.items():
         lines += [f"## {heading}", "", "| algorithm | summary |", "| --- | --- |"]
         lines += [
             f"| {page_link(name)} | {row.summary} |" for name, row in table.items()
         ]
         lines.append("")
+    lines += ["## Papers and flags", "", tables_library.algorithms(), ""]
     lines.append("[All tables and figures](results/README.md)")
     return "\n".join(lines) + "\n"
 

@@ -4,7 +4,7 @@ import itertools
 from typing import Any
 
 from experiments.support.provenance import page_link
-from jaxq.config import aliases, compatibility, field_usage
+from jaxq.config import algorithm_table, aliases, compatibility, field_usage
 from jaxq.config.algorithm_entry import Fields
 from jaxq.config.algorithm_table import ALGORITHMS
 from jaxq.config.tabular_algorithms import TABLE
@@ -17,6 +17,14 @@ def algorithms() -> str:
         lines.append(
             f"| {page_link(name)} | {row.paper} | {components(row.components)} |"
         )
+    return "\n".join(lines)
+
+
+def algorithm_groups() -> str:
+    """The names of all algorithms, in groups."""
+    lines = ["| group | algorithms |", "| --- | --- |"]
+    for heading, rows in algorithm_table.GROUPS.items():
+        lines.append(f"| {heading} | {', '.join(map(page_link, rows))} |")
     return "\n".join(lines)
 
 

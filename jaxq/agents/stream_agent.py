@@ -7,7 +7,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxq.agents import acting, learner, plasticity, schedules
+from jaxq.agents import (
+    acting,
+    gradient_correction,
+    learner,
+    plasticity,
+    schedules,
+)
 from jaxq.config.config import Config
 from jaxq.networks import running_statistics
 from jaxq.rl import losses, traces
@@ -37,6 +43,7 @@ class StreamAgentState(NamedTuple):
 
     learner: LearnerState
     trace: PyTree  # like the parameters
+    bias: Array | tuple[()]  # [] trace of the correction, if there is one
     previous: Step  # waits for the action that follows it, for SARSA; () otherwise
     current: Step
     reward_scale: RewardScale | tuple[()]
@@ -73,6 +80,9 @@ def stream_agent(network: Network, config: Config) -> Agent:
     arXiv:2410.14606 (networks).
     """
     step_rule, sarsa = rule(config), config.next_value == "sarsa"
+    correction = None
+    if config.gradient_correction:
+        network, correction = gradient_correction.with_correction(network)
 
     def init(key: Key, example: Step) -> StreamAgentState:
         params = network.init(key, example.observation)
@@ -86,6 +96,7 @@ def stream_agent(network: Network, config: Config) -> Agent:
                 diverged_at=jnp.asarray(-1, jnp.int32),
             ),
             trace=jax.tree.map(jnp.zeros_like, params),
+            bias=jnp.zeros(()) if correction else (),
             previous=example if sarsa else (),  # type: ignore[arg-type]
             current=example,
             reward_scale=_no_returns() if config.normalize_rewards else (),
@@ -114,22 +125,21 @@ def stream_agent(network: Network, config: Config) -> Agent:
             params = network.update_batch_stats(params, observation)
         step = state.previous if sarsa else state.current
         follow = _action_value(network, state.current) if sarsa else _best(network)
-        learned, trace, metrics = _learn(
-            params, state, step, follow, updates, network, config, step_rule
+        learned, traces_, metrics = _learn(
+            params, state, step, follow, updates, network, correction, config, step_rule
         )
         if sarsa:  # there is no step to learn from before the second one
-            learned, trace = jax.tree.map(
+            learned, traces_ = jax.tree.map(
                 lambda new, before: jnp.where(updates == 0, before, new),
-                (learned, trace),
-                (old, state.trace),
+                (learned, traces_),
+                (old, (state.trace, state.bias)),
             )
         finite = jnp.isfinite(metrics.td_error) & jnp.isfinite(metrics.grad_norm)
         healthy = (old.diverged_at < 0) & finite
         learned = learner.freeze(learned, old.params, healthy, updates)
-        return (
-            state._replace(learner=learned, trace=trace, updates=Counter(updates + 1)),
-            metrics,
-        )
+        trace, bias = traces_
+        state = state._replace(learner=learned, trace=trace, bias=bias)
+        return state._replace(updates=Counter(updates + 1)), metrics
 
     return acting.assemble(network, config, init, observe, update)
 
@@ -167,43 +177,62 @@ def _learn(
     follow: Callable[[PyTree, Step], Array],
     updates: Array,
     network: Network,
+    correction: Callable[..., PyTree] | None,
     config: Config,
     step_rule: traces.TraceRule,
-) -> tuple[LearnerState, PyTree, UpdateMetrics]:
-    """One step of the parameters, and the trace that the next step starts from."""
+) -> tuple[LearnerState, tuple[PyTree, PyTree], UpdateMetrics]:
+    """One step of the parameters, and the traces that the next step starts from."""
+    head, action = network.head, step.action
 
     def estimate(params: PyTree) -> tuple[Array, Array]:
-        output = network.apply(None, params, step.observation)
-        q_values = network.head.q_values(output)
-        return _of_action(q_values, step.action), q_values
+        q_values = head.q_values(network.apply(None, params, step.observation))
+        return _of_action(q_values, action), q_values
+
+    def td(params: PyTree) -> Array:
+        # A terminal state may have no valid action; 0 * -inf would be NaN.
+        future = jnp.where(step.terminated, 0.0, follow(params, step))
+        return step.reward + config.discount * future - estimate(params)[0]
 
     (q_value, q_values), gradient = jax.value_and_grad(estimate, has_aux=True)(params)
-    # A terminal state may have no valid action; 0 * -inf would be NaN.
-    future = jnp.where(step.terminated, 0.0, follow(params, step))
-    td_error = step.reward + config.discount * future - q_value
+    td_error = td(params)
     explored = (q_value < jnp.max(q_values)) & (config.next_value == "max")
     decay = config.discount * config.trace_decay
-    trace = traces.accumulate(state.trace, gradient, decay, cut=explored)
     error = td_error
     if config.loss == "huber":
         error = jnp.clip(td_error, -config.huber_delta, config.huber_delta)
     rate = schedules.step_size(config, updates)
-    change, opt_state = step_rule.update(
-        state.learner.opt_state, gradient, trace, error, rate
-    )
+    bias, opt_state = state.bias, state.learner.opt_state
+    if correction is None:
+        trace = traces.accumulate(state.trace, gradient, decay, cut=explored)
+        change, opt_state = step_rule.update(opt_state, gradient, trace, error, rate)
+    else:
+
+        def h(params: PyTree) -> Array:
+            output = correction(params, step.observation)
+            return _of_action(head.q_values(output), action)
+
+        h_value, h_gradient = jax.value_and_grad(h)(params)
+        gradient = optax.tree.add(gradient, h_gradient)
+        trace, bias = traces.accumulate(
+            (state.trace, state.bias), (gradient, h_value), decay, cut=explored
+        )
+        change = gradient_correction.corrected_step(
+            params, trace, gradient, jax.grad(td)(params), error, h_value, bias,
+            config.correction_penalty, rate, config.correction_rate,
+        )  # fmt: skip
     params = plasticity.decay(config, params, rate)
     learned = state.learner._replace(
         params=optax.tree.add(params, change), opt_state=opt_state
     )
     ended = step.terminated | step.truncated
-    trace = jax.tree.map(lambda z: jnp.where(ended, 0.0, z), trace)
+    kept = jax.tree.map(lambda z: jnp.where(ended, 0.0, z), (trace, bias))
     metrics = UpdateMetrics(
         loss=td_error**2 / 2,
         td_error=jnp.abs(td_error),
         q_value=q_value,
         grad_norm=optax.tree.norm(gradient),
     )
-    return learned, trace, metrics
+    return learned, kept, metrics
 
 
 def _no_returns() -> RewardScale:

@@ -11,7 +11,15 @@ from jaxq.config.deep_algorithms import DEEP
 from jaxq.config.stream_algorithms import STREAMS
 from jaxq.config.tabular_algorithms import TABULAR
 
-ALGORITHMS: dict[str, Algorithm] = TABULAR | DEEP | COMBINED | STREAMS
+GROUPS = {
+    "Tables": TABULAR,
+    "Networks": DEEP,
+    "Combinations": COMBINED,
+    "Streams": STREAMS,
+}
+ALGORITHMS: dict[str, Algorithm] = {
+    name: row for rows in GROUPS.values() for name, row in rows.items()
+}
 
 
 def components(name: str) -> Fields:

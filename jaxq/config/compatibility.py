@@ -40,6 +40,7 @@ TABULAR = Condition(
 )
 Q_LAMBDA = Condition("Q(lambda) and PQN", _agent("q_lambda"))
 STREAM = Condition("streaming agents", _agent("stream"))
+CORRECTED = Condition("a gradient correction", lambda c: c.gradient_correction)
 NOT_STREAM = Condition(
     "agents without eligibility traces",
     _agent("dqn", "double_q_learning", "q_lambda", "dyna_q"),
@@ -180,6 +181,11 @@ RULES = (
         STREAM, "optimizer", ("obgd", "adaptive", "intentional", "sgd"),
         "the others have no meaning for eligibility traces",
     ),
+    Rule(
+        NOT_STREAM, "gradient_correction", (False,),
+        "it corrects eligibility traces; use algorithm = 'qrc'",
+    ),
+    Rule(CORRECTED, "optimizer", ("sgd",), "its step is not a multiple of the trace"),
     Rule(STREAM, "num_envs", (1,), "a stream is one environment; train more seeds"),
     Rule(STREAM, "rollout_length", (1,), _ONE_STEP),
     Rule(STREAM, "num_minibatches", (1,), _ONE_STEP),

@@ -238,6 +238,13 @@ class Rollouts:
     """rollouts: gradient steps per epoch, each on its share of the steps."""
     trace_decay: Probability = 0.65
     """Q(lambda): lambda."""
+    gradient_correction: bool = False
+    """eligibility traces: correct the semi-gradient by a second network that estimates
+    TD errors (QRC)."""
+    correction_penalty: NotNegative = 1.0
+    """gradient_correction: weight of the second network's parameters (beta)."""
+    correction_rate: Positive = 0.1
+    """gradient_correction: step size of the second network, over learning_rate."""
     normalize_rewards: bool = False
     """eligibility traces: divide rewards by the running standard deviation of the
     discounted return."""

@@ -40,6 +40,7 @@ _REPLAYS = Condition(lambda c: c.rollout_length == 0)
 _ROLLOUTS = Condition(lambda c: c.rollout_length > 0)
 _Q_LAMBDA = Condition(compatibility.Q_LAMBDA.holds)
 _STREAM = Condition(compatibility.STREAM.holds, "use algorithm = stream_q")
+_CORRECTED = _any("gradient_correction", True)
 _TEMPORAL_DIFFERENCE = Condition(
     lambda c: not _Q_LAMBDA.holds(c) and not _STREAM.holds(c)
 )
@@ -125,7 +126,10 @@ AGENT_USAGE = (
     Usage("Q(lambda)", _Q_LAMBDA, ("trace_decay", "trace_cut")),
     Usage("minibatches", _MINIBATCHES, ("loss_reduction",)),
     Usage("eligibility traces", _STREAM, (
-        "trace_decay", "next_value", "normalize_rewards",
+        "trace_decay", "next_value", "normalize_rewards", "gradient_correction",
+    )),
+    Usage("a gradient correction", _CORRECTED, (
+        "correction_penalty", "correction_rate",
     )),
     Usage("ObGD", _any("optimizer", "obgd"), ("overshoot_bound",)),
     Usage("sparse weights", _any("weight_init", "sparse"), ("sparsity",)),

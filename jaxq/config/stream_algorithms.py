@@ -48,6 +48,19 @@ STREAMS: dict[str, Algorithm] = {
         "from.",
         agent="stream",
     ),
+    "qrc": Algorithm(
+        "QRC(lambda): gradient TD, whose second network corrects the semi-gradient.",
+        "Elelimy et al., arXiv:2507.09087",
+        {
+            **STREAM,
+            "optimizer": "sgd",
+            "learning_rate": 1e-4,
+            "gradient_correction": True,
+        },
+        MINATAR,
+        _DIFFERS,
+        agent="stream",
+    ),
     "adaptive_q": Algorithm(
         "Adaptive Q(lambda): a clipped TD error, and a trace divided by Adam's scale.",
         "Gogianu et al., arXiv:2605.06764",

@@ -20,6 +20,7 @@ from jaxq.training import compiled
 # atom, and the maximum over noisy values is too large until the noise has decayed.
 PATIENT = {"total_steps": 64_000, "learning_rate_updates": 8000.0}
 CHANGES = {
+    "btr": PATIENT,
     "two_hot_dqn": PATIENT,
     "dqn_reg": {"q_penalty": 0.01},
 }

@@ -43,6 +43,7 @@ EXAMPLES = {
     compatibility.ENSEMBLE: {"ensemble_size": 3},
     compatibility.NOISY: {"noisy": True},
     compatibility.RECURRENT: {"recurrent": "gru"},
+    compatibility.CORRECTED: {"algorithm": "qrc"},
     compatibility.AVERAGED: {"averaged_targets": 3},
     compatibility.REDO: {"redo_period": 100},
     compatibility.BATCH_NORM: {"normalization": "batch"},
