@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxq.agents import plasticity, recycling, schedules
+from jaxq.agents import plasticity, recycling, schedules, targets
 from jaxq.config.config import Config
 from jaxq.networks import layers
 from jaxq.types import (
@@ -39,7 +39,8 @@ def init_learner(
         optimizer: of the parameters.
         observation: an example.
         keep_initial: keep another copy, for L2 Init.
-        averaged_targets: number of target networks, K; see `shift_in`.
+        averaged_targets: number of target networks, K; see
+            `targets.shift_in`.
     """
     params = network.init(key, observation)
     copies = jax.tree.map(jnp.copy, params)
@@ -160,7 +161,7 @@ def gradient_step(
     state = learner._replace(params=params, opt_state=opt_state)
     state = freeze(state, learner.params, healthy, updates)
     due = (updates + 1) % config.target_period == 0
-    renew = refresh if config.averaged_targets == 1 else shift_in
+    renew = targets.refresh if config.averaged_targets == 1 else targets.shift_in
     state = state._replace(
         target_params=renew(state.target_params, state.params, due, config.target_tau)
     )
@@ -214,48 +215,4 @@ def freeze(
         diverged_at=jnp.where(
             healthy | (state.diverged_at >= 0), state.diverged_at, updates
         ),
-    )
-
-
-def refresh(
-    target_params: PyTree, params: PyTree, due: Array, tau: Array | float
-) -> PyTree:
-    """Target <- (1 - tau) target + tau params, when due; tau = 1 is an exact copy.
-
-    Args:
-        target_params, params: pytrees of the same structure.
-        due: [] bool.
-        tau: [] weight of the online parameters, in (0, 1].
-
-    Reference: Mnih et al. (2015) for the copy; Lillicrap et al., arXiv:1509.02971.
-    """
-    return jax.lax.cond(
-        due,
-        lambda: optax.incremental_update(params, target_params, tau),
-        lambda: target_params,
-    )
-
-
-def shift_in(
-    target_params: PyTree, params: PyTree, due: Array, tau: Array | float
-) -> PyTree:
-    """The newest K target networks: when due, a refreshed one replaces the oldest.
-
-    Args:
-        target_params: leading axis [K], the newest first.
-        params: online parameters.
-        due: [] bool.
-        tau: [] weight of the online parameters; see `refresh`.
-
-    Reference: Anschel et al., arXiv:1611.01929, algorithm 2 (Averaged-DQN).
-    """
-
-    def shift(targets: Array, new: Array) -> Array:
-        newest = targets[0] + tau * (new - targets[0])
-        return jnp.concatenate([newest[None], targets[:-1]])
-
-    return jax.lax.cond(
-        due,
-        lambda: jax.tree.map(shift, target_params, params),
-        lambda: target_params,
     )

@@ -12,10 +12,10 @@ from jaxq.agents import (
     gradient_correction,
     learner,
     plasticity,
+    reward_scale,
     schedules,
 )
 from jaxq.config.config import Config
-from jaxq.networks import running_statistics
 from jaxq.rl import losses, traces
 from jaxq.types import (
     Agent,
@@ -31,13 +31,6 @@ from jaxq.types import (
 )
 
 
-class RewardScale(NamedTuple):
-    """Running statistics of the discounted return, by which rewards are divided."""
-
-    running_return: Array  # [] float32, of the current episode
-    statistics: running_statistics.Statistics
-
-
 class StreamAgentState(NamedTuple):
     """State of an agent without replay."""
 
@@ -46,7 +39,7 @@ class StreamAgentState(NamedTuple):
     bias: Array | tuple[()]  # [] trace of the correction, if there is one
     previous: Step  # waits for the action that follows it, for SARSA; () otherwise
     current: Step
-    reward_scale: RewardScale | tuple[()]
+    reward_scale: reward_scale.RewardScale | tuple[()]
     updates: Counter  # steps learned from
 
 
@@ -99,7 +92,7 @@ def stream_agent(network: Network, config: Config) -> Agent:
             bias=jnp.zeros(()) if correction else (),
             previous=example if sarsa else (),  # type: ignore[arg-type]
             current=example,
-            reward_scale=_no_returns() if config.normalize_rewards else (),
+            reward_scale=reward_scale.empty() if config.normalize_rewards else (),
             updates=counter(),
         )
 
@@ -108,8 +101,8 @@ def stream_agent(network: Network, config: Config) -> Agent:
         step = jax.tree.map(lambda leaf: leaf[0, 0], rollout)
         step = step._replace(memory=())
         scale = state.reward_scale
-        if isinstance(scale, RewardScale):
-            scale, reward = scaled(scale, step, config.discount)
+        if isinstance(scale, reward_scale.RewardScale):
+            scale, reward = reward_scale.scaled(scale, step, config.discount)
             step = step._replace(reward=reward)
         previous = state.current if sarsa else state.previous
         return state._replace(previous=previous, current=step, reward_scale=scale)
@@ -233,29 +226,3 @@ def _learn(
         grad_norm=optax.tree.norm(gradient),
     )
     return learned, kept, metrics
-
-
-def _no_returns() -> RewardScale:
-    return RewardScale(jnp.zeros(()), running_statistics.empty())
-
-
-def scaled(
-    scale: RewardScale, step: Step, discount: Array | float
-) -> tuple[RewardScale, Array]:
-    """A reward over the standard deviation of the running discounted return.
-
-    u <- discount u + r;  r / sqrt(var(u) + 1e-8), with u anew in every episode
-
-    Args:
-        scale: statistics before the step.
-        step: the newest step.
-        discount: [] gamma.
-
-    Reference: Engstrom et al., arXiv:2005.12729; Elsayed et al., arXiv:2410.14606.
-    """
-    total = discount * scale.running_return + step.reward
-    statistics = running_statistics.add(scale.statistics, total[None])
-    deviation = jnp.sqrt(running_statistics.variance(statistics) + 1e-8)
-    ended = step.terminated | step.truncated
-    running = jnp.where(ended, 0.0, total)
-    return RewardScale(running, statistics), step.reward / deviation

@@ -10,7 +10,7 @@ from conftest import same
 
 from jaxq import Config, ConfigError
 from jaxq.agents import algorithms
-from jaxq.agents.stream_agent import RewardScale
+from jaxq.agents.reward_scale import RewardScale
 from jaxq.config.validate import validate
 from jaxq.networks import running_statistics
 from jaxq.types import EnvSpec, Step
