@@ -18,6 +18,7 @@ from experiments.support import (
     tables_published,
     tables_reproduced,
     tables_returns,
+    tables_showcases,
     tables_speed,
 )
 from jaxq.config import command_line
@@ -43,6 +44,7 @@ _PARTS: dict[str, dict[str, Callable[[], str]]] = {
         "tabular": tables_published.tabular,
         "textbook": tables_published.textbook,
         "hard": tables_returns.hard,
+        "showcases": tables_showcases.showcases,
         "sweep": tables_returns.sweep,
         "arlbench": tables_published.arlbench,
         "beside": tables_speed.beside_rejax,

@@ -1,0 +1,202 @@
+"""One small experiment for each part: runs that differ in it alone, ten seeds each.
+
+A showcase has a claim, from the part's paper, and runs with and without it. Its records
+have the final greedy return and, where the claim is about something else, diagnostics.
+Finished runs are skipped; select with `--showcases`.
+"""
+
+import dataclasses
+import pathlib
+from typing import Any, NamedTuple
+
+from experiments import classic
+from jaxq import Config, cli
+from jaxq.config import command_line, flags
+from jaxq.config.fields import check_name
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent / "results"
+
+
+class Showcase(NamedTuple):
+    """Runs that differ in one part."""
+
+    claim: str  # of the paper, in a sentence
+    source: str
+    runs: dict[str, Config]  # label -> configuration
+    measures: tuple[str, ...] = ()  # diagnostics that the table shows
+
+
+def _variants(
+    base: Config, variants: dict[str, dict[str, Any]], **fields: Any
+) -> dict[str, Config]:
+    return {
+        label: dataclasses.replace(base, **fields | changes)
+        for label, changes in variants.items()
+    }
+
+
+# Four gradient steps per environment step, on little data: the first of it is learned
+# too well.
+_REPEATED = Config(
+    environment="Acrobot-v1",
+    num_seeds=10,
+    num_envs=4,
+    total_steps=20_000,
+    warmup_steps=1_000,
+    update_steps=4,
+    num_updates=16,
+    learning_rate_schedule="constant",
+    epsilon_steps=4_000.0,
+    target_period=200,
+    eval_points=10,
+    diagnostics=True,
+)
+_ESTIMATES = Config(
+    environment="Acrobot-v1",
+    num_seeds=10,
+    total_steps=40_000,
+    eval_points=10,
+    eval_episodes=32,
+    diagnostics=True,
+)
+_MEMBERS: dict[str, Any] = {
+    "algorithm": "bootstrapped_dqn",
+    "prior_scale": 0.0,
+    "epsilon_schedule": "linear",
+}
+SHOWCASES = {
+    "plasticity": Showcase(
+        "At a high replay ratio, regularisation and resets keep more units in use than "
+        "plain DQN.",
+        "Sokar et al., arXiv:2302.12902; Nikishin et al., arXiv:2205.07802; Klein et "
+        "al., arXiv:2411.04832",
+        _variants(
+            _REPEATED,
+            {
+                "DQN": {},
+                "layer normalisation": {"normalization": "layer"},
+                "weight decay 0.01": {"weight_decay": 0.01},
+                "L2 Init 1e-4": {"l2_init_penalty": 1e-4},
+                "ReDo": {"redo_period": 1_000},
+                "resets of the output layer": {"reset_period": 15_000},
+                "shrink and perturb": {
+                    "reset_period": 15_000, "reset_torso": 0.5, "reset_head": 0.5,
+                },
+                "CReLU": {"activation": "crelu"},
+                "spectral normalisation": {"weight_norm": "spectral"},
+                "hare and tortoise": {
+                    "target_tau": 0.005, "target_period": 1, "hare_period": 2_000,
+                },
+            },
+        ),
+        ("dormant_units", "effective_rank", "weight_norm"),
+    ),
+    "overestimation": Showcase(
+        "Double DQN, an average of earlier targets and the minimum over an ensemble "
+        "overestimate less than DQN; the minimum over many underestimates.",
+        "van Hasselt et al., arXiv:1509.06461; Anschel et al., arXiv:1611.01929; Lan "
+        "et al., arXiv:2002.06487; Agarwal et al., arXiv:1907.04543",
+        _variants(
+            _ESTIMATES,
+            {
+                "DQN": {},
+                "Double DQN": {"double_q": True},
+                "Averaged-DQN, 5 targets": {"averaged_targets": 5},
+                "mean of 4": {
+                    **_MEMBERS, "ensemble_size": 4, "ensemble_target": "mean",
+                },
+                "Maxmin, 2": {
+                    **_MEMBERS, "ensemble_size": 2, "ensemble_target": "minimum",
+                },
+                "Maxmin, 8": {
+                    **_MEMBERS, "ensemble_size": 8, "ensemble_target": "minimum",
+                },
+                "REM, 4": {
+                    **_MEMBERS, "ensemble_size": 4, "ensemble_target": "mixture",
+                },
+            },
+        ),
+        ("overestimation",),
+    ),
+    "streams": Showcase(
+        "One setting learns from a stream, where plain steps along the trace fail.",
+        "Elsayed et al., arXiv:2410.14606",
+        _variants(
+            Config(
+                environment="CartPole-v1", algorithm="stream_q", num_seeds=10,
+                total_steps=200_000, epsilon_steps=40_000.0, eval_points=10,
+            ),
+            {
+                "Stream Q(lambda)": {},
+                "step size 1 without a bound": {"optimizer": "sgd"},
+                "step size 0.001 without a bound": {
+                    "optimizer": "sgd", "learning_rate": 1e-3,
+                },
+                "no normalisation of inputs and rewards": {
+                    "normalize_observations": False, "normalize_rewards": False,
+                },
+                "no layer normalisation": {"normalization": "none"},
+                "dense weights": {"weight_init": "torch"},
+                "SARSA(lambda)": {"algorithm": "stream_sarsa"},
+                "QRC(lambda), step size 0.001": {
+                    "algorithm": "qrc", "learning_rate": 1e-3,
+                },
+                "Adaptive Q(lambda)": {"algorithm": "adaptive_q"},
+                "Intentional Q(lambda)": {"algorithm": "intentional_q"},
+            },
+        ),
+    ),
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Command-line arguments."""
+
+    showcases: tuple[str, ...] = tuple(SHOWCASES)
+    """Showcases to run."""
+    output: pathlib.Path = ROOT / "showcases"
+    """Directory in which to write one JSON file per showcase."""
+    runs: pathlib.Path = ROOT / "runs" / "showcases"
+    """Directory of the run directories."""
+
+
+def main() -> None:
+    """Run what is missing, and write the record of every complete showcase."""
+    arguments = command_line.read(Arguments, __doc__)
+    for name in arguments.showcases:
+        check_name("showcase", name, SHOWCASES)
+    cli.set_up_jax(flags.Options())
+    from jaxq.runs import files
+
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    for name in arguments.showcases:
+        path = arguments.output / f"{name}.json"
+        if not path.exists():
+            files.write_json(path, record(SHOWCASES[name], arguments.runs))
+
+
+def record(showcase: Showcase, runs: pathlib.Path) -> dict[str, Any]:
+    """Train or resume all runs of a showcase, and return its record."""
+    from experiments.support import search
+    from jaxq import run
+
+    rows = []
+    for label, config in showcase.runs.items():
+        print(f"{label}:")
+        result = run(
+            config,
+            output=runs,
+            resume=search.latest(config, runs),
+            show_progress=True,
+            plot=False,
+        )
+        row = classic.row(result)
+        measured = {name: result.extra[name][:, -1] for name in showcase.measures}
+        rows.append({"label": label, **row, "measures": measured})
+    return {"claim": showcase.claim, "source": showcase.source, "runs": rows}
+
+
+if __name__ == "__main__":
+    with cli.exit_codes():
+        main()
