@@ -49,7 +49,8 @@ TEXTS: dict[str, AlgorithmText] = {
         ),
         (*_CODE, "jaxq/rl/traces.py:overshooting_bounded"),
         "Choose it over Stream Q(lambda) where the cost of exploration counts: it "
-        "evaluates the policy that explores, and its traces are never cut.",
+        "evaluates the policy that explores, and its traces are never cut. With much "
+        "exploration its values are those of a poor policy.",
         ("stream_q", "sarsa"),
     ),
     "qrc": AlgorithmText(
@@ -72,8 +73,8 @@ TEXTS: dict[str, AlgorithmText] = {
         ),
         (*_CODE, "jaxq/agents/gradient_correction.py:corrected_step"),
         "Choose it where semi-gradients diverge, off policy with function "
-        "approximation: it follows the gradient of an objective, at the price of a "
-        "second network and two more gradients per step.",
+        "approximation: it follows the gradient of an objective. The price is a second "
+        "network, and two more gradients per step.",
         ("stream_q", "adaptive_q"),
     ),
     "adaptive_q": AlgorithmText(
@@ -88,7 +89,7 @@ TEXTS: dict[str, AlgorithmText] = {
         ),
         ((r"\epsilon", "`optimizer_eps`"), *_SYMBOLS),
         (*_CODE, "jaxq/rl/traces.py:adaptive"),
-        "Choose it as the first streaming agent to compare Stream Q(lambda) with: a "
+        "Choose it as the first streaming agent to compare Stream Q(lambda) with. A "
         "bounded TD error and Adam's scale take the place of a bound on the step.",
         ("stream_q", "intentional_q"),
     ),
@@ -104,16 +105,12 @@ TEXTS: dict[str, AlgorithmText] = {
         ),
         (
             ("v", "RMSprop's mean square of the gradient, of decay `adam_b2`"),
-            (
-                r"\langle\cdot\rangle",
-                "a moving average of decay"
-                r" $`\gamma \lambda`$",
-            ),
+            (r"\langle", r"opens a moving average, of decay $`\gamma \lambda`$"),
             (r"\epsilon", "`optimizer_eps`"),
             *_SYMBOLS,
         ),
         (*_CODE, "jaxq/rl/traces.py:intentional"),
-        "Choose it where the scale of gradients changes: its step size is the fraction "
+        "Choose it where the scale of gradients changes. Its step size is the fraction "
         "of the TD error that a step removes, not a number in units of parameters.",
         ("stream_q", "adaptive_q"),
     ),
@@ -130,7 +127,7 @@ TEXTS: dict[str, AlgorithmText] = {
         ),
         (
             ("n", "`n_step`"),
-            (r"Z_\tau", r"the quantile of the return at fraction $`\tau`$"),
+            ("Z", r"the return's quantile, at a fraction"),
             (r"\pi", "the softmax of the values over `entropy_temperature`"),
             (r"\rho", "the quantile Huber loss"),
             ("w", "the importance weight of prioritised replay"),

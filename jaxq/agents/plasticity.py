@@ -44,7 +44,7 @@ def penalty_gradient(config: Config, learner: LearnerState) -> PyTree | None:
         distance = optax.tree.sub(learner.params, learner.initial_params)
         pull = optax.tree.scale(2 * config.l2_init_penalty, distance)
         gradient = pull if gradient is None else optax.tree.add(gradient, pull)
-    return None if gradient is None else _learned(gradient)
+    return None if gradient is None else learned(gradient)
 
 
 def decay(config: Config, params: PyTree, rate: Array) -> PyTree:
@@ -60,11 +60,11 @@ def decay(config: Config, params: PyTree, rate: Array) -> PyTree:
     if config.weight_decay is None:
         return params
     steps = optax.tree.scale(rate * config.weight_decay, params)
-    return optax.tree.sub(params, _learned(steps))
+    return optax.tree.sub(params, learned(steps))
 
 
-def _learned(tree: PyTree) -> PyTree:
-    """Zeros in place of leaves that are never learned."""
+def learned(tree: PyTree) -> PyTree:
+    """The parameters, with zeros in place of those that are never learned."""
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: jnp.zeros_like(leaf) if part(path) == "fixed" else leaf, tree
     )

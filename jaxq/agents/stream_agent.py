@@ -112,10 +112,7 @@ def stream_agent(network: Network, config: Config) -> Agent:
     ) -> tuple[StreamAgentState, UpdateMetrics]:
         del key, epsilon
         updates, old = state.updates.value, state.learner
-        params = old.params
-        if network.update_batch_stats is not None:
-            observation = jax.tree.map(lambda x: x[None], state.current.observation)
-            params = network.update_batch_stats(params, observation)
+        params = _with_statistics(network, old.params, state.current)
         step = state.previous if sarsa else state.current
         follow = _action_value(network, state.current) if sarsa else _best(network)
         learned, traces_, metrics = _learn(
@@ -135,6 +132,14 @@ def stream_agent(network: Network, config: Config) -> Agent:
         return state._replace(updates=Counter(updates + 1)), metrics
 
     return acting.assemble(network, config, init, observe, update)
+
+
+def _with_statistics(network: Network, params: PyTree, step: Step) -> PyTree:
+    """Parameters whose statistics of observations include that of a step."""
+    if network.update_batch_stats is None:
+        return params
+    observation = jax.tree.map(lambda x: x[None], step.observation)
+    return network.update_batch_stats(params, observation)
 
 
 def _best(network: Network) -> Callable[[PyTree, Step], Array]:

@@ -1,4 +1,4 @@
-"""How much of a network is in use."""
+"""Dormant units of a network."""
 
 import jax.numpy as jnp
 

@@ -75,12 +75,6 @@ def pack(points: Sequence[metrics.Measurement]) -> dict[str, np.ndarray]:
     return pytree_arrays.flatten(stacked, "points/")
 
 
-def extra_names(arrays: Mapping[str, np.ndarray]) -> list[str]:
-    """Names of the extra metrics among arrays of `pack`."""
-    prefix = "points/extra/"
-    return sorted(n.removeprefix(prefix) for n in arrays if n.startswith(prefix))
-
-
 def unpack(
     arrays: Mapping[str, np.ndarray], extra: Sequence[str]
 ) -> list[metrics.Measurement]:

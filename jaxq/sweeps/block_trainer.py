@@ -128,7 +128,9 @@ def _load(
     """States and measurements of an interrupted block, if its checkpoint is valid."""
     try:
         arrays = checkpoint.load(path)[1]
-        points = resume.unpack(arrays, resume.extra_names(arrays))
+        prefix = "points/extra/"
+        extra = [n.removeprefix(prefix) for n in sorted(arrays) if n.startswith(prefix)]
+        points = resume.unpack(arrays, extra)
     except (CheckpointError, FileNotFoundError):
         return None, []
     return arrays, points

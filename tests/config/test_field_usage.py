@@ -31,7 +31,8 @@ SHARED = {
     "buffer_size",  # by the loop lengths
     "ensemble_size",  # by the networks, also those of Q(lambda)
     "sequence_max_weight",  # by the loss of sequences, prioritised or not
-    "target_period", "target_tau",  # by the refresh, also of a target that is not used
+    # By the refresh, also of a target that is not used.
+    "target_period", "target_tau", "averaged_targets",
 }  # fmt: skip
 CASES = [
     {"algorithm": name} for name in algorithms.ALGORITHMS if name in family.NAMES
@@ -69,7 +70,8 @@ def test_the_table_agrees_with_what_is_read(changes):
     if config.recurrent != "none":
         fixed |= {"ensemble_size"}  # an ensemble is not recurrent
     if config.network == "auto":
-        fixed |= {"channels", "dense_size"}  # the gauntlet observes no grid
+        # The gauntlet observes no grid.
+        fixed |= {"channels", "dense_size", "impala_scale", "impala_pool"}
     assert set(FIELDS) - unused - OUTSIDE - fixed - read == set()
 
 
@@ -104,7 +106,11 @@ def test_fields_of_parts_that_are_off_are_unused():
             "or two_hot",
         ),
         ("hidden_sizes", "only an mlp torso would read it; set network to mlp"),
-        ("trace_decay", "only Q(lambda) would read it"),
+        (
+            "trace_decay",
+            "only Q(lambda) and eligibility traces would read it; use algorithm = "
+            "stream_q",
+        ),
     ],
 )
 def test_the_reason_names_the_reader_and_its_switch(field, reason):

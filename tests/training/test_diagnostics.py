@@ -14,7 +14,7 @@ from jaxq import run, sweep
 from jaxq.agents import algorithms
 from jaxq.envs import adapter
 from jaxq.stats import ranks
-from jaxq.training import compiled, diagnostics
+from jaxq.training import compiled, diagnostics, sampled_episodes
 
 CONFIG = family.config("dqn", total_steps=2_000, eval_episodes=3)
 
@@ -78,12 +78,12 @@ def test_overestimation_is_the_estimate_minus_the_return(algorithm, max_steps):
     agent = algorithms.make(config, env.spec)
     state = family.lane(trained.state, 0).agent
     samples, error = jax.jit(
-        lambda key: diagnostics.play(key, config, agent, state, env, max_steps)
+        lambda key: sampled_episodes.play(key, config, agent, state, env, max_steps)
     )(jax.random.key(1))
     expected, observations = definition(config, agent, state, env, max_steps)
     assert len(observations) == min(max_steps, 25)
     np.testing.assert_allclose(error, np.full(3, expected), rtol=1e-4, atol=1e-5)
-    visited = min(len(observations), diagnostics.SAMPLES)
+    visited = min(len(observations), sampled_episodes.SAMPLES)
     np.testing.assert_array_equal(samples.weight.sum(axis=1), np.full(3, visited))
     for k in range(3):
         kept = np.asarray(samples.observation[k, :visited])
@@ -91,7 +91,7 @@ def test_overestimation_is_the_estimate_minus_the_return(algorithm, max_steps):
             [np.array_equal(x, y) for y in observations].index(True) for x in kept
         ]
         assert len(set(indices)) == visited
-        assert max_steps == 3 or max(indices) >= diagnostics.SAMPLES
+        assert max_steps == 3 or max(indices) >= sampled_episodes.SAMPLES
 
 
 def test_a_truncated_episode_bootstraps_and_clipped_rewards_count():
@@ -100,7 +100,7 @@ def test_a_truncated_episode_bootstraps_and_clipped_rewards_count():
     trained = family.Trained(config, env)
     agent = algorithms.make(config, env.spec)
     state = family.lane(trained.state, 0).agent
-    _, error = diagnostics.play(jax.random.key(1), config, agent, state, env, 5)
+    _, error = sampled_episodes.play(jax.random.key(1), config, agent, state, env, 5)
     observation = env.spec.example().observation
     values = np.asarray(agent.q_values(state, (), observation), np.float64)
     best, returns = values.max(), []
