@@ -52,6 +52,9 @@ SARSA = Condition("`next_value=sarsa`", lambda c: c.next_value == "sarsa")
 EXPECTED_SARSA = Condition(
     "`next_value=expected_sarsa`", lambda c: c.next_value == "expected_sarsa"
 )
+CORRECTED = Condition(
+    "a `return_estimator` other than n_step", lambda c: c.return_estimator != "n_step"
+)
 ENSEMBLE = Condition("an ensemble", lambda c: c.ensemble_size > 1)
 NOISY = Condition("noisy layers", lambda c: c.noisy)
 RECURRENT = Condition("a recurrent network", lambda c: c.recurrent != "none")
@@ -66,6 +69,7 @@ _NOT_RECURRENT = "not implemented for recurrent networks"
 _STATISTICS = "batch statistics need a network without memory, fractions or members"
 _TWO_TABLES = "there are two scalar tables and one target"
 _RECALLED = "the model recalls single steps, all equally often"
+_NO_LOG_POLICY = "it needs the log-policy of every step, and only the first is known"
 _GREEDY = "the target bootstraps from the best action of one table"
 
 RULES = (
@@ -91,8 +95,7 @@ RULES = (
     Rule(MUNCHAUSEN, "head", AVERAGING_HEADS, "histograms cannot be averaged"),
     Rule(MUNCHAUSEN, "value_rescaling", (False,), _NOT_AVERAGED),
     Rule(
-        MUNCHAUSEN, "n_step", (1,),
-        "it needs the log-policy of every step, and only the first is known",
+        MUNCHAUSEN, "n_step", (1,), _NO_LOG_POLICY,
     ),
     Rule(MUNCHAUSEN, "double_q", (False,), "it selects no greedy action"),
     Rule(MUNCHAUSEN, "next_value", ("max",), "it bootstraps from its own policy"),
@@ -102,9 +105,22 @@ RULES = (
         ("linear", "exponential", "episodic", "none"), _ONE_POLICY,
     ),
     Rule(SARSA, "double_q", (False,), "the next action is the one taken"),
+    Rule(
+        CORRECTED, "head", ("scalar", "hl_gauss", "two_hot"),
+        "expected returns are corrected, not their distributions",
+    ),
+    Rule(CORRECTED, "munchausen", (False,), _NO_LOG_POLICY),
+    Rule(
+        CORRECTED, "next_value", ("max", "expected_sarsa"),
+        "sarsa evaluates the policy that acted, whose returns need no correction",
+    ),
     Rule(ENSEMBLE, "head", ("scalar",), _MEMBERS),
     Rule(ENSEMBLE, "value_rescaling", (False,), _MEMBERS),
     Rule(ENSEMBLE, "munchausen", (False,), _MEMBERS),
+    Rule(
+        ENSEMBLE, "return_estimator", ("n_step",),
+        "every member has its own greedy policy, and the traces follow one",
+    ),
     Rule(ENSEMBLE, "double_q", (False,), _MEMBERS),
     Rule(ENSEMBLE, "next_value", ("max",), _MEMBERS),
     Rule(ENSEMBLE, "noisy", (False,), "an ensemble explores through its members"),
@@ -152,6 +168,7 @@ RULES = (
     Rule(Q_LAMBDA, "munchausen", (False,), _RETURNS),
     Rule(Q_LAMBDA, "ensemble_size", (1,), _RETURNS),
     Rule(Q_LAMBDA, "n_step", (1,), f"{_RETURNS}; see trace_decay"),
+    Rule(Q_LAMBDA, "return_estimator", ("n_step",), f"{_RETURNS}; see trace_decay"),
     Rule(Q_LAMBDA, "next_value", ("max",), _RETURNS),
     Rule(
         Q_LAMBDA, "head", ARRAY_HEADS,
@@ -161,9 +178,11 @@ RULES = (
     Rule(DOUBLE_TABLE, "value_rescaling", (False,), _TWO_TABLES),
     Rule(DOUBLE_TABLE, "double_q", (False,), _TWO_TABLES),
     Rule(DOUBLE_TABLE, "munchausen", (False,), _TWO_TABLES),
+    Rule(DOUBLE_TABLE, "return_estimator", ("n_step",), _TWO_TABLES),
     Rule(DOUBLE_TABLE, "next_value", ("max",), _TWO_TABLES),
     Rule(DOUBLE_TABLE, "ensemble_size", (1,), _TWO_TABLES),
     Rule(DYNA, "n_step", (1,), _RECALLED),
+    Rule(DYNA, "return_estimator", ("n_step",), _RECALLED),
     Rule(DYNA, "prioritized", (False,), _RECALLED),
     Rule(DYNA, "num_minibatches", (1,), _RECALLED),
     Rule(DYNA, "munchausen", (False,), _GREEDY),

@@ -62,6 +62,10 @@ _MINIMUM = Condition(
     lambda c: _ENSEMBLE.holds(c) and c.ensemble_target == "minimum",
     "set ensemble_size above 1, and ensemble_target to minimum",
 )
+_CORRECTED = Condition(
+    lambda c: compatibility.CORRECTED.holds(c) and _TEMPORAL_DIFFERENCE.holds(c),
+    "set return_estimator to retrace or tree_backup or peng",
+)
 _RECURRENT = Condition(lambda c: c.recurrent != "none", "set recurrent to lstm or gru")
 _SEQUENCES = Condition(
     lambda c: c.recurrent != "none" and _REPLAYS.holds(c),
@@ -119,9 +123,10 @@ AGENT_USAGE = (
     Usage("replay", _REPLAYS, ("buffer_size", "prioritized")),
     Usage("replay and Dyna-Q's model", _SAMPLES, ("batch_size",)),
     Usage("Q(lambda)", _Q_LAMBDA, ("trace_decay", "trace_cut")),
+    Usage("corrected returns", _CORRECTED, ("trace_decay",)),
     Usage("TD targets", _TEMPORAL_DIFFERENCE, (
-        "n_step", "next_value", "double_q", "munchausen", "target_period",
-        "target_tau",
+        "n_step", "return_estimator", "next_value", "double_q", "munchausen",
+        "target_period", "target_tau",
     )),
     Usage("Munchausen's target", _any("munchausen", True), (
         "munchausen_alpha", "entropy_temperature", "munchausen_clip",

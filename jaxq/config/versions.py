@@ -23,4 +23,5 @@ ADDED: dict[str, Any] = {
     "diagnostics": False,
     "ensemble_target": "own",
     "ensemble_subset": None,
+    "return_estimator": "n_step",
 }

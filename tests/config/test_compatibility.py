@@ -33,6 +33,7 @@ EXAMPLES = {
     compatibility.MUNCHAUSEN: {"munchausen": True},
     compatibility.SARSA: {"next_value": "sarsa", "rollout_length": 1},
     compatibility.EXPECTED_SARSA: {"next_value": "expected_sarsa"},
+    compatibility.CORRECTED: {"return_estimator": "retrace"},
     compatibility.ENSEMBLE: {"ensemble_size": 3},
     compatibility.NOISY: {"noisy": True},
     compatibility.RECURRENT: {"recurrent": "gru"},

@@ -43,6 +43,8 @@ CASES = [
     {"algorithm": "dqn", "epsilon_schedule": "episodic"},
     {"algorithm": "dqn", "epsilon_schedule": "linear", "rollout_length": 3},
     {"algorithm": "pqn", "network": "mlp"},
+    {"algorithm": "dqn", "return_estimator": "peng", "n_step": 3},
+    {"algorithm": "r2d2", "return_estimator": "retrace", "n_step": 3},
 ]
 
 
@@ -104,7 +106,11 @@ def test_fields_of_parts_that_are_off_are_unused():
             "or two_hot",
         ),
         ("hidden_sizes", "only an mlp torso would read it; set network to mlp"),
-        ("trace_decay", "only Q(lambda) would read it"),
+        (
+            "trace_decay",
+            "only Q(lambda) and corrected returns would read it; set return_estimator "
+            "to retrace or tree_backup or peng",
+        ),
     ],
 )
 def test_the_reason_names_the_reader_and_its_switch(field, reason):
