@@ -51,12 +51,7 @@ def assemble(
         q_values, memory = values(
             network_key if explore else None, state, memory, observation
         )
-        if explore and config.exploration == "boltzmann":
-            probabilities = exploration.epsilon_boltzmann_policy(
-                q_values, config.temperature, epsilon
-            )
-        else:
-            probabilities = exploration.epsilon_greedy_policy(q_values, epsilon)
+        probabilities = behaviour_policy(config, q_values, epsilon, explore)
         return exploration.draw(action_key, probabilities), memory, probabilities
 
     def act(
@@ -97,3 +92,14 @@ def assemble(
         activations if policy.activations else None,
         act_with_probability if needs_probability else None,
     )
+
+
+def behaviour_policy(
+    config: Config, q_values: Array, epsilon: Array, explore: bool
+) -> Array:
+    """Probabilities [A] with which an agent acts, given its estimates [A]."""
+    if explore and config.exploration == "boltzmann":
+        return exploration.epsilon_boltzmann_policy(
+            q_values, config.temperature, epsilon
+        )
+    return exploration.epsilon_greedy_policy(q_values, epsilon)

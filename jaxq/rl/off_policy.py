@@ -200,7 +200,7 @@ def corrected_loss(
 
 
 def continues_in_ring(truncated: Array) -> Array:
-    """Whether the window goes on after each of its steps, [n] bool, in a replay ring.
+    """Whether the window continues after each of its steps, [n] bool, in a replay ring.
 
     The successor of a truncated step is not stored: the window ends just before it, and
     bootstraps from its observation. See `returns.n_step_return_from_ring`.

@@ -1,6 +1,5 @@
 """Agents with corrected returns: what they store, and what they learn."""
 
-
 import definitions
 import family
 import jax
