@@ -62,8 +62,7 @@ def assemble(
         epsilon: Array,
         explore: bool,
     ) -> tuple[Array, PyTree]:
-        action, memory, _ = choose(key, state, memory, observation, epsilon, explore)
-        return action, memory
+        return choose(key, state, memory, observation, epsilon, explore)[:2]
 
     def act_with_probability(
         key: Key, state: PyTree, memory: PyTree, observation: Array, epsilon: Array

@@ -126,8 +126,9 @@ def test_probabilities_are_stored_only_for_retrace_of_a_soft_policy(changes, sto
 
 
 DEFAULT = [("tabular_q", "retrace")]
-NAMES = ("tabular_q", "dqn", "double_dqn", "hl_gauss_dqn", "prioritized_dqn", "r2d2")
-EVERY = [(name, estimator) for name in NAMES for estimator in ESTIMATORS]
+EVERY = [(name, estimator) for name in ("tabular_q", "dqn") for estimator in ESTIMATORS]
+EVERY += [("double_dqn", "retrace"), ("hl_gauss_dqn", "tree_backup")]
+EVERY += [("prioritized_dqn", "peng"), ("r2d2", "retrace"), ("r2d2", "peng")]
 
 
 @pytest.mark.parametrize(
@@ -138,23 +139,24 @@ def test_corrected_agents_learn_the_values_of_the_greedy_policy(pair):
     name, estimator = pair
     changes = {"return_estimator": estimator, "n_step": 3, "trace_decay": 0.9}
     trained = family.Trained(family.config(name, **changes), family.gauntlet()).train()
-    recurrent = trained.config.recurrent != "none"
+    # Seeds of r2d2 spread by 2 % around the value, also with uncorrected returns.
+    spread = 0.03 if trained.config.recurrent != "none" else 0.015
     for probe, truths in PROBES.items():
         for observation, action, value in truths:
             second = bool(observation[2]) and bool(observation[7])
             history = [seen(2), observation] if second else [observation]
             learned = trained.q_values(history)[action]
             if probe == "constant reward":
-                assert learned == pytest.approx(value, rel=0.015), probe
+                assert learned == pytest.approx(value, rel=spread), probe
             else:
                 assert learned == pytest.approx(value, abs=0.04), (probe, observation)
     for observation, action, value in CORRIDOR:
         learned = trained.q_values([observation])[action]
-        if estimator == "peng" or recurrent:
+        if estimator == "peng":
             assert 0.5 * value < learned <= value + 0.03
         else:
             assert learned == pytest.approx(value, abs=0.04)
-    if estimator == "peng" and not recurrent:  # biased, and most from the first cell
+    if estimator == "peng":  # biased, and most from the first cell
         assert trained.q_values([CORRIDOR[0][0]])[1] < CORRIDOR[0][2] - 0.04
 
 
