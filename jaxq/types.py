@@ -57,6 +57,7 @@ class Step(NamedTuple):
     next_observation: PyTree  # [...] the true successor, before any reset
     memory: PyTree = ()  # the agent's memory before it chose the action; see Agent
     life_lost: Array | None = None  # [] bool, if the environment reports it
+    action_probability: Array | None = None  # [] float32, if the agent needs it
 
 
 class Transition(NamedTuple):
@@ -191,6 +192,8 @@ class Agent(NamedTuple):
     update: (key, state, epsilon) -> (AgentState, UpdateMetrics)
     q_values: (state, memory, observation) -> q_values[A], without noise
     activations: (state, memory, observation) -> name -> [..., units]; see Network
+    act_with_probability: `act` with explore = True, which also returns the probability
+        of the action; only for agents whose steps must have `action_probability`
 
     An AgentState is any pytree with a field `learner: LearnerState`. Counts that are
     the same for every seed are wrapped in `Counter`.
@@ -203,6 +206,7 @@ class Agent(NamedTuple):
     update: Callable[[Key, Any, Array], tuple[Any, UpdateMetrics]]
     q_values: Callable[[Any, PyTree, Array], Array]
     activations: Callable[[Any, PyTree, PyTree], dict[str, Array]] | None = None
+    act_with_probability: Callable[..., tuple[Array, PyTree, Array]] | None = None
 
 
 def unmasked(observation: PyTree) -> PyTree:

@@ -5,12 +5,18 @@ from collections.abc import Callable
 import jax
 
 from jaxq.config.config import Config
-from jaxq.rl import exploration
+from jaxq.rl import exploration, losses
 from jaxq.types import Agent, Array, Key, Network, PyTree
 
 
 def assemble(
-    policy: Network, config: Config, init: Callable, observe: Callable, update: Callable
+    policy: Network,
+    config: Config,
+    init: Callable,
+    observe: Callable,
+    update: Callable,
+    *,
+    needs_probability: bool = False,
 ) -> Agent:
     """An agent that acts by a policy network.
 
@@ -21,6 +27,8 @@ def assemble(
         policy: network of the agent's parameters.
         config: exploration.
         init, observe, update: functions of the agent; see `types.Agent`.
+        needs_probability: whether steps must have `action_probability`. With noisy
+            layers, it is the probability given the noise with which the agent acted.
     """
 
     def values(
@@ -30,6 +38,22 @@ def assemble(
         output, memory = policy.step(key, params, memory, observation)
         return policy.head.q_values(output), memory
 
+    def choose(
+        key: Key,
+        state: PyTree,
+        memory: PyTree,
+        observation: Array,
+        epsilon: Array,
+        explore: bool,
+    ) -> tuple[Array, PyTree, Array]:
+        """An action, the next memory, and the probabilities [A] of all actions."""
+        network_key, action_key = jax.random.split(key)
+        q_values, memory = values(
+            network_key if explore else None, state, memory, observation
+        )
+        probabilities = behaviour_policy(config, q_values, epsilon, explore)
+        return exploration.draw(action_key, probabilities), memory, probabilities
+
     def act(
         key: Key,
         state: PyTree,
@@ -38,17 +62,15 @@ def assemble(
         epsilon: Array,
         explore: bool,
     ) -> tuple[Array, PyTree]:
-        network_key, action_key = jax.random.split(key)
-        q_values, memory = values(
-            network_key if explore else None, state, memory, observation
+        return choose(key, state, memory, observation, epsilon, explore)[:2]
+
+    def act_with_probability(
+        key: Key, state: PyTree, memory: PyTree, observation: Array, epsilon: Array
+    ) -> tuple[Array, PyTree, Array]:
+        action, memory, probabilities = choose(
+            key, state, memory, observation, epsilon, True
         )
-        if explore and config.exploration == "boltzmann":
-            action = exploration.boltzmann(
-                action_key, q_values, config.temperature, epsilon
-            )
-        else:
-            action = exploration.epsilon_greedy(action_key, q_values, epsilon)
-        return action, memory
+        return action, memory, losses.select_action(probabilities, action)
 
     def q_values(state: PyTree, memory: PyTree, observation: Array) -> Array:
         return values(None, state, memory, observation)[0]
@@ -67,4 +89,16 @@ def assemble(
         update,
         q_values,
         activations if policy.activations else None,
+        act_with_probability if needs_probability else None,
     )
+
+
+def behaviour_policy(
+    config: Config, q_values: Array, epsilon: Array, explore: bool
+) -> Array:
+    """Probabilities [A] with which an agent acts, given its estimates [A]."""
+    if explore and config.exploration == "boltzmann":
+        return exploration.epsilon_boltzmann_policy(
+            q_values, config.temperature, epsilon
+        )
+    return exploration.epsilon_greedy_policy(q_values, epsilon)

@@ -14,7 +14,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxq.agents import factory, replay_agent, rollout_agent, stream_agent
+from jaxq.agents import (
+    corrections,
+    factory,
+    replay_agent,
+    rollout_agent,
+    stream_agent,
+)
 from jaxq.config import algorithm_table, hyperparameters, user_code
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError, check_name
@@ -77,6 +83,7 @@ def make_loss(config: Config, networks: factory.Networks) -> LossFunction:
             config.discount,
             config.double_q,
             config.sequence_max_weight,
+            correction=corrections.make_correction(config),
         )
     if config.ensemble_size > 1:
         return make_ensemble_loss(config, networks.online)
@@ -92,7 +99,7 @@ def make_loss(config: Config, networks: factory.Networks) -> LossFunction:
             evaluator=evaluator,
             selector=networks.selector,
         )
-    return losses.td_loss(
+    return corrections.make_loss(config, networks) or losses.td_loss(
         networks.online,
         config.double_q,
         evaluator=evaluator,

@@ -30,6 +30,7 @@ EVIDENCE = {
     "noisy": ("noisy_sigma",),
     "shared_noise": ("noisy_sigma",),
     "recurrent": ("memory_size",),
+    "return_estimator": ("trace_decay",),
 }
 
 
@@ -142,6 +143,8 @@ def cycle(key: Key, config: Config, recording: Config, spec: EnvSpec) -> PyTree:
     state = agent.init(key, spec.example())
     memory = agent.initial_memory(key)
     step = spec.example()._replace(memory=memory)
+    if agent.act_with_probability is not None:
+        step = step._replace(action_probability=jnp.zeros(()))
     rollout = jax.tree.map(
         lambda x: jnp.zeros((length, num_envs, *x.shape), x.dtype), step
     )

@@ -5,9 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxq.agents import acting, learner, optimizers
+from jaxq.agents import acting, corrections, learner, optimizers
 from jaxq.config.config import Config
 from jaxq.replay import stores
+from jaxq.rl import off_policy
 from jaxq.types import (
     Agent,
     Array,
@@ -49,9 +50,13 @@ def replay_agent(
         config: exploration, optimizer and target refresh.
     """
     optimizer = optimizers.make_optimizer(config)
+    needs_probability = corrections.needs_probability(config)
 
     def init(key: Key, example: Step) -> ReplayAgentState:
-        example = example._replace(memory=policy.initial_memory(jax.random.key(0)))
+        example = example._replace(
+            memory=policy.initial_memory(jax.random.key(0)),
+            action_probability=jnp.zeros(()) if needs_probability else None,
+        )
         return ReplayAgentState(
             learner=learner.init_learner(
                 key,
@@ -75,7 +80,7 @@ def replay_agent(
         sample_key, loss_key = jax.random.split(key)
         sample = store.sample(sample_key, state.store, state.updates.value)
         example = sample.example
-        if isinstance(example, Transition):
+        if isinstance(example, Transition | off_policy.Window):
             example = example._replace(epsilon=jnp.full(sample.weight.shape, epsilon))
         learner_state, priority, metrics = learner.gradient_step(
             loss_key,
@@ -92,4 +97,6 @@ def replay_agent(
         updates = Counter(state.updates.value + 1)
         return ReplayAgentState(learner_state, experience, updates), metrics
 
-    return acting.assemble(policy, config, init, observe, update)
+    return acting.assemble(
+        policy, config, init, observe, update, needs_probability=needs_probability
+    )

@@ -40,7 +40,7 @@ TABULAR = Condition(
 )
 Q_LAMBDA = Condition("Q(lambda) and PQN", _agent("q_lambda"))
 STREAM = Condition("streaming agents", _agent("stream"))
-CORRECTED = Condition("a gradient correction", lambda c: c.gradient_correction)
+GRADIENT_CORRECTED = Condition("a gradient correction", lambda c: c.gradient_correction)
 NOT_STREAM = Condition(
     "agents without eligibility traces",
     _agent("dqn", "double_q_learning", "q_lambda", "dyna_q"),
@@ -57,6 +57,9 @@ MUNCHAUSEN = Condition("`munchausen`", lambda c: c.munchausen)
 SARSA = Condition("`next_value=sarsa`", lambda c: c.next_value == "sarsa")
 EXPECTED_SARSA = Condition(
     "`next_value=expected_sarsa`", lambda c: c.next_value == "expected_sarsa"
+)
+CORRECTED = Condition(
+    "a `return_estimator` other than n_step", lambda c: c.return_estimator != "n_step"
 )
 ENSEMBLE = Condition("an ensemble", lambda c: c.ensemble_size > 1)
 NOISY = Condition("noisy layers", lambda c: c.noisy)
@@ -104,9 +107,25 @@ RULES = (
         ("linear", "exponential", "episodic", "none"), _ONE_POLICY,
     ),
     Rule(SARSA, "double_q", (False,), "the next action is the one taken"),
+    Rule(
+        CORRECTED, "head", ("scalar", "hl_gauss", "two_hot"),
+        "expected returns are corrected, not their distributions",
+    ),
+    Rule(
+        CORRECTED, "munchausen", (False,),
+        "it needs the log-policy of every step, and only the first is known",
+    ),
+    Rule(
+        CORRECTED, "next_value", ("max", "expected_sarsa"),
+        "sarsa evaluates the policy that acted, whose returns need no correction",
+    ),
     Rule(ENSEMBLE, "head", ("scalar",), _MEMBERS),
     Rule(ENSEMBLE, "value_rescaling", (False,), _MEMBERS),
     Rule(ENSEMBLE, "munchausen", (False,), _MEMBERS),
+    Rule(
+        ENSEMBLE, "return_estimator", ("n_step",),
+        "every member has its own greedy policy, and the traces follow one",
+    ),
     Rule(ENSEMBLE, "next_value", ("max",), _MEMBERS),
     Rule(ENSEMBLE, "noisy", (False,), "an ensemble explores through its members"),
     Rule(
@@ -118,6 +137,7 @@ RULES = (
     Rule(AVERAGED, "value_rescaling", (False,), "only expected returns are averaged"),
     Rule(AVERAGED, "ensemble_size", (1,), _ONE_AVERAGE),
     Rule(AVERAGED, "recurrent", ("none",), _ONE_AVERAGE),
+    Rule(AVERAGED, "return_estimator", ("n_step",), _ONE_AVERAGE),
     Rule(AVERAGED, "hare_period", (None,), _ONE_AVERAGE),
     Rule(Q_LAMBDA, "averaged_targets", (1,), "there is no target network"),
     Rule(STREAM, "averaged_targets", (1,), "there is no target network"),
@@ -161,6 +181,7 @@ RULES = (
     Rule(Q_LAMBDA, "munchausen", (False,), _RETURNS),
     Rule(Q_LAMBDA, "ensemble_size", (1,), _RETURNS),
     Rule(Q_LAMBDA, "n_step", (1,), f"{_RETURNS}; see trace_decay"),
+    Rule(Q_LAMBDA, "return_estimator", ("n_step",), f"{_RETURNS}; see trace_decay"),
     Rule(Q_LAMBDA, "next_value", ("max",), _RETURNS),
     Rule(
         Q_LAMBDA, "head", ARRAY_HEADS,
@@ -170,6 +191,7 @@ RULES = (
     Rule(DOUBLE_TABLE, "value_rescaling", (False,), _TWO_TABLES),
     Rule(DOUBLE_TABLE, "double_q", (False,), _TWO_TABLES),
     Rule(DOUBLE_TABLE, "munchausen", (False,), _TWO_TABLES),
+    Rule(DOUBLE_TABLE, "return_estimator", ("n_step",), _TWO_TABLES),
     Rule(DOUBLE_TABLE, "next_value", ("max",), _TWO_TABLES),
     Rule(DOUBLE_TABLE, "ensemble_size", (1,), _TWO_TABLES),
     Rule(
@@ -185,12 +207,16 @@ RULES = (
         NOT_STREAM, "gradient_correction", (False,),
         "it corrects eligibility traces; use algorithm = 'qrc'",
     ),
-    Rule(CORRECTED, "optimizer", ("sgd",), "its step is not a multiple of the trace"),
+    Rule(
+        GRADIENT_CORRECTED, "optimizer", ("sgd",),
+        "its step is not a multiple of the trace",
+    ),
     Rule(STREAM, "num_envs", (1,), "a stream is one environment; train more seeds"),
     Rule(STREAM, "rollout_length", (1,), _ONE_STEP),
     Rule(STREAM, "num_minibatches", (1,), _ONE_STEP),
     Rule(STREAM, "num_epochs", (1,), _ONE_STEP),
     Rule(STREAM, "n_step", (1,), "it bootstraps from every step; see trace_decay"),
+    Rule(STREAM, "return_estimator", ("n_step",), _ONE_STEP),
     Rule(STREAM, "prioritized", (False,), _ONE_STEP),
     Rule(STREAM, "head", ("scalar",), _TRACES),
     Rule(STREAM, "value_rescaling", (False,), _TRACES),
@@ -214,6 +240,7 @@ RULES = (
     ),
     Rule(DYNA, "averaged_targets", (1,), _GREEDY),
     Rule(DYNA, "n_step", (1,), _RECALLED),
+    Rule(DYNA, "return_estimator", ("n_step",), _RECALLED),
     Rule(DYNA, "prioritized", (False,), _RECALLED),
     Rule(DYNA, "num_minibatches", (1,), _RECALLED),
     Rule(DYNA, "munchausen", (False,), _GREEDY),

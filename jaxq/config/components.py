@@ -73,6 +73,11 @@ class Target:
     """Discount factor gamma, per environment step."""
     n_step: Annotated[int, Range(1, 100)] = 1
     """Rewards summed before bootstrapping."""
+    return_estimator: Literal["n_step", "retrace", "tree_backup", "peng"] = "n_step"
+    """Return over n_step steps. n_step: uncorrected for the actions taken; retrace,
+    tree_backup: corrected towards the policy of next_value, without bias (for max they
+    are the same: the return ends before a non-greedy action); peng: a mean of
+    uncorrected returns of 1 to n_step steps. All but the first decay by trace_decay."""
     next_value: Literal["max", "sarsa", "expected_sarsa"] = "max"
     """Value of a successor: of its best action, of the action taken there, or of the
     epsilon-greedy policy."""
@@ -237,7 +242,7 @@ class Rollouts:
     num_minibatches: Count = 1
     """rollouts: gradient steps per epoch, each on its share of the steps."""
     trace_decay: Probability = 0.65
-    """Q(lambda): lambda."""
+    """Q(lambda), and the corrected returns of return_estimator: lambda."""
     gradient_correction: bool = False
     """eligibility traces: correct the semi-gradient by a second network that estimates
     TD errors (QRC)."""

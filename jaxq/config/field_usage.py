@@ -40,7 +40,7 @@ _REPLAYS = Condition(lambda c: c.rollout_length == 0)
 _ROLLOUTS = Condition(lambda c: c.rollout_length > 0)
 _Q_LAMBDA = Condition(compatibility.Q_LAMBDA.holds)
 _STREAM = Condition(compatibility.STREAM.holds, "use algorithm = stream_q")
-_CORRECTED = _any("gradient_correction", True)
+_GRADIENT_CORRECTED = _any("gradient_correction", True)
 _TEMPORAL_DIFFERENCE = Condition(
     lambda c: not _Q_LAMBDA.holds(c) and not _STREAM.holds(c)
 )
@@ -66,6 +66,10 @@ _MASKED_MEMBERS = Condition(
 _MINIMUM = Condition(
     lambda c: _ENSEMBLE.holds(c) and c.ensemble_target == "minimum",
     "set ensemble_size above 1, and ensemble_target to minimum",
+)
+_CORRECTED = Condition(
+    lambda c: compatibility.CORRECTED.holds(c) and _TEMPORAL_DIFFERENCE.holds(c),
+    "set return_estimator to retrace or tree_backup or peng",
 )
 _RECURRENT = Condition(lambda c: c.recurrent != "none", "set recurrent to lstm or gru")
 _SEQUENCES = Condition(
@@ -128,13 +132,15 @@ AGENT_USAGE = (
     Usage("eligibility traces", _STREAM, (
         "trace_decay", "next_value", "normalize_rewards", "gradient_correction",
     )),
-    Usage("a gradient correction", _CORRECTED, (
+    Usage("a gradient correction", _GRADIENT_CORRECTED, (
         "correction_penalty", "correction_rate",
     )),
     Usage("ObGD", _any("optimizer", "obgd"), ("overshoot_bound",)),
     Usage("sparse weights", _any("weight_init", "sparse"), ("sparsity",)),
+    Usage("corrected returns", _CORRECTED, ("trace_decay",)),
     Usage("TD targets", _TEMPORAL_DIFFERENCE, (
-        "n_step", "next_value", "double_q", "munchausen", "averaged_targets",
+        "n_step", "return_estimator", "next_value", "double_q", "munchausen",
+        "averaged_targets",
         "target_period", "target_tau",
     )),
     Usage("Munchausen's target", _any("munchausen", True), (

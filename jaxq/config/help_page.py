@@ -58,6 +58,7 @@ RARE = (
     "diagnostics", "sparsity", "normalize_observations", "normalize_rewards",
     "averaged_targets", "impala_scale", "impala_pool", "overshoot_bound",
     "gradient_correction", "correction_penalty", "correction_rate",
+    "return_estimator",
 )  # fmt: skip
 COLUMN = 24  # wider flags than this have their own line in tyro's help
 

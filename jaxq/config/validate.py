@@ -150,6 +150,15 @@ def _check_replay(config: Config, lengths: LoopLengths) -> None:
         )
 
 
+def _check_returns(config: Config, lengths: LoopLengths) -> None:
+    if config.return_estimator != "n_step" and config.n_step == 1:
+        raise ConfigError(
+            f"return_estimator = {config.return_estimator!r} corrects the returns of "
+            "n_step steps, and n_step = 1. Set n_step to the steps of a return, for "
+            "example 5."
+        )
+
+
 def _check_ensemble(config: Config, lengths: LoopLengths) -> None:
     subset = config.ensemble_subset
     if config.ensemble_size > 1 and subset and subset > config.ensemble_size:
@@ -219,6 +228,7 @@ _CHECKS: tuple[Callable[[Config, LoopLengths], None], ...] = (
     _check_seeds,
     _check_counters,
     _check_replay,
+    _check_returns,
     rollouts.check,
     _check_ensemble,
     normalization.check,

@@ -33,4 +33,5 @@ ADDED: dict[str, Any] = {
     "normalize_rewards": False,
     "ensemble_target": "own",
     "ensemble_subset": None,
+    "return_estimator": "n_step",
 }

@@ -35,12 +35,13 @@ class ReplayState(NamedTuple):
     ended: Array  # [rows, E] uint8: TERMINATED, TRUNCATED, or 0
     memory: PyTree  # [rows, E, ...], the agent's memory before the step
     added: Counter  # rows written since the start
+    action_probability: Array | None = None  # [rows, E] float32, if the agent needs it
 
 
 class Sample(NamedTuple):
     """A minibatch, leading axis [B]."""
 
-    example: PyTree  # Transition or Sequence
+    example: PyTree  # Transition, Window or Sequence
     weight: Array  # [B] float32, of the loss; 0 if the sampled step is not a transition
     place: Array  # [B] int32: row of the ring times E, plus the environment
 
@@ -111,6 +112,7 @@ def init(example: Step, rows: int, num_envs: int, num_actions: int) -> ReplaySta
         ended=ending(ring),
         memory=ring.memory,
         added=counter(),
+        action_probability=ring.action_probability,
     )
 
 
@@ -157,6 +159,9 @@ def add(state: ReplayState, rollout: Step) -> ReplayState:
         ended=write(state.ended, ending(rollout)),
         memory=jax.tree.map(write, state.memory, rollout.memory),
         added=Counter(state.added.value + length),
+        action_probability=jax.tree.map(
+            write, state.action_probability, rollout.action_probability
+        ),
     )
 
 

@@ -7,7 +7,7 @@ from jaxq.config import loop_lengths
 from jaxq.config.config import Config
 from jaxq.replay import ring as replay_ring
 from jaxq.replay import stores
-from jaxq.rl import returns
+from jaxq.rl import off_policy, returns
 from jaxq.types import Array, EnvSpec, Key, Step, Transition
 from jaxq.xla import indexing
 
@@ -49,9 +49,11 @@ def current_rollout(config: Config, spec: EnvSpec) -> stores.Store:
         last = jnp.arange(length) == length - 1
         ended = state._replace(truncated=state.truncated | last[:, None])
 
-        def read(time: Array, env: Array) -> Transition:
+        def read(time: Array, env: Array) -> Transition | off_policy.Window:
             window = jnp.minimum(time + jnp.arange(config.n_step), length - 1)
             steps = jax.tree.map(lambda leaf: leaf[window, env], ended)
+            if config.return_estimator != "n_step":
+                return off_policy.window(steps, config.discount)
             return returns.n_step(steps, config.discount)
 
         place = jnp.arange(length * config.num_envs)

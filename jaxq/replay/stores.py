@@ -32,12 +32,14 @@ class Store(NamedTuple):
 
 
 def reader(config: Config, spec: EnvSpec) -> replay_ring.Reader:
-    """Reader of sequences for a recurrent network, of n-step transitions otherwise."""
+    """Reader of sequences for a recurrent network, of windows or transitions if not."""
     example = spec.observation if spec.frame is None else spec.frame
     if config.recurrent == "none":
-        return transition_readers.transitions(
-            example, config.n_step, config.discount, config.frame_stack
+        corrected = config.return_estimator != "n_step"
+        read = (
+            transition_readers.windows if corrected else transition_readers.transitions
         )
+        return read(example, config.n_step, config.discount, config.frame_stack)
     return transition_readers.sequences(
         example, loop_lengths.window(config) + 1, config.frame_stack
     )

@@ -1,4 +1,4 @@
-"""Readers of a replay ring: n-step transitions, and sequences."""
+"""Readers of a replay ring: n-step transitions, windows, and sequences."""
 
 import functools
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxq.replay import ring
-from jaxq.rl import frames, returns
+from jaxq.rl import frames, off_policy, returns
 from jaxq.types import Array, PyTree, Sequence, Transition
 from jaxq.xla import indexing
 
@@ -54,6 +54,46 @@ def transitions(
     return read
 
 
+def windows(
+    example: PyTree, n: int, gamma: Array | float, stack: int = 1
+) -> ring.Reader:
+    """Reader of windows of n steps, for a corrected return.
+
+    Args:
+        example: an observation, or its shapes and dtypes; of a stack, one frame.
+        n: steps in a window; n rows must follow the first.
+        gamma: [] discount factor.
+        stack: frames in an observation.
+    """
+    observe = rows_of_observations(example, stack)
+
+    def read(
+        state: ring.ReplayState, row: Array, env: Array
+    ) -> tuple[off_policy.Window, Array]:
+        chex.assert_rank([row, env], 0)
+        get = functools.partial(indexing.ring_get, column=env)
+        steps = row + jnp.arange(n)
+        observation = observe(state, row + jnp.arange(n + 1), env)
+        action = get(state.action, row + jnp.arange(n + 1)).astype(jnp.int32)
+        ended = get(state.ended, steps)
+        truncated = ended & ring.TRUNCATED != 0
+        window = off_policy.Window(
+            observation=jax.tree.map(lambda leaf: leaf[0], observation),
+            action=action[0],
+            reward=get(state.reward, steps),
+            discount=jnp.where(ended & ring.TERMINATED != 0, 0.0, gamma),
+            continues=off_policy.continues_in_ring(truncated),
+            next_observation=jax.tree.map(lambda leaf: leaf[1:], observation),
+            next_action=action[1:],
+            next_probability=jax.tree.map(
+                lambda stored: get(stored, steps + 1), state.action_probability
+            ),
+        )
+        return window, 1.0 - truncated[0].astype(jnp.float32)
+
+    return read
+
+
 def sequences(example: PyTree, length: int, stack: int = 1) -> ring.Reader:
     """Reader of sequences of `length` rows, with the memory before the first.
 
@@ -62,16 +102,7 @@ def sequences(example: PyTree, length: int, stack: int = 1) -> ring.Reader:
         length: L; length - 1 rows must follow the first.
         stack: frames in an observation.
     """
-    observe_stack = observations(example, stack)
-
-    def observe(state: ring.ReplayState, rows: Array, env: Array) -> PyTree:
-        """The observations of consecutive rows; without stacks, in one lookup."""
-        if stack > 1:
-            return jax.vmap(lambda row: observe_stack(state, row, env))(rows)
-        packed = jax.tree.map(
-            lambda stored: indexing.ring_get(stored, rows, env), state.observation
-        )
-        return jax.vmap(lambda leaf: ring.unpack(leaf, example))(packed)
+    observe = rows_of_observations(example, stack)
 
     def read(state: ring.ReplayState, row: Array, env: Array) -> tuple[Sequence, Array]:
         chex.assert_rank([row, env], 0)
@@ -89,6 +120,30 @@ def sequences(example: PyTree, length: int, stack: int = 1) -> ring.Reader:
         return sequence, jnp.ones(())
 
     return read
+
+
+def rows_of_observations(
+    example: PyTree, stack: int = 1
+) -> Callable[[ring.ReplayState, Array, Array], PyTree]:
+    """Reader of the observations of several rows; without stacks, in one lookup.
+
+    Args:
+        example, stack: as in `observations`.
+
+    Returns:
+        (ring, rows[N], environment) -> observations [N, ...].
+    """
+    observe_stack = observations(example, stack)
+
+    def observe(state: ring.ReplayState, rows: Array, env: Array) -> PyTree:
+        if stack > 1:
+            return jax.vmap(lambda row: observe_stack(state, row, env))(rows)
+        packed = jax.tree.map(
+            lambda stored: indexing.ring_get(stored, rows, env), state.observation
+        )
+        return jax.vmap(lambda leaf: ring.unpack(leaf, example))(packed)
+
+    return observe
 
 
 def observations(

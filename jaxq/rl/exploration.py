@@ -44,6 +44,18 @@ def boltzmann_policy(q_values: Array, temperature: Array | float) -> Array:
     return jax.nn.softmax(q_values / temperature)
 
 
+def epsilon_boltzmann_policy(
+    q_values: Array, temperature: Array | float, epsilon: Array | float
+) -> Array:
+    """Probabilities [A] of the softmax policy that is uniform with probability epsilon.
+
+    See `boltzmann_policy` and `epsilon_greedy_policy`.
+    """
+    random = epsilon_greedy_policy(q_values, 1.0)
+    softmax = boltzmann_policy(q_values, temperature)
+    return epsilon * random + (1.0 - epsilon) * softmax
+
+
 def draw(key: Key, policy: Array) -> Array:
     """Sample an action [] int32 from the probabilities policy [A]."""
     cumulative = jnp.cumsum(policy)
@@ -64,10 +76,5 @@ def boltzmann(
     temperature: Array | float,
     epsilon: Array | float = 0.0,
 ) -> Array:
-    """Sample an action [] int32: softmax, or uniform with probability epsilon.
-
-    See `boltzmann_policy` and `epsilon_greedy_policy`.
-    """
-    random = epsilon_greedy_policy(q_values, 1.0)
-    softmax = boltzmann_policy(q_values, temperature)
-    return draw(key, epsilon * random + (1.0 - epsilon) * softmax)
+    """Sample an action [] int32: softmax, or uniform with probability epsilon."""
+    return draw(key, epsilon_boltzmann_policy(q_values, temperature, epsilon))

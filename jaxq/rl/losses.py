@@ -1,6 +1,7 @@
 """Temporal-difference and regression losses for a single example."""
 
 from collections.abc import Callable
+from typing import Any
 
 import chex
 import jax
@@ -19,8 +20,8 @@ from jaxq.types import (
     Transition,
 )
 
-# (transition, q_values[A] of the next state) -> probabilities[A] of the next action
-BootstrapPolicy = Callable[[Transition, Array], Array]
+# (transition or window, q_values[A] of a next state) -> probabilities[A] of the action
+BootstrapPolicy = Callable[[Any, Array], Array]
 
 
 def greedy(transition: Transition, q_values: Array) -> Array:

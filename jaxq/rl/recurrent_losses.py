@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxq.rl import losses, returns
+from jaxq.rl import losses, off_policy, returns
 from jaxq.types import (
     Array,
     Key,
@@ -95,6 +95,27 @@ def n_step_transition(
     return transition, successor, weight
 
 
+def corrected_window(
+    steps: Sequence, time: Array, n: int, gamma: Array | float
+) -> tuple[off_policy.Window, Array]:
+    """The window that starts at a step of a sequence, and its weight.
+
+    Arguments as in `n_step_transition`. Observations are left out, and so are the
+    probabilities of the actions, which a greedy policy does not need.
+    """
+    window = time + jnp.arange(n)
+    truncated = steps.truncated[window]
+    return off_policy.Window(
+        observation=(),
+        action=steps.action[time],
+        reward=steps.reward[window],
+        discount=jnp.where(steps.terminated[window], 0.0, gamma),
+        continues=off_policy.continues_in_ring(truncated),
+        next_observation=(),
+        next_action=steps.action[window + 1],
+    ), 1.0 - truncated[0].astype(jnp.float32)
+
+
 def td_loss(
     network: Network,
     burn_in: int,
@@ -103,6 +124,8 @@ def td_loss(
     double: bool = False,
     max_weight: Array | float = 0.9,
     bootstrap_policy: losses.BootstrapPolicy = losses.greedy,
+    *,
+    correction: off_policy.Correction | None = None,
 ) -> LossFunction:
     """Mean temporal-difference loss along a sequence that starts from a stored memory.
 
@@ -120,6 +143,7 @@ def td_loss(
         max_weight: [] eta: priority = eta max + (1 - eta) mean of the TD errors.
         bootstrap_policy: probabilities of the next action; see `losses.td_loss`.
             Transitions have a next action, for SARSA, but no epsilon.
+        correction: of the n-step returns; None leaves them uncorrected.
 
     Reference: Kapturowski et al. (2019), "Recurrent Experience Replay in Distributed
     Reinforcement Learning", sections 2.3 and 3.
@@ -137,6 +161,21 @@ def td_loss(
         select_outputs = outputs if double else evaluate_outputs
         steps = _row(example._replace(memory=()), slice(burn_in, None))
 
+        def corrected_loss(time: Array) -> tuple[Array, LossInfo, Array]:
+            assert correction is not None
+            window, weight = corrected_window(steps, time, n, gamma)
+            evaluate, select = (
+                jax.vmap(head.q_values)(_row(outputs, time + 1 + jnp.arange(n)))
+                for outputs in (evaluate_outputs, select_outputs)
+            )
+            policy = jax.vmap(lambda q: bootstrap_policy(window, q))(select)
+            target_return = off_policy.corrected_return(
+                window, evaluate, policy, correction
+            )
+            return *losses.regress(
+                head, _row(outputs, time), window.action, target_return
+            ), weight
+
         def step_loss(time: Array) -> tuple[Array, LossInfo, Array]:
             transition, successor, weight = n_step_transition(steps, time, n, gamma)
             target = losses.bootstrap_target(
@@ -151,7 +190,8 @@ def td_loss(
             return value, info, weight
 
         times = jnp.arange(steps.action.size - n)
-        value, info, weight = jax.vmap(step_loss)(times)
+        loss_of = step_loss if correction is None else corrected_loss
+        value, info, weight = jax.vmap(loss_of)(times)
         priority = weight * info.priority
         mixed = max_weight * jnp.max(priority) + (1.0 - max_weight) * jnp.mean(priority)
         q_value = jnp.sum(weight * info.q_value) / jnp.maximum(jnp.sum(weight), 1.0)

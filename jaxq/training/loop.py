@@ -71,17 +71,20 @@ def collect(
     num_envs = state.episodes.reward.size
 
     def act(key: Key, memory: PyTree, observation: Array, epsilon: Array) -> Any:
-        return agent.act(key, state.agent, memory, observation, epsilon, True)
+        inputs = key, state.agent, memory, observation, epsilon
+        if agent.act_with_probability is None:
+            return *agent.act(*inputs, True), None
+        return agent.act_with_probability(*inputs)
 
     def step(state: RunState, keys: Key) -> tuple[RunState, Step]:
         act_keys, env_keys, memory_keys = keys
         steps = state.steps.value * num_envs
         epsilon = jnp.broadcast_to(schedule(steps, state.episodes.finished), num_envs)
-        action, memory = jax.vmap(act)(
+        action, memory, probability = jax.vmap(act)(
             act_keys, state.memory, state.env.observation, epsilon
         )
         env_state, step = jax.vmap(env.step)(env_keys, state.env, action)
-        step = step._replace(memory=state.memory)
+        step = step._replace(memory=state.memory, action_probability=probability)
         initial = jax.vmap(agent.initial_memory)(memory_keys)
         memory = reset_memory(step.terminated | step.truncated, initial, memory)
         episodes, tally = metrics.record_step(state.episodes, state.tally, step)

@@ -81,7 +81,8 @@ def _batch_sizes(config: Config, lengths: loop_lengths.LoopLengths) -> tuple[int
     if config.rollout_length:
         batch = lengths.rollout_length * config.num_envs
         return batch, batch // config.num_minibatches
-    rows = 1 if config.recurrent == "none" else loop_lengths.window(config) + 1
+    single = config.recurrent == "none" and config.return_estimator == "n_step"
+    rows = 1 if single else loop_lengths.window(config) + 1
     return rows * config.batch_size, rows * config.batch_size
 
 

@@ -44,6 +44,8 @@ CASES = [
     {"algorithm": "dqn", "epsilon_schedule": "episodic"},
     {"algorithm": "dqn", "epsilon_schedule": "linear", "rollout_length": 3},
     {"algorithm": "pqn", "network": "mlp"},
+    {"algorithm": "dqn", "return_estimator": "peng", "n_step": 3},
+    {"algorithm": "r2d2", "return_estimator": "retrace", "n_step": 3},
 ]
 
 
@@ -108,8 +110,9 @@ def test_fields_of_parts_that_are_off_are_unused():
         ("hidden_sizes", "only an mlp torso would read it; set network to mlp"),
         (
             "trace_decay",
-            "only Q(lambda) and eligibility traces would read it; use algorithm = "
-            "stream_q",
+            "only Q(lambda) and eligibility traces and corrected returns would read "
+            "it; use algorithm = stream_q; set return_estimator to retrace or "
+            "tree_backup or peng",
         ),
     ],
 )

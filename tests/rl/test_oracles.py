@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from definitions import table_network
 
-from jaxq.rl import categorical, heads, losses, returns
+from jaxq.rl import categorical, exploration, heads, losses, off_policy, returns
 from jaxq.rl.heads import QuantileTarget
 
 rlax = pytest.importorskip("rlax")
@@ -186,3 +186,76 @@ def test_lambda_returns_without_truncation_agree(trace, rng):
         result = lambda_returns(reward, discount, jnp.zeros(15, bool), value, weight)
         expected = oracle(reward, discount, value, weight)
         np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
+
+
+def squashing():
+    """R2D2's transformation of values, which rlax inverts exactly in float64."""
+    return rlax.TxPair(
+        lambda x: rlax.signed_hyperbolic(x, 1e-3),
+        lambda x: rlax.signed_parabolic(x, 1e-3),
+    )
+
+
+@pytest.mark.parametrize("rescaled", [False, True])
+def test_retrace_errors_agree(rescaled, rng):
+    """At every suffix of a window, whose first error is that of rlax at its start."""
+    n, lambda_ = 6, 0.9
+    loss = off_policy.corrected_loss(
+        table_network(heads.scalar(rescaled=rescaled)),
+        off_policy.Correction("retrace", lambda_),
+        bootstrap_policy=losses.epsilon_greedy,
+    )
+    loss = jax.jit(loss)
+    for _ in range(3):
+        tables = floats(rng, 2, definitions.STATES, definitions.ACTIONS, 1)
+        state = rng.integers(definitions.STATES, size=n + 1)
+        action = rng.integers(definitions.ACTIONS, size=n + 1)
+        reward, behaviour = floats(rng, n), rng.uniform(0.1, 1.0, n).astype("f")
+        discount = np.float32(0.9 * (rng.random(n) > 0.2))
+        values = tables[1][state[1:], :, 0]
+        plain = heads.unrescale(values) if rescaled else values
+        policy = jax.vmap(exploration.epsilon_greedy_policy, (0, None))(plain, 0.3)
+        with jax.enable_x64(True):
+            inputs = (
+                tables[0][state[:-1], :, 0], values, action[:-1], action[1:], reward,
+                discount, policy, behaviour,
+            )  # fmt: skip
+            inputs = [
+                jnp.asarray(x, jnp.int32 if x.dtype == int else jnp.float64)
+                for x in map(np.asarray, inputs)
+            ]
+            oracle = rlax.transformed_retrace if rescaled else rlax.retrace
+            options = {"tx_pair": squashing()} if rescaled else {}
+            expected = oracle(*inputs, lambda_, **options)
+        for k in range(n):
+            window = off_policy.Window(
+                observation=state[k],
+                action=action[k],
+                reward=reward[k:],
+                discount=discount[k:],
+                continues=np.arange(k, n) < n - 1,
+                next_observation=state[k + 1 :],
+                next_action=action[k + 1 :],
+                next_probability=behaviour[k:],
+                epsilon=np.float32(0.3),
+            )
+            _, info = loss(jax.random.key(0), *tables, window)
+            np.testing.assert_allclose(info.priority, abs(expected[k]), rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["tree_backup", "q_lambda"])
+def test_off_policy_returns_agree(name, rng):
+    """Harutyunyan's Q(lambda), whose trace never ends, as well."""
+    oracle = jax.jit(rlax.general_off_policy_returns_from_action_values)
+    result = jax.jit(off_policy.off_policy_return)
+    for _ in range(CASES):
+        q_values, reward = floats(rng, 5, 3), floats(rng, 5)
+        policy = np.float32(rng.dirichlet(np.ones(3), 5))
+        action = rng.integers(3, size=5).astype(np.int32)
+        discount = np.float32(0.9 * (rng.random(5) > 0.2))
+        taken, probability = q_values[range(5), action], policy[range(5), action]
+        trace = probability if name == "tree_backup" else np.full(5, 0.7, np.float32)
+        expected = oracle(q_values, action, reward, discount, trace, policy)
+        next_value = np.sum(policy * q_values, axis=1)
+        returned = result(reward, discount, trace, next_value, taken)
+        np.testing.assert_allclose(returned, expected[0], rtol=1e-4, atol=1e-5)

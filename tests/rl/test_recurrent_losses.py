@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxq.rl import exploration, heads, losses, recurrent_losses
+from jaxq.rl import exploration, heads, losses, off_policy, recurrent_losses
 from jaxq.types import Network, Sequence
 
 ACTIONS, LENGTH = 3, 14
@@ -195,6 +195,61 @@ def test_td_loss_equals_its_definition(burn_in, n, policy, double, rng, strict):
         terminations.add(bool(sequence.terminated[burn_in:-n].any()))
         truncations.add(None in targets)
     assert len(terminations) == len(truncations) == 2
+
+
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("estimator", ["retrace", "tree_backup", "peng"])
+def test_corrected_returns_equal_their_definition(estimator, double, rng, strict):
+    """Sums of traced TD errors of n steps, under the greedy policy."""
+    gamma, lambda_, burn_in, n = 0.9, 0.8, 2, 4
+    correction = off_policy.Correction(estimator, jnp.float32(lambda_))
+    loss = recurrent_losses.td_loss(
+        NETWORK, burn_in, n, jnp.float32(gamma), double, 0.0, correction=correction
+    )
+    compiled = jax.jit(jax.value_and_grad(loss, argnums=(1, 2), has_aux=True))
+    for seed in range(10):
+        params, target_params = random_params(rng), random_params(rng)
+        sequence = random_sequence(rng)
+        (value, info), gradients = compiled(
+            jax.random.key(seed), params, target_params, sequence
+        )
+        outputs, memories = [], []
+        for tree in (params, target_params):
+            _, memory = plain_unroll(tree, sequence.memory, sequence, 0, burn_in)
+            memories.append(memory)
+            outputs.append(plain_unroll(tree, memory, sequence, burn_in, LENGTH)[0])
+        online, evaluate = outputs
+        greedy = np.argmax(online if double else evaluate, axis=1)
+        targets = []
+        for t in range(LENGTH - burn_in - n):
+            action = sequence.action[burn_in:]
+            reward, terminated, truncated = (
+                getattr(sequence, name)[burn_in:]
+                for name in ("reward", "terminated", "truncated")
+            )
+            if truncated[t]:
+                targets.append(None)
+                continue
+            total, weight = 0.0, 1.0
+            for k in range(t, t + n):
+                next_value = 0.0 if terminated[k] else evaluate[k + 1, greedy[k + 1]]
+                baseline = 0.0
+                if k > t:
+                    used = greedy[k] if estimator == "peng" else action[k]
+                    baseline = evaluate[k, used]
+                total += weight * (reward[k] + gamma * next_value - baseline)
+                if terminated[k] or truncated[k + 1]:
+                    break
+                follows = estimator == "peng" or action[k + 1] == greedy[k + 1]
+                weight *= gamma * lambda_ * follows
+            targets.append(total)
+        rest = memories[0], targets, sequence, burn_in
+        expected, errors, _ = plain_loss(params, *rest)
+        np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(info.priority, np.mean(errors), rtol=1e-4, atol=1e-5)
+        expected = plain_gradient(lambda p, rest=rest: plain_loss(p, *rest)[0], params)
+        assert_trees_close(gradients[0], expected, rtol=2e-3, atol=2e-4)
+        assert not any(np.any(leaf) for leaf in gradients[1].values())
 
 
 def test_burn_in_refreshes_the_memory_without_being_learned_from(rng):

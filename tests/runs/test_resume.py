@@ -42,6 +42,9 @@ BASE = Config(
 KINDS = {
     "replay": {},
     "prioritized": {"prioritized": True, "n_step": 3},
+    "retrace": {
+        "return_estimator": "retrace", "n_step": 3, "next_value": "expected_sarsa",
+    },
     "recurrent": {
         "algorithm": "r2d2", "memory_size": 4, "sequence_length": 4, "burn_in": 2,
     },
