@@ -110,6 +110,10 @@ class Head(NamedTuple):
     mix: Callable[[PyTree, Array], PyTree] | None = None
 
 
+# (key, params, memory, observation[T], ended[T]) -> (output[T], memory)
+Unroll = Callable[[Key | None, PyTree, PyTree, PyTree, Array], tuple[PyTree, PyTree]]
+
+
 class Network(NamedTuple):
     """A function from an observation to the output for all actions.
 
@@ -123,6 +127,8 @@ class Network(NamedTuple):
         inputs, for batch normalisation
     activations: (params, memory, observation) -> name -> [..., units], of the hidden
         layers; "features" is the input of the output layers
+    unroll: `step` along a sequence, with the initial memory after the end of an
+        episode, in parallel; None: only `step` by `step`
     """
 
     init: Callable[[Key, PyTree], PyTree]
@@ -132,6 +138,7 @@ class Network(NamedTuple):
     initial_memory: Callable[[Key], PyTree] = lambda key: ()
     update_batch_stats: Callable[[PyTree, Array], PyTree] | None = None
     activations: Callable[[PyTree, PyTree, PyTree], dict[str, Array]] | None = None
+    unroll: Unroll | None = None
 
 
 def feed_forward(
@@ -231,9 +238,7 @@ class EnvSpec(NamedTuple):
 
     def example(self) -> Step:
         """A step of zeros with the right shapes and dtypes."""
-        observation = jax.tree.map(
-            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), self.observation
-        )
+        observation = jax.tree.map(jnp.zeros_like, self.observation)
         false = jnp.zeros((), bool)
         action = jnp.zeros((), jnp.int32)
         return Step(observation, action, jnp.zeros(()), false, false, observation)

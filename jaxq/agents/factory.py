@@ -10,10 +10,10 @@ from jaxq.config.config import Config
 from jaxq.networks import (
     ensemble,
     from_flax,
-    initializers,
     layers,
     masking,
     quantile,
+    recurrent,
     tables,
 )
 from jaxq.rl import categorical, double_q, heads
@@ -156,10 +156,9 @@ def _batch_norm(config: Config, spec: EnvSpec) -> Networks:
 
 def _recurrent(config: Config, spec: EnvSpec) -> Networks:
     head, _, torso, values = make_parts(config, spec)
-    kind = {"lstm": nn.OptimizedLSTMCell, "gru": nn.GRUCell}[config.recurrent]
-    cell = kind(config.memory_size, recurrent_kernel_init=initializers.orthogonal())
-    module = layers.RecurrentQNetwork(torso, cell, values)
-    network = from_flax.recurrent(module, spec, head, config.memory_size)
+    cell = recurrent.make_cell(config.recurrent, config.memory_size)
+    module = recurrent.RecurrentQNetwork(torso, cell, values)
+    network = recurrent.network(module, spec, head, config.memory_size)
     return _masked(_same(network), spec)
 
 

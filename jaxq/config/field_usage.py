@@ -66,10 +66,11 @@ _MINIMUM = Condition(
     lambda c: _ENSEMBLE.holds(c) and c.ensemble_target == "minimum",
     "set ensemble_size above 1, and ensemble_target to minimum",
 )
-_RECURRENT = Condition(lambda c: c.recurrent != "none", "set recurrent to lstm or gru")
+_SET_RECURRENT = "set recurrent to lstm or gru or min_gru or lru"
+_RECURRENT = Condition(lambda c: c.recurrent != "none", _SET_RECURRENT)
 _SEQUENCES = Condition(
     lambda c: c.recurrent != "none" and _REPLAYS.holds(c),
-    "set recurrent to lstm or gru",
+    _SET_RECURRENT,
 )
 _WEIGHTED_SEQUENCES = Condition(
     lambda c: _SEQUENCES.holds(c) and c.prioritized, "set prioritized and recurrent"

@@ -37,6 +37,8 @@ def unroll(
     Returns:
         Outputs [L, A, ...], and the memory after the last step.
     """
+    if network.unroll is not None:
+        return network.unroll(key, params, memory, observation, ended)
     fresh = network.initial_memory(jax.random.key(0))
 
     def step(memory: PyTree, inputs: tuple[Array, Array]) -> tuple[PyTree, PyTree]:
