@@ -198,6 +198,7 @@ class Agent(NamedTuple):
     update: (key, state, epsilon) -> (AgentState, UpdateMetrics)
     q_values: (state, memory, observation) -> q_values[A], without noise
     activations: (state, memory, observation) -> name -> [..., units]; see Network
+    remember: (memory, action, reward) -> memory, after a step; None: it needs neither
 
     An AgentState is any pytree with a field `learner: LearnerState`. Counts that are
     the same for every seed are wrapped in `Counter`.
@@ -210,6 +211,7 @@ class Agent(NamedTuple):
     update: Callable[[Key, Any, Array], tuple[Any, UpdateMetrics]]
     q_values: Callable[[Any, PyTree, Array], Array]
     activations: Callable[[Any, PyTree, PyTree], dict[str, Array]] | None = None
+    remember: Callable[[PyTree, Array, Array], PyTree] | None = None
 
 
 def unmasked(observation: PyTree) -> PyTree:
@@ -239,8 +241,7 @@ class EnvSpec(NamedTuple):
     def example(self) -> Step:
         """A step of zeros with the right shapes and dtypes."""
         observation = jax.tree.map(jnp.zeros_like, self.observation)
-        false = jnp.zeros((), bool)
-        action = jnp.zeros((), jnp.int32)
+        action, false = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
         return Step(observation, action, jnp.zeros(()), false, false, observation)
 
 

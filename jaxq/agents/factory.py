@@ -16,8 +16,8 @@ from jaxq.networks import (
     recurrent,
     tables,
 )
-from jaxq.rl import categorical, double_q, heads
-from jaxq.types import EnvSpec, Head, Network
+from jaxq.rl import categorical, double_q, heads, recall
+from jaxq.types import Array, EnvSpec, Head, Network, PyTree
 
 
 class Networks(NamedTuple):
@@ -122,7 +122,11 @@ def _masked(networks: Networks, spec: EnvSpec) -> Networks:
     valid = spec.valid_actions
     if valid is None:
         return networks
-    views = [masking.masked(view, valid) if view else None for view in networks]
+
+    def valid_actions(observation: PyTree) -> Array:
+        return valid(recall.plain(observation))
+
+    views = [masking.masked(v, valid_actions) if v else None for v in networks]
     return Networks(*views)  # type: ignore[arg-type]
 
 

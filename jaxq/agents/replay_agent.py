@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxq.agents import acting, learner, optimizers
 from jaxq.config.config import Config
 from jaxq.replay import stores
+from jaxq.rl import recall
 from jaxq.types import (
     Agent,
     Array,
@@ -51,13 +52,15 @@ def replay_agent(
     optimizer = optimizers.make_optimizer(config)
 
     def init(key: Key, example: Step) -> ReplayAgentState:
-        example = example._replace(memory=policy.initial_memory(jax.random.key(0)))
+        memory = acting.initial_memory(policy, config)(jax.random.key(0))
+        example = example._replace(memory=memory)
+        visible = recall.seen(memory, example.observation)
         return ReplayAgentState(
             learner=learner.init_learner(
                 key,
                 network,
                 optimizer,
-                example.observation,
+                visible,
                 keep_initial=config.l2_init_penalty is not None,
                 averaged_targets=config.averaged_targets,
             ),

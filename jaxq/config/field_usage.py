@@ -197,7 +197,9 @@ AGENT_USAGE = (
         "mask_probability",
     )),
     Usage("the minimum of an ensemble", _MINIMUM, ("ensemble_subset",)),
-    Usage("a recurrent network", _RECURRENT, ("memory_size",)),
+    Usage("a recurrent network", _RECURRENT, (
+        "memory_size", "recurrent_inputs",
+    )),
     Usage("replayed sequences", _SEQUENCES, (
         "sequence_length", "burn_in",
     )),

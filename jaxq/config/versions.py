@@ -30,4 +30,5 @@ ADDED: dict[str, Any] = {
     "normalize_rewards": False,
     "ensemble_target": "own",
     "ensemble_subset": None,
+    "recurrent_inputs": "observation",
 }

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxq.networks import from_flax, initializers, layers, linear_cells
-from jaxq.rl import linear_recurrence
+from jaxq.rl import linear_recurrence, recall
 from jaxq.types import Array, EnvSpec, Head, Key, Network, PyTree
 
 Cell = nn.RNNCellBase | linear_cells.LinearCell
@@ -33,23 +33,29 @@ class RecurrentQNetwork(nn.Module):
     cell: Cell
     values: layers.ActionValues
 
-    def __call__(self, memory: Array, x: Array) -> tuple[Array, Array]:
-        """[M...], [...] -> [M...], [A, K]."""
-        memory, x = self.cell(memory, self.torso(x))
+    def __call__(
+        self, memory: Array, x: Array, last: Array | None = None
+    ) -> tuple[Array, Array]:
+        """[M...], [...], [L], the last step's action and reward -> [M...], [A, K]."""
+        memory, x = self.cell(memory, self._inputs(x, last))
         self.sow(layers.RECORDS, layers.FEATURES, x)
         return memory, self.values(x)
 
-    def affine(self, x: Array) -> tuple[Array, Array, Array]:
+    def affine(self, x: Array, last: Array | None = None) -> tuple[Array, Array, Array]:
         """The part before the memory of a linear cell.
 
-        [...] -> torso's output [D], and the cell's decay [M] and drive [M].
+        [...], [L] -> the cell's inputs [D], decay [M] and drive [M].
         """
-        x = self.torso(x)
+        x = self._inputs(x, last)
         return x, *self.cell.affine(x)
 
     def read(self, state: Array, x: Array) -> Array:
-        """The part after it: the cell's state [M], the torso's output -> [A, K]."""
+        """The part after it: the cell's state [M] and inputs [D] -> [A, K]."""
         return self.values(self.cell.output(state, x))
+
+    def _inputs(self, x: Array, last: Array | None) -> Array:
+        x = self.torso(x)
+        return x if last is None else jnp.concatenate([x, last])
 
 
 def network(
@@ -63,7 +69,7 @@ def network(
         head: represents the return by the output.
         memory_size: width of the cell.
     """
-    convert, cell = from_flax.features(spec), module.cell
+    convert, cell = inputs(spec), module.cell
     is_lstm = isinstance(cell, nn.OptimizedLSTMCell)
 
     def initial_memory(key: Key) -> PyTree:
@@ -75,21 +81,21 @@ def network(
 
     def init(key: Key, observation: PyTree) -> PyTree:
         return from_flax.flat(
-            module.init(key, initial_memory(key), convert(observation))
+            module.init(key, initial_memory(key), *convert(observation))
         )
 
     def step(
         key: Key | None, params: PyTree, memory: PyTree, observation: PyTree
     ) -> tuple[Array, PyTree]:
         memory, output = from_flax.apply_module(
-            module, params, key, memory, convert(observation)
+            module, params, key, memory, *convert(observation)
         )
         return output, memory
 
     def apply(key: Key | None, params: PyTree, observation: PyTree) -> Array:
         return step(key, params, initial_memory(jax.random.key(0)), observation)[0]
 
-    read = from_flax.activations(module, lambda x: (convert(x),))
+    read = from_flax.activations(module, convert)
     made = Network(init, apply, head, step, initial_memory, activations=read)
     if isinstance(cell, linear_cells.LinearCell):
         unroll = functools.partial(_unroll_linear, module, convert)
@@ -97,9 +103,27 @@ def network(
     return made
 
 
+def inputs(spec: EnvSpec) -> Callable[[PyTree], tuple[PyTree, ...]]:
+    """The function from an observation to the inputs of a module, after its memory.
+
+    They are the features and, of an observation that comes with the last step, its
+    one-hot action and its reward; zeros at the start of an episode.
+    """
+    features = from_flax.features(spec)
+
+    def convert(observation: PyTree) -> tuple[PyTree, ...]:
+        x = features(recall.plain(observation))
+        if not isinstance(observation, recall.Recalled):
+            return (x,)
+        action = jax.nn.one_hot(observation.action, spec.num_actions)
+        return x, jnp.concatenate([action, observation.reward[None]])
+
+    return convert
+
+
 def _unroll_linear(
     module: RecurrentQNetwork,
-    convert: Callable[[PyTree], PyTree],
+    convert: Callable[[PyTree], tuple[PyTree, ...]],
     key: Key | None,
     params: PyTree,
     memory: Array,
@@ -110,7 +134,7 @@ def _unroll_linear(
 
     Args:
         module: with a linear cell.
-        convert: observation -> features.
+        convert: observation -> inputs of the module, after the memory.
         key, params, memory, observation, ended: as in `Network.unroll`.
     """
     cell = module.cell
@@ -118,7 +142,7 @@ def _unroll_linear(
 
     def affine(observation: PyTree) -> tuple[Array, Array, Array]:
         return from_flax.apply_module(
-            module, params, key, convert(observation), method="affine"
+            module, params, key, *convert(observation), method="affine"
         )
 
     def read(state: Array, x: Array) -> Array:
