@@ -165,14 +165,6 @@ class NetworkLayers:
     """ensemble: weight of the fixed random network added to each."""
     mask_probability: Annotated[float, Range(0, 1, open_low=True), TRACED] = 1.0
     """ensemble: probability that a network learns from a transition."""
-    recurrent: Literal["none", "lstm", "gru", "min_gru", "lru"] = "none"
-    """A recurrent cell after the torso. min_gru and lru are linear in their memory, so
-    that the steps of a sequence are computed in parallel."""
-    recurrent_inputs: Literal["observation", "action_reward"] = "observation"
-    """recurrent: inputs of the cell. action_reward adds the last action and reward, as
-    learned from, to the features of the observation (R2D2)."""
-    memory_size: Count = 64
-    """recurrent: width of the cell."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

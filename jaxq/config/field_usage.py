@@ -69,8 +69,7 @@ _MINIMUM = Condition(
 _SET_RECURRENT = "set recurrent to lstm or gru or min_gru or lru"
 _RECURRENT = Condition(lambda c: c.recurrent != "none", _SET_RECURRENT)
 _SEQUENCES = Condition(
-    lambda c: c.recurrent != "none" and _REPLAYS.holds(c),
-    _SET_RECURRENT,
+    lambda c: c.recurrent != "none" and _REPLAYS.holds(c), _SET_RECURRENT
 )
 _WEIGHTED_SEQUENCES = Condition(
     lambda c: _SEQUENCES.holds(c) and c.prioritized, "set prioritized and recurrent"
@@ -197,12 +196,8 @@ AGENT_USAGE = (
         "mask_probability",
     )),
     Usage("the minimum of an ensemble", _MINIMUM, ("ensemble_subset",)),
-    Usage("a recurrent network", _RECURRENT, (
-        "memory_size", "recurrent_inputs",
-    )),
-    Usage("replayed sequences", _SEQUENCES, (
-        "sequence_length", "burn_in",
-    )),
+    Usage("a recurrent network", _RECURRENT, ("memory_size", "recurrent_inputs")),
+    Usage("replayed sequences", _SEQUENCES, ("sequence_length", "burn_in")),
     Usage("prioritised replay of sequences", _WEIGHTED_SEQUENCES, (
         "sequence_max_weight",
     )),

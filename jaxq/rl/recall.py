@@ -45,7 +45,7 @@ def of_network(memory: PyTree) -> PyTree:
 
 
 def seen(memory: PyTree, observation: PyTree) -> PyTree:
-    """What a network sees of an observation, given the agent's memory before it."""
+    """An observation as the network sees it, given the agent's memory before it."""
     if not isinstance(memory, Memory):
         return observation
     return Recalled(observation, memory.action, memory.reward)

@@ -215,12 +215,16 @@ def test_the_cell_sees_the_features_then_the_action_then_the_reward(cell, rng):
         assert np.abs(actual - base).max() > 1e-3
 
 
-@pytest.mark.parametrize("masked", [False, True], ids=["plain", "masked"])
+@pytest.mark.parametrize("normalized", [False, True], ids=["plain", "normalized"])
+@pytest.mark.parametrize("masked", [False, True], ids=["all", "masked"])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "min_gru", "lru"])
 @pytest.mark.parametrize("algorithm", ["r2d2", "pqn_rnn"])
-def test_every_cell_keeps_the_structure_of_an_agent(algorithm, cell, masked):
+def test_every_cell_keeps_the_structure_of_an_agent(
+    algorithm, cell, masked, normalized
+):
     env = family.masked_chain() if masked else family.gauntlet()
     changes = {"algorithm": algorithm, "recurrent": cell, "reset_period": 3}
+    changes["normalize_observations"] = normalized
     if algorithm == "pqn_rnn":
         changes |= {"rollout_length": 4, "num_minibatches": 1, "num_envs": 4}
     settings = config(**changes)
