@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxq.rl import losses, returns
+from jaxq.rl import losses, munchausen, returns
 from jaxq.types import (
     Array,
     Key,
@@ -105,6 +105,7 @@ def td_loss(
     double: bool = False,
     max_weight: Array | float = 0.9,
     bootstrap_policy: losses.BootstrapPolicy = losses.greedy,
+    soft: munchausen.Munchausen | None = None,
 ) -> LossFunction:
     """Mean temporal-difference loss along a sequence that starts from a stored memory.
 
@@ -122,11 +123,17 @@ def td_loss(
         max_weight: [] eta: priority = eta max + (1 - eta) mean of the TD errors.
         bootstrap_policy: probabilities of the next action; see `losses.td_loss`.
             Transitions have a next action, for SARSA, but no epsilon.
+        soft: Munchausen's target in place of a bootstrap policy, from the target
+            network's outputs along the sequence; see `munchausen.munchausen_loss`.
 
     Reference: Kapturowski et al. (2019), "Recurrent Experience Replay in Distributed
     Reinforcement Learning", sections 2.3 and 3.
     """
     head = network.head
+
+    def log_policy(output: PyTree) -> Array:
+        assert soft is not None
+        return jax.nn.log_softmax(head.q_values(output) / soft.temperature)
 
     def loss(
         key: Key, params: PyTree, target_params: PyTree, example: Sequence
@@ -141,13 +148,23 @@ def td_loss(
 
         def step_loss(time: Array) -> tuple[Array, LossInfo, Array]:
             transition, successor, weight = n_step_transition(steps, time, n, gamma)
-            target = losses.bootstrap_target(
-                head,
-                transition,
-                _row(evaluate_outputs, successor),
-                _row(select_outputs, successor),
-                bootstrap_policy,
-            )
+            if soft is not None:
+                target = munchausen.munchausen_target(
+                    head,
+                    transition,
+                    _row(evaluate_outputs, successor),
+                    log_policy(_row(evaluate_outputs, time)),
+                    log_policy(_row(evaluate_outputs, successor)),
+                    soft,
+                )
+            else:
+                target = losses.bootstrap_target(
+                    head,
+                    transition,
+                    _row(evaluate_outputs, successor),
+                    _row(select_outputs, successor),
+                    bootstrap_policy,
+                )
             output = _row(outputs, time)
             value, info = losses.compare(head, output, transition.action, target)
             return value, info, weight
