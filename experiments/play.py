@@ -118,14 +118,16 @@ def play(
     reset_key, memory_key, play_key = jax.random.split(key, 3)
 
     def advance(carry: tuple, key: "jax.Array") -> tuple:
-        state, memory = carry
+        state, memory, reward = carry
         act_key, env_key = jax.random.split(key)
-        values = policy.q_values(state.observation, memory)
-        action, memory = policy.step(act_key, memory, state.observation, epsilon)
+        values = policy.q_values(state.observation, memory, reward)
+        action, memory = policy.step(
+            act_key, memory, state.observation, epsilon, reward
+        )
         state, step = env.step(env_key, state, action)
-        return (state, memory), (step, values)
+        return (state, memory, step.reward), (step, values)
 
-    start = env.reset(reset_key), policy.initial_memory(memory_key)
+    start = env.reset(reset_key), policy.initial_memory(memory_key), np.float32(0)
     keys = jax.random.split(play_key, arguments.max_steps)
     _, (steps, values) = jax.device_get(jax.lax.scan(advance, start, keys))
     ends = steps.terminated | steps.truncated

@@ -111,6 +111,10 @@ class Head(NamedTuple):
     mix: Callable[[PyTree, Array], PyTree] | None = None
 
 
+# (key, params, memory, observation[T], ended[T]) -> (output[T], memory)
+Unroll = Callable[[Key | None, PyTree, PyTree, PyTree, Array], tuple[PyTree, PyTree]]
+
+
 class Network(NamedTuple):
     """A function from an observation to the output for all actions.
 
@@ -124,6 +128,8 @@ class Network(NamedTuple):
         inputs, for batch normalisation
     activations: (params, memory, observation) -> name -> [..., units], of the hidden
         layers; "features" is the input of the output layers
+    unroll: `step` along a sequence, with the initial memory after the end of an
+        episode, in parallel; None: only `step` by `step`
     """
 
     init: Callable[[Key, PyTree], PyTree]
@@ -133,6 +139,7 @@ class Network(NamedTuple):
     initial_memory: Callable[[Key], PyTree] = lambda key: ()
     update_batch_stats: Callable[[PyTree, Array], PyTree] | None = None
     activations: Callable[[PyTree, PyTree, PyTree], dict[str, Array]] | None = None
+    unroll: Unroll | None = None
 
 
 def feed_forward(
@@ -194,6 +201,7 @@ class Agent(NamedTuple):
     activations: (state, memory, observation) -> name -> [..., units]; see Network
     act_with_probability: `act` with explore = True, which also returns the probability
         of the action; only for agents whose steps must have `action_probability`
+    remember: (memory, action, reward) -> memory, after a step; None: it needs neither
 
     An AgentState is any pytree with a field `learner: LearnerState`. Counts that are
     the same for every seed are wrapped in `Counter`.
@@ -207,6 +215,7 @@ class Agent(NamedTuple):
     q_values: Callable[[Any, PyTree, Array], Array]
     activations: Callable[[Any, PyTree, PyTree], dict[str, Array]] | None = None
     act_with_probability: Callable[..., tuple[Array, PyTree, Array]] | None = None
+    remember: Callable[[PyTree, Array, Array], PyTree] | None = None
 
 
 def unmasked(observation: PyTree) -> PyTree:
@@ -235,11 +244,8 @@ class EnvSpec(NamedTuple):
 
     def example(self) -> Step:
         """A step of zeros with the right shapes and dtypes."""
-        observation = jax.tree.map(
-            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), self.observation
-        )
-        false = jnp.zeros((), bool)
-        action = jnp.zeros((), jnp.int32)
+        observation = jax.tree.map(jnp.zeros_like, self.observation)
+        action, false = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
         return Step(observation, action, jnp.zeros(()), false, false, observation)
 
 

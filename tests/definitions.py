@@ -258,3 +258,35 @@ def slope(function, x, step=1e-6):
     """The gradient of a function of a vector, by central differences."""
     shifts = step * np.eye(x.size)
     return np.array([function(x + h) - function(x - h) for h in shifts]) / (2 * step)
+
+
+def inner_jaxprs(equation):
+    """The jaxprs that an equation calls."""
+    for value in equation.params.values():
+        for part in value if isinstance(value, (tuple, list)) else (value,):
+            part = getattr(part, "jaxpr", part)
+            if hasattr(part, "eqns"):
+                yield part
+
+
+def primitives(jaxpr):
+    """Names of all primitives of a jaxpr, inner ones included."""
+    names = set()
+    for equation in jaxpr.eqns:
+        names.add(str(equation.primitive))
+        names = names.union(*map(primitives, inner_jaxprs(equation)))
+    return names
+
+
+def longest_path(jaxpr):
+    """Length of the longest chain of operations that depend on one another.
+
+    A call counts as many operations as the longest chain inside it.
+    """
+    depth = {}
+    for equation in jaxpr.eqns:
+        before = [depth.get(x, 0) for x in equation.invars if not hasattr(x, "val")]
+        inner = [longest_path(part) for part in inner_jaxprs(equation)]
+        after = max(before, default=0) + max(inner, default=1)
+        depth.update(dict.fromkeys(equation.outvars, after))
+    return max(depth.values(), default=0)

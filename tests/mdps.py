@@ -211,3 +211,88 @@ class MaskedChain(MDP):
     @staticmethod
     def row(observation):
         return jnp.argmax(observation.observation).astype(jnp.int32)
+
+
+class Cue(MDP):
+    """The first observation shows a sign, which names the rewarded last action.
+
+    An observation is [cue, whether the action counts]. An episode lasts `length` steps,
+    the last of which pays 1 if action 1 follows a positive cue, or action 0 a negative
+    one, and -1 otherwise.
+    """
+
+    length = 6
+
+    @staticmethod
+    def seen(cue, time):
+        return jnp.stack(
+            [jnp.where(time == 0, cue, 0.0), jnp.float32(time == Cue.length - 1)]
+        )
+
+    def observe(self, value):
+        return self.seen(value[0], value[1])
+
+    def first(self, key):
+        return jnp.stack([jax.random.choice(key, jnp.array([-1.0, 1.0])), 0.0])
+
+    def transition(self, key, value, action):
+        last = value[1] == self.length - 1
+        right = (value[0] > 0) == (action == 1)
+        reward = jnp.where(last, jnp.where(right, 1.0, -1.0), 0.0)
+        return value + jnp.array([0.0, 1.0]), reward, last
+
+
+class Echo(MDP):
+    """Nothing is observed: the right action follows from the last action and reward.
+
+    It is 1 at first, and then the last action plus 1 if the last reward was 2, plus 0
+    if it was 1, modulo 3. A right action pays 1 or 2, at random; a wrong one pays -10
+    and ends the episode, which is truncated after 7 steps.
+    """
+
+    num_actions = 3
+    num_values = 1
+    limit = 7
+
+    @staticmethod
+    def right(action, reward):
+        """The right action after a step; -1 and 0 stand for none."""
+        return jnp.where(action < 0, 1, (action + (reward > 1.0)) % 3)
+
+    def observe(self, value):
+        return jnp.zeros(2)
+
+    def first(self, key):
+        return jnp.stack([-1.0, 0.0])
+
+    def transition(self, key, value, action):
+        right = self.right(value[0], value[1]) == action
+        reward = 1.0 + jax.random.bernoulli(key).astype(jnp.float32)
+        reward = jnp.where(right, reward, -10.0)
+        return jnp.stack([action.astype(jnp.float32), reward]), reward, ~right
+
+
+class Reply(MDP):
+    """Two steps; the second pays 1 or -1 by the first action and its random reward.
+
+    An observation is the one-hot time. The first step pays 1 or -1 at random. If the
+    first action was 1, the right second action is 1 after a reward of 1 and 0 after -1;
+    if it was 0, the other way round.
+    """
+
+    @staticmethod
+    def right(action, reward):
+        return (action == 1) == (reward > 0)
+
+    def observe(self, value):
+        return jax.nn.one_hot(value[0].astype(jnp.int32), 2)
+
+    def first(self, key):
+        return jnp.zeros(3)
+
+    def transition(self, key, value, action):
+        second = value[0] > 0
+        right = (action == 1) == self.right(value[1], value[2])
+        chance = jax.random.choice(key, jnp.array([-1.0, 1.0]))
+        reward = jnp.where(second, jnp.where(right, 1.0, -1.0), chance)
+        return jnp.stack([1.0, action.astype(jnp.float32), reward]), reward, second

@@ -1,11 +1,13 @@
 """Acting by a policy network, shared by all agents."""
 
+import functools
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 
 from jaxq.config.config import Config
-from jaxq.rl import exploration, losses
+from jaxq.rl import exploration, losses, recall
 from jaxq.types import Agent, Array, Key, Network, PyTree
 
 
@@ -35,7 +37,7 @@ def assemble(
         key: Key | None, state: PyTree, memory: PyTree, observation: Array
     ) -> tuple[Array, PyTree]:
         params = state.learner.params
-        output, memory = policy.step(key, params, memory, observation)
+        output, memory = recall.step(policy, key, params, memory, observation)
         return policy.head.q_values(output), memory
 
     def choose(
@@ -79,17 +81,25 @@ def assemble(
         state: PyTree, memory: PyTree, observation: Array
     ) -> dict[str, Array]:
         assert policy.activations is not None
-        return policy.activations(state.learner.params, memory, observation)
+        visible = recall.seen(memory, observation)
+        memory = recall.of_network(memory)
+        return policy.activations(state.learner.params, memory, visible)
+
+    def remember(memory: PyTree, action: Array, reward: Array) -> PyTree:
+        if config.reward_clip is not None:  # as `training.loop.as_learned` does
+            reward = jnp.clip(reward, -config.reward_clip, config.reward_clip)
+        return recall.after(memory, action, reward)
 
     return Agent(
         init,
-        policy.initial_memory,
+        initial_memory(policy, config),
         act,
         observe,
         update,
         q_values,
         activations if policy.activations else None,
         act_with_probability if needs_probability else None,
+        remember if recalls(config) else None,
     )
 
 
@@ -102,3 +112,15 @@ def behaviour_policy(
             q_values, config.temperature, epsilon
         )
     return exploration.epsilon_greedy_policy(q_values, epsilon)
+
+
+def recalls(config: Config) -> bool:
+    """Whether the network sees the last action and reward."""
+    return config.recurrent != "none" and config.recurrent_inputs == "action_reward"
+
+
+def initial_memory(policy: Network, config: Config) -> Callable[[Key], PyTree]:
+    """The function from a key to an agent's memory at the start of an episode."""
+    if recalls(config):
+        return functools.partial(recall.initial_memory, policy)
+    return policy.initial_memory

@@ -76,6 +76,13 @@ def stream(config: Config, spec: EnvSpec) -> Agent:
 def make_loss(config: Config, networks: factory.Networks) -> LossFunction:
     """The temporal-difference loss of a configuration."""
     if config.recurrent != "none":
+        soft = None
+        if config.munchausen:
+            soft = munchausen.Munchausen(
+                config.munchausen_alpha,
+                config.entropy_temperature,
+                config.munchausen_clip,
+            )
         return recurrent_losses.td_loss(
             networks.online,
             config.burn_in,
@@ -84,6 +91,7 @@ def make_loss(config: Config, networks: factory.Networks) -> LossFunction:
             config.double_q,
             config.sequence_max_weight,
             correction=corrections.make_correction(config),
+            soft=soft,
         )
     if config.ensemble_size > 1:
         return make_ensemble_loss(config, networks.online)

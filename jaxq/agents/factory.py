@@ -10,14 +10,14 @@ from jaxq.config.config import Config
 from jaxq.networks import (
     ensemble,
     from_flax,
-    initializers,
     layers,
     masking,
     quantile,
+    recurrent,
     tables,
 )
-from jaxq.rl import categorical, double_q, heads
-from jaxq.types import EnvSpec, Head, Network
+from jaxq.rl import categorical, double_q, heads, recall
+from jaxq.types import Array, EnvSpec, Head, Network, PyTree
 
 
 class Networks(NamedTuple):
@@ -122,7 +122,11 @@ def _masked(networks: Networks, spec: EnvSpec) -> Networks:
     valid = spec.valid_actions
     if valid is None:
         return networks
-    views = [masking.masked(view, valid) if view else None for view in networks]
+
+    def valid_actions(observation: PyTree) -> Array:
+        return valid(recall.plain(observation))
+
+    views = [masking.masked(v, valid_actions) if v else None for v in networks]
     return Networks(*views)  # type: ignore[arg-type]
 
 
@@ -156,10 +160,9 @@ def _batch_norm(config: Config, spec: EnvSpec) -> Networks:
 
 def _recurrent(config: Config, spec: EnvSpec) -> Networks:
     head, _, torso, values = make_parts(config, spec)
-    kind = {"lstm": nn.OptimizedLSTMCell, "gru": nn.GRUCell}[config.recurrent]
-    cell = kind(config.memory_size, recurrent_kernel_init=initializers.orthogonal())
-    module = layers.RecurrentQNetwork(torso, cell, values)
-    network = from_flax.recurrent(module, spec, head, config.memory_size)
+    cell = recurrent.make_cell(config.recurrent, config.memory_size)
+    module = recurrent.RecurrentQNetwork(torso, cell, values)
+    network = recurrent.network(module, spec, head, config.memory_size)
     return _masked(_same(network), spec)
 
 

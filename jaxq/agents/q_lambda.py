@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from jaxq.config.config import Config
-from jaxq.rl import returns
+from jaxq.rl import recall, returns
 from jaxq.types import Array, Network, PyTree, Step
 from jaxq.xla import loops
 
@@ -31,8 +31,13 @@ def q_lambda_returns(
     """
 
     def evaluate(step: Step) -> tuple[Array, Array]:
-        output, memory = policy.step(None, params, step.memory, step.observation)
-        next_output, _ = policy.step(None, params, memory, step.next_observation)
+        output, memory = recall.step(
+            policy, None, params, step.memory, step.observation
+        )
+        memory = recall.after(memory, step.action, step.reward)
+        next_output, _ = recall.step(
+            policy, None, params, memory, step.next_observation
+        )
         return policy.head.q_values(output), jnp.max(policy.head.q_values(next_output))
 
     q_values, next_value = loops.chunked_vmap(evaluate, config.num_envs)(steps)

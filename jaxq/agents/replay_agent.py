@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxq.agents import acting, corrections, learner, optimizers
 from jaxq.config.config import Config
 from jaxq.replay import stores
-from jaxq.rl import off_policy
+from jaxq.rl import off_policy, recall
 from jaxq.types import (
     Agent,
     Array,
@@ -53,16 +53,18 @@ def replay_agent(
     needs_probability = corrections.needs_probability(config)
 
     def init(key: Key, example: Step) -> ReplayAgentState:
+        memory = acting.initial_memory(policy, config)(jax.random.key(0))
         example = example._replace(
-            memory=policy.initial_memory(jax.random.key(0)),
+            memory=memory,
             action_probability=jnp.zeros(()) if needs_probability else None,
         )
+        visible = recall.seen(memory, example.observation)
         return ReplayAgentState(
             learner=learner.init_learner(
                 key,
                 network,
                 optimizer,
-                example.observation,
+                visible,
                 keep_initial=config.l2_init_penalty is not None,
                 averaged_targets=config.averaged_targets,
             ),

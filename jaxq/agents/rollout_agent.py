@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxq.agents import acting, learner, optimizers, q_lambda
 from jaxq.config.config import Config
 from jaxq.replay import ring
+from jaxq.rl import recall
 from jaxq.types import (
     Agent,
     Array,
@@ -70,9 +71,11 @@ def rollout_agent(
         return (as_sequences if recurrent else as_regressions)(rollout, target)
 
     def init(key: Key, example: Step) -> RolloutAgentState:
-        example = example._replace(memory=policy.initial_memory(jax.random.key(0)))
+        memory = acting.initial_memory(policy, config)(jax.random.key(0))
+        example = example._replace(memory=memory)
+        visible = recall.seen(memory, example.observation)
         state = learner.init_learner(
-            key, network, optimizer, example.observation,
+            key, network, optimizer, visible,
             keep_initial=config.l2_init_penalty is not None,
         )  # fmt: skip
         rollout = ring.zeros(example, length, config.num_envs)
@@ -149,8 +152,8 @@ def as_sequences(rollout: Step, target: Array) -> Sequence:
     """
     by_env = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), rollout)
     return Sequence(
-        memory=jax.tree.map(lambda x: x[:, 0], by_env.memory),
-        observation=by_env.observation,
+        memory=jax.tree.map(lambda x: x[:, 0], recall.of_network(by_env.memory)),
+        observation=recall.seen(by_env.memory, by_env.observation),
         action=by_env.action,
         reward=target.T,
         terminated=by_env.terminated,

@@ -143,7 +143,6 @@ RULES = (
     Rule(STREAM, "averaged_targets", (1,), "there is no target network"),
     Rule(DOUBLE_TABLE, "averaged_targets", (1,), _TWO_TABLES),
     Rule(RECURRENT, "head", ARRAY_HEADS, _NOT_RECURRENT),
-    Rule(RECURRENT, "munchausen", (False,), _NOT_RECURRENT),
     Rule(RECURRENT, "next_value", ("max",), _NOT_RECURRENT),
     Rule(
         RECURRENT, "episodic_life", (False,),

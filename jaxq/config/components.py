@@ -170,10 +170,6 @@ class NetworkLayers:
     """ensemble: weight of the fixed random network added to each."""
     mask_probability: Annotated[float, Range(0, 1, open_low=True), TRACED] = 1.0
     """ensemble: probability that a network learns from a transition."""
-    recurrent: Literal["none", "lstm", "gru"] = "none"
-    """A recurrent cell after the torso."""
-    memory_size: Count = 64
-    """recurrent: width of the cell."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ from jaxq.config.components import (
     Target,
 )
 from jaxq.config.fields import TRACED, ConfigError, check_name
+from jaxq.config.recurrence import Recurrence
 from jaxq.config.versions import ADDED
 
 __all__ = [
@@ -94,6 +95,7 @@ class Fields(
     Evaluation,
     Exploration,
     Plasticity,
+    Recurrence,
     NetworkLayers,
     Optimization,
     Target,

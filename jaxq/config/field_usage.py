@@ -71,10 +71,10 @@ _CORRECTED = Condition(
     lambda c: compatibility.CORRECTED.holds(c) and _TEMPORAL_DIFFERENCE.holds(c),
     "set return_estimator to retrace or tree_backup or peng",
 )
-_RECURRENT = Condition(lambda c: c.recurrent != "none", "set recurrent to lstm or gru")
+_SET_RECURRENT = "set recurrent to lstm or gru or min_gru or lru"
+_RECURRENT = Condition(lambda c: c.recurrent != "none", _SET_RECURRENT)
 _SEQUENCES = Condition(
-    lambda c: c.recurrent != "none" and _REPLAYS.holds(c),
-    "set recurrent to lstm or gru",
+    lambda c: c.recurrent != "none" and _REPLAYS.holds(c), _SET_RECURRENT
 )
 _WEIGHTED_SEQUENCES = Condition(
     lambda c: _SEQUENCES.holds(c) and c.prioritized, "set prioritized and recurrent"
@@ -206,10 +206,8 @@ AGENT_USAGE = (
         "mask_probability",
     )),
     Usage("the minimum of an ensemble", _MINIMUM, ("ensemble_subset",)),
-    Usage("a recurrent network", _RECURRENT, ("memory_size",)),
-    Usage("replayed sequences", _SEQUENCES, (
-        "sequence_length", "burn_in",
-    )),
+    Usage("a recurrent network", _RECURRENT, ("memory_size", "recurrent_inputs")),
+    Usage("replayed sequences", _SEQUENCES, ("sequence_length", "burn_in")),
     Usage("prioritised replay of sequences", _WEIGHTED_SEQUENCES, (
         "sequence_max_weight",
     )),

@@ -22,6 +22,7 @@ from jaxq.config import (
     components,
     field_usage,
     flag_groups,
+    recurrence,
 )
 from jaxq.config.config import Config
 from jaxq.config.flag_groups import Flag, Group
@@ -40,7 +41,7 @@ GROUPS = {
     "target": (components.Target, components.ReturnRepresentation),
     "replay": (basics.Replay, components.Sampling, components.Rollouts),
     "optimizer": (basics.Optimization, components.Plasticity),
-    "network": (components.NetworkLayers,),
+    "network": (components.NetworkLayers, recurrence.Recurrence),
     "exploration": (basics.Exploration,),
     "evaluation": (basics.Evaluation,),
     "seeds": (basics.Experiment,),

@@ -34,4 +34,5 @@ ADDED: dict[str, Any] = {
     "ensemble_target": "own",
     "ensemble_subset": None,
     "return_estimator": "n_step",
+    "recurrent_inputs": "observation",
 }

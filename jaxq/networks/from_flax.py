@@ -116,7 +116,11 @@ def _variables(params: PyTree) -> PyTree:
 
 
 def apply_module(
-    module: nn.Module, params: PyTree, key: Key | None, *inputs: Any
+    module: nn.Module,
+    params: PyTree,
+    key: Key | None,
+    *inputs: Any,
+    method: str | None = None,
 ) -> Any:
     """Apply a module to the parameters that `flat` returned.
 
@@ -125,11 +129,14 @@ def apply_module(
         params: as returned by `flat`.
         key: for noise; None for no noise.
         inputs: inputs of the module.
+        method: of the module; None: the module itself.
     """
     rngs = {} if key is None else {"noise": key}
     # New statistics are dropped here; only `update_batch_stats` keeps them.
     mutable = [STATISTICS] if STATISTICS in params else False
-    output = module.apply(_variables(params), *inputs, rngs=rngs, mutable=mutable)
+    output = module.apply(
+        _variables(params), *inputs, rngs=rngs, mutable=mutable, method=method
+    )
     return output[0] if mutable else output
 
 
@@ -165,38 +172,3 @@ def from_torso(
     """
     values = layers.ActionValues(spec.num_actions, head.num_outputs, style=style)
     return from_module(layers.QNetwork(torso, values), spec, head)
-
-
-def recurrent(
-    module: layers.RecurrentQNetwork, spec: EnvSpec, head: Head, memory_size: int
-) -> Network:
-    """A network with a recurrent cell, whose initial memory is zero.
-
-    Args:
-        module: (memory, [...]) -> (memory, [A, K]).
-        spec: describes the observations.
-        head: represents the return by the output.
-        memory_size: width of the cell.
-    """
-    convert = features(spec)
-    is_lstm = isinstance(module.cell, nn.OptimizedLSTMCell)
-
-    def initial_memory(key: Key) -> PyTree:
-        del key
-        zeros = jnp.zeros(memory_size)
-        return (zeros, zeros) if is_lstm else zeros
-
-    def init(key: Key, observation: PyTree) -> PyTree:
-        return flat(module.init(key, initial_memory(key), convert(observation)))
-
-    def step(
-        key: Key | None, params: PyTree, memory: PyTree, observation: PyTree
-    ) -> tuple[Array, PyTree]:
-        memory, output = apply_module(module, params, key, memory, convert(observation))
-        return output, memory
-
-    def apply(key: Key | None, params: PyTree, observation: PyTree) -> Array:
-        return step(key, params, initial_memory(jax.random.key(0)), observation)[0]
-
-    read = activations(module, lambda x: (convert(x),))
-    return Network(init, apply, head, step, initial_memory, activations=read)

@@ -209,17 +209,3 @@ class QNetwork(nn.Module):
         x = self.torso(x)
         self.sow(RECORDS, FEATURES, x)
         return self.values(x)
-
-
-class RecurrentQNetwork(nn.Module):
-    """A torso, a recurrent cell, and K outputs for every action."""
-
-    torso: nn.Module
-    cell: nn.RNNCellBase
-    values: ActionValues
-
-    def __call__(self, memory: Array, x: Array) -> tuple[Array, Array]:
-        """[M...], [...] -> [M...], [A, K]."""
-        memory, x = self.cell(memory, self.torso(x))
-        self.sow(RECORDS, FEATURES, x)
-        return memory, self.values(x)

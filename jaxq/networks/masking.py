@@ -8,6 +8,7 @@ invalid action is minus infinity, and no policy and no maximum ever selects it.
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from jaxq.types import Array, Head, Key, Network, PyTree
@@ -87,4 +88,17 @@ def _with_mask(network: Network, mask: Callable[[PyTree, PyTree], PyTree]) -> Ne
         output, memory = network.step(key, params, memory, observation)
         return mask(output, observation), memory
 
-    return network._replace(apply=apply, step=step)
+    def unroll(
+        key: Key | None,
+        params: PyTree,
+        memory: PyTree,
+        observation: PyTree,
+        ended: Array,
+    ) -> tuple[PyTree, PyTree]:
+        assert network.unroll is not None
+        output, memory = network.unroll(key, params, memory, observation, ended)
+        return jax.vmap(mask)(output, observation), memory
+
+    return network._replace(
+        apply=apply, step=step, unroll=unroll if network.unroll else None
+    )

@@ -1,11 +1,13 @@
 """Running statistics of observations and returns, and what is normalised by them."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxq.networks import from_flax
+from jaxq.rl import recall
 from jaxq.types import (
     Array,
     EnvSpec,
@@ -62,6 +64,32 @@ def normalize(statistics: Statistics, x: Array) -> Array:
     return (x - statistics.mean) * jax.lax.rsqrt(variance(statistics) + _EPS)
 
 
+def _normalizer(
+    spec: EnvSpec,
+) -> tuple[Callable[[PyTree], list[Array]], Callable[[PyTree, PyTree], PyTree]]:
+    """The arrays of an observation, and (params, observation) -> a normalised one."""
+    convert = from_flax.features(spec)
+
+    def leaves(observation: PyTree) -> list[Array]:
+        return jax.tree.leaves(convert(recall.plain(observation)))
+
+    def inputs(params: PyTree, observation: PyTree) -> PyTree:
+        if isinstance(observation, recall.Recalled):
+            inner = inputs(params, observation.observation)
+            return observation._replace(observation=inner)
+        statistics = jax.lax.stop_gradient(params[STATISTICS])
+        arrays = [
+            normalize(s, x)
+            for s, x in zip(statistics, leaves(observation), strict=True)
+        ]
+        x = jax.tree.unflatten(jax.tree.structure(convert(observation)), arrays)
+        if isinstance(observation, MaskedObservation):
+            return observation._replace(observation=x)
+        return x
+
+    return leaves, inputs
+
+
 def normalized(network: Network, spec: EnvSpec) -> Network:
     """A network whose inputs are normalised by statistics among its parameters.
 
@@ -72,20 +100,7 @@ def normalized(network: Network, spec: EnvSpec) -> Network:
         spec: describes the observations.
     """
     convert = from_flax.features(spec)
-
-    def leaves(observation: PyTree) -> list[Array]:
-        return jax.tree.leaves(convert(observation))
-
-    def inputs(params: PyTree, observation: PyTree) -> PyTree:
-        statistics = jax.lax.stop_gradient(params[STATISTICS])
-        arrays = [
-            normalize(s, x)
-            for s, x in zip(statistics, leaves(observation), strict=True)
-        ]
-        x = jax.tree.unflatten(jax.tree.structure(convert(observation)), arrays)
-        if isinstance(observation, MaskedObservation):
-            return observation._replace(observation=x)
-        return x
+    leaves, inputs = _normalizer(spec)
 
     def own(params: PyTree) -> PyTree:
         return {k: v for k, v in params.items() if k != STATISTICS}
@@ -102,6 +117,17 @@ def normalized(network: Network, spec: EnvSpec) -> Network:
     ) -> tuple[PyTree, PyTree]:
         return network.step(key, own(params), memory, inputs(params, observation))
 
+    def unroll(
+        key: Key | None,
+        params: PyTree,
+        memory: PyTree,
+        observation: PyTree,
+        ended: Array,
+    ) -> tuple[PyTree, PyTree]:
+        assert network.unroll is not None
+        visible = jax.vmap(inputs, in_axes=(None, 0))(params, observation)
+        return network.unroll(key, own(params), memory, visible, ended)
+
     def activations(
         params: PyTree, memory: PyTree, observation: PyTree
     ) -> dict[str, Array]:
@@ -111,7 +137,7 @@ def normalized(network: Network, spec: EnvSpec) -> Network:
     def update_batch_stats(params: PyTree, observation: PyTree) -> PyTree:
         rows = jax.tree.map(
             lambda x, example: x.reshape(-1, *example.shape),
-            observation,
+            recall.plain(observation),
             spec.observation,
         )
         batch = jax.tree.leaves(jax.vmap(convert)(rows))
@@ -126,6 +152,7 @@ def normalized(network: Network, spec: EnvSpec) -> Network:
         init=init,
         apply=apply,
         step=step,
+        unroll=unroll if network.unroll else None,
         activations=activations if network.activations else None,
         update_batch_stats=update_batch_stats,
     )

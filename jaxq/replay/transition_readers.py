@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxq.replay import ring
-from jaxq.rl import frames, off_policy, returns
+from jaxq.rl import frames, off_policy, recall, returns
 from jaxq.types import Array, PyTree, Sequence, Transition
 from jaxq.xla import indexing
 
@@ -109,9 +109,17 @@ def sequences(example: PyTree, length: int, stack: int = 1) -> ring.Reader:
         get = functools.partial(indexing.ring_get, column=env)
         window = row + jnp.arange(length)
         ended = get(state.ended, window)
+        memory = jax.tree.map(
+            lambda stored: get(stored, row), recall.of_network(state.memory)
+        )
+        observation = observe(state, window, env)
+        if isinstance(state.memory, recall.Memory):
+            rows = state.memory._replace(network=())
+            rows = jax.tree.map(lambda stored: get(stored, window), rows)
+            observation = recall.seen(rows, observation)
         sequence = Sequence(
-            memory=jax.tree.map(lambda stored: get(stored, row), state.memory),
-            observation=observe(state, window, env),
+            memory=memory,
+            observation=observation,
             action=get(state.action, window).astype(jnp.int32),
             reward=get(state.reward, window),
             terminated=ended & ring.TERMINATED != 0,

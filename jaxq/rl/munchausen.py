@@ -1,11 +1,14 @@
 """Munchausen reinforcement learning: the log-policy is added to the reward."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 from jaxq.rl import losses
 from jaxq.types import (
     Array,
+    Head,
     Key,
     LossFunction,
     LossInfo,
@@ -13,6 +16,46 @@ from jaxq.types import (
     PyTree,
     Transition,
 )
+
+
+class Munchausen(NamedTuple):
+    """Parameters of Munchausen's target."""
+
+    alpha: Array | float  # [] weight of the log-policy
+    temperature: Array | float  # [] T
+    clip: Array | float  # [] lower bound of T log pi(a | s)
+
+
+def munchausen_target(
+    head: Head,
+    transition: Transition,
+    next_outputs: PyTree,
+    log_policy: Array,
+    next_log_policy: Array,
+    parameters: Munchausen,
+) -> PyTree:
+    """Munchausen's target of an estimate; see `munchausen_loss`.
+
+    Args:
+        head: whose outputs can be averaged.
+        transition: from s to s'.
+        next_outputs: [A, ...] estimates Z'(s', .).
+        log_policy, next_log_policy: [A] log pi(. | s) and log pi(. | s').
+        parameters: alpha, T and the clip.
+
+    Returns:
+        The second argument of `head.loss`.
+    """
+    alpha, temperature, clip = parameters
+    of_action = losses.select_action(log_policy[:, None], transition.action)[0]
+    bonus = alpha * jnp.maximum(temperature * of_action, clip)
+    next_pi = jnp.exp(next_log_policy)
+    # p log p is 0 at p = 0, also where the logarithm is infinite.
+    plogp = jnp.where(next_pi > 0.0, next_pi * next_log_policy, 0.0)
+    entropy = -temperature * jnp.sum(plogp)
+    discount = transition.discount
+    reward = transition.reward + bonus + discount * entropy
+    return losses.td_target(head, next_outputs, next_pi, reward, discount)
 
 
 def munchausen_loss(
@@ -62,15 +105,10 @@ def munchausen_loss(
         next_outputs = evaluator.apply(target_key, target_params, successor)
         log_pi = log_policy(policy_key, target_params, transition.observation)
         next_log_pi = log_policy(next_key, target_params, successor)
-        log_pi_of_action = losses.select_action(log_pi[:, None], transition.action)[0]
-        bonus = alpha * jnp.maximum(temperature * log_pi_of_action, clip)
-        next_pi = jnp.exp(next_log_pi)
-        # p log p is 0 at p = 0, also where the logarithm is infinite.
-        plogp = jnp.where(next_pi > 0.0, next_pi * next_log_pi, 0.0)
-        entropy = -temperature * jnp.sum(plogp)
-        discount = transition.discount
-        reward = transition.reward + bonus + discount * entropy
-        target = losses.td_target(head, next_outputs, next_pi, reward, discount)
+        target = munchausen_target(
+            head, transition, next_outputs, log_pi, next_log_pi,
+            Munchausen(alpha, temperature, clip),
+        )  # fmt: skip
         return losses.compare(head, outputs, transition.action, target)
 
     return loss

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxq.rl import losses, off_policy, returns
+from jaxq.rl import losses, munchausen, off_policy, returns
 from jaxq.types import (
     Array,
     Key,
@@ -37,6 +37,8 @@ def unroll(
     Returns:
         Outputs [L, A, ...], and the memory after the last step.
     """
+    if network.unroll is not None:
+        return network.unroll(key, params, memory, observation, ended)
     fresh = network.initial_memory(jax.random.key(0))
 
     def step(memory: PyTree, inputs: tuple[Array, Array]) -> tuple[PyTree, PyTree]:
@@ -126,6 +128,7 @@ def td_loss(
     bootstrap_policy: losses.BootstrapPolicy = losses.greedy,
     *,
     correction: off_policy.Correction | None = None,
+    soft: munchausen.Munchausen | None = None,
 ) -> LossFunction:
     """Mean temporal-difference loss along a sequence that starts from a stored memory.
 
@@ -144,11 +147,17 @@ def td_loss(
         bootstrap_policy: probabilities of the next action; see `losses.td_loss`.
             Transitions have a next action, for SARSA, but no epsilon.
         correction: of the n-step returns; None leaves them uncorrected.
+        soft: Munchausen's target in place of a bootstrap policy, from the target
+            network's outputs along the sequence; see `munchausen.munchausen_loss`.
 
     Reference: Kapturowski et al. (2019), "Recurrent Experience Replay in Distributed
     Reinforcement Learning", sections 2.3 and 3.
     """
     head = network.head
+
+    def log_policy(output: PyTree) -> Array:
+        assert soft is not None
+        return jax.nn.log_softmax(head.q_values(output) / soft.temperature)
 
     def loss(
         key: Key, params: PyTree, target_params: PyTree, example: Sequence
@@ -178,13 +187,23 @@ def td_loss(
 
         def step_loss(time: Array) -> tuple[Array, LossInfo, Array]:
             transition, successor, weight = n_step_transition(steps, time, n, gamma)
-            target = losses.bootstrap_target(
-                head,
-                transition,
-                _row(evaluate_outputs, successor),
-                _row(select_outputs, successor),
-                bootstrap_policy,
-            )
+            if soft is not None:
+                target = munchausen.munchausen_target(
+                    head,
+                    transition,
+                    _row(evaluate_outputs, successor),
+                    log_policy(_row(evaluate_outputs, time)),
+                    log_policy(_row(evaluate_outputs, successor)),
+                    soft,
+                )
+            else:
+                target = losses.bootstrap_target(
+                    head,
+                    transition,
+                    _row(evaluate_outputs, successor),
+                    _row(select_outputs, successor),
+                    bootstrap_policy,
+                )
             output = _row(outputs, time)
             value, info = losses.compare(head, output, transition.action, target)
             return value, info, weight

@@ -131,7 +131,8 @@ def _check_acting(config: Config, policies: policy.Policy) -> None:
 
     def act(key: Key) -> Array:
         memory = alone.initial_memory(key)
-        return alone.step(key, memory, alone.spec.example().observation)[0]
+        observation = alone.spec.example().observation
+        return alone.step(key, memory, observation, reward=0.0)[0]
 
     try:
         jax.eval_shape(act, jax.eval_shape(lambda: prng.key(0)))

@@ -67,6 +67,7 @@ class Policy:
         memory: PyTree,
         observation: Any,
         epsilon: float | Array = 0.0,
+        reward: float | Array | None = None,
     ) -> tuple[Array, PyTree]:
         """Choose an action, and return it with the memory after the observation.
 
@@ -75,8 +76,14 @@ class Policy:
             memory: result of the previous step, or of `initial_memory`.
             observation: one observation of the environment.
             epsilon: [] probability of a random action; 0 is the greedy policy.
+            reward: [] of the step before, 0 at the start of an episode; needed if
+                `recurrent_inputs` is action_reward, and not used otherwise.
+
+        Raises:
+            ValueError: for a wrong observation, or if the reward is missing.
         """
         observation = self._checked(observation)
+        memory = self._after_reward(memory, reward)
         args = key, self.params, memory, observation, jnp.float32(epsilon)
         return _step(self.agent, *args)
 
@@ -84,14 +91,21 @@ class Policy:
         """The memory at the start of an episode; empty for most agents."""
         return self.agent.initial_memory(key)
 
-    def q_values(self, observation: Any, memory: PyTree = None) -> Array:
+    def q_values(
+        self,
+        observation: Any,
+        memory: PyTree = None,
+        reward: float | Array | None = None,
+    ) -> Array:
         """Estimates of Q(s, a) without noise, [A].
 
         Args:
             observation: one observation of the environment.
             memory: before the observation, if the policy is recurrent.
+            reward: of the step before; see `step`.
         """
         memory = self._no_memory() if memory is None else memory
+        memory = self._after_reward(memory, reward)
         return _q_values(self.agent, self.params, memory, self._checked(observation))
 
     def seed(self, number: int) -> Self:
@@ -124,6 +138,18 @@ class Policy:
                 "policy.q_values(observation, memory)."
             )
         return self.agent.initial_memory(prng.key(0))
+
+    def _after_reward(self, memory: PyTree, reward: float | Array | None) -> PyTree:
+        """The memory with the reward of the step before, if the agent needs it."""
+        if self.agent.remember is None:
+            return memory
+        if reward is None:
+            raise ValueError(
+                "this policy sees the last reward (recurrent_inputs = "
+                "'action_reward'). Pass reward = that of the step before, and 0 at "
+                "the start of an episode."
+            )
+        return self.agent.remember(memory, memory.action, jnp.float32(reward))
 
     def _checked(self, observation: Any) -> PyTree:
         """The observation with the types that the network was trained on."""
@@ -166,7 +192,10 @@ def _step(
     observation: PyTree,
     epsilon: Array,
 ) -> tuple[Array, PyTree]:
-    return agent.act(key, _state(params), memory, observation, epsilon, False)
+    action, memory = agent.act(key, _state(params), memory, observation, epsilon, False)
+    if agent.remember is not None:  # the reward follows with the next step
+        memory = agent.remember(memory, action, jnp.zeros(()))
+    return action, memory
 
 
 @functools.partial(jax.jit, static_argnums=0)

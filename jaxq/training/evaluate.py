@@ -68,6 +68,8 @@ def evaluate(
         action, memory = jax.vmap(act)(act_keys, play.memory, play.env.observation)
         env_keys = jax.random.split(env_key, num_episodes)
         state, step = jax.vmap(env.step)(env_keys, play.env, action)
+        if agent.remember is not None:
+            memory = jax.vmap(agent.remember)(memory, action, step.reward)
         return _Play(play.time + 1, state, memory, _record(play.result, step))
 
     start = _Play(

@@ -85,6 +85,8 @@ def collect(
         )
         env_state, step = jax.vmap(env.step)(env_keys, state.env, action)
         step = step._replace(memory=state.memory, action_probability=probability)
+        if agent.remember is not None:
+            memory = jax.vmap(agent.remember)(memory, action, step.reward)
         initial = jax.vmap(agent.initial_memory)(memory_keys)
         memory = reset_memory(step.terminated | step.truncated, initial, memory)
         episodes, tally = metrics.record_step(state.episodes, state.tally, step)

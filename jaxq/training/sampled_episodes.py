@@ -80,6 +80,8 @@ def play(
             act_key, agent_state, play.memory, observation, epsilon, False
         )
         env_state, step = env.step(env_key, play.env, action)
+        if agent.remember is not None:
+            memory = agent.remember(memory, action, step.reward)
         done = step.terminated | step.truncated
         step = loop.as_learned(config, step)
         cut_off = (step.truncated | (play.steps + 1 == max_steps)) & ~step.terminated

@@ -5,8 +5,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 
-from jaxq.rl import exploration, heads, losses, off_policy, recurrent_losses
+from jaxq.rl import (
+    exploration,
+    heads,
+    losses,
+    munchausen,
+    off_policy,
+    recurrent_losses,
+)
 from jaxq.types import Network, Sequence
 
 ACTIONS, LENGTH = 3, 14
@@ -294,6 +302,48 @@ def test_regression_loss_equals_its_definition(rng, strict):
         np.testing.assert_allclose(value, expected, rtol=1e-4)
         np.testing.assert_allclose(info.priority, np.mean(errors), rtol=1e-4)
         np.testing.assert_allclose(info.q_value, np.mean(estimates), rtol=1e-4)
+        expected = plain_gradient(lambda p, rest=rest: plain_loss(p, *rest)[0], params)
+        assert_trees_close(gradients[0], expected, rtol=2e-3, atol=2e-4)
+        assert not any(np.any(leaf) for leaf in gradients[1].values())
+
+
+def plain_munchausen_target(values, sequence, t, burn_in, gamma, alpha, heat, clip):
+    """The one-step target of a step, from the target network's outputs; or None."""
+    if sequence.truncated[t]:
+        return None
+    log_pi, next_log_pi = (
+        values[i] / heat - scipy.special.logsumexp(values[i] / heat)
+        for i in (t - burn_in, t - burn_in + 1)
+    )
+    bonus = alpha * max(heat * log_pi[sequence.action[t]], clip)
+    after = np.exp(next_log_pi) @ (values[t - burn_in + 1] - heat * next_log_pi)
+    power = 0.0 if sequence.terminated[t] else gamma
+    return sequence.reward[t] + bonus + power * after
+
+
+def test_munchausens_loss_of_a_sequence_equals_its_definition(rng, strict):
+    burn_in, gamma, settings = 3, 0.9, (0.7, 0.5, -0.4)
+    soft = munchausen.Munchausen(*map(jnp.float32, settings))
+    loss = recurrent_losses.td_loss(NETWORK, burn_in, 1, jnp.float32(gamma), soft=soft)
+    compiled = jax.jit(jax.value_and_grad(loss, argnums=(1, 2), has_aux=True))
+    for seed in range(20):
+        params, target_params = random_params(rng), random_params(rng)
+        sequence = random_sequence(rng)
+        (value, _), gradients = compiled(
+            jax.random.key(seed), params, target_params, sequence
+        )
+        _, memory = plain_unroll(target_params, sequence.memory, sequence, 0, burn_in)
+        values = plain_unroll(target_params, memory, sequence, burn_in, LENGTH)[0]
+        targets = [
+            plain_munchausen_target(
+                np.float64(values), sequence, t, burn_in, gamma, *settings
+            )
+            for t in range(burn_in, LENGTH - 1)
+        ]
+        _, memory = plain_unroll(params, sequence.memory, sequence, 0, burn_in)
+        rest = memory, targets, sequence, burn_in
+        expected = plain_loss(params, *rest)[0]
+        np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-6)
         expected = plain_gradient(lambda p, rest=rest: plain_loss(p, *rest)[0], params)
         assert_trees_close(gradients[0], expected, rtol=2e-3, atol=2e-4)
         assert not any(np.any(leaf) for leaf in gradients[1].values())

@@ -176,6 +176,33 @@ def test_a_recurrent_policy_carries_its_memory(algorithm):
     assert not np.allclose(first, second)
 
 
+def test_a_policy_that_sees_the_last_reward_asks_for_it():
+    changes = SMALL | {"recurrent_inputs": "action_reward", "reward_clip": 1.0}
+    config = dataclasses.replace(TINY, algorithm="r2d2", **changes)
+    agent, key = jaxq.load(untrained(config)), jax.random.key(0)
+    memory = agent.initial_memory(key)
+    with pytest.raises(ValueError, match=r"sees the last reward .*Pass reward ="):
+        agent.step(key, memory, OBSERVATION)
+    with pytest.raises(ValueError, match="sees the last reward"):
+        agent.q_values(OBSERVATION, memory)
+    first = agent.q_values(OBSERVATION, memory, 0.0)
+    action, memory = agent.step(key, memory, OBSERVATION, reward=0.0)
+    assert action == jnp.argmax(first) == memory.action
+    values = [agent.q_values(OBSERVATION, memory, reward) for reward in (0.0, 1.0, 5.0)]
+    assert not np.allclose(values[0], values[1])
+    np.testing.assert_array_equal(values[1], values[2])  # clipped, as while learning
+    action, memory = agent.step(key, memory, OBSERVATION, reward=5.0)
+    assert action == jnp.argmax(values[1])
+    # A policy that does not see it takes it nevertheless, so that code can be shared.
+    other = dataclasses.replace(config, recurrent_inputs="observation")
+    agent = jaxq.load(untrained(other))
+    memory = agent.initial_memory(key)
+    actions = [
+        agent.step(key, memory, OBSERVATION, reward=reward)[0] for reward in (None, 9.0)
+    ]
+    assert actions[0] == actions[1]
+
+
 def test_a_policy_acts_greedily_inside_a_scan(finished):
     agent, env = jaxq.load(finished), make.make("CartPole-v1")
 

@@ -48,6 +48,10 @@ KINDS = {
     "recurrent": {
         "algorithm": "r2d2", "memory_size": 4, "sequence_length": 4, "burn_in": 2,
     },
+    "recalling": {
+        "algorithm": "r2d2", "memory_size": 4, "sequence_length": 4, "burn_in": 2,
+        "recurrent": "lru", "recurrent_inputs": "action_reward",
+    },
     "pqn": {
         "algorithm": "pqn", "rollout_length": 8, "num_minibatches": 2, "num_epochs": 2,
         "chunk_iterations": 10,
