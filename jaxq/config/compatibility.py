@@ -76,6 +76,10 @@ RULES = (
     Rule(TABLE, "recurrent", ("none",), "a table has no layers"),
     Rule(TABLE, "weight_norm", ("none",), "a table has no layers"),
     Rule(
+        TABLE, "intrinsic_bonus", ("none", "count"),
+        "a table has no layers; the visits of its states can be counted",
+    ),
+    Rule(
         NOISY, "weight_norm", ("none",),
         "only the mean of the weights would be normalised, not their noise",
     ),

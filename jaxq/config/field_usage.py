@@ -62,6 +62,10 @@ _MINIMUM = Condition(
     lambda c: _ENSEMBLE.holds(c) and c.ensemble_target == "minimum",
     "set ensemble_size above 1, and ensemble_target to minimum",
 )
+_UCB = Condition(
+    lambda c: _ENSEMBLE.holds(c) and c.ensemble_acting == "ucb",
+    "set ensemble_size above 1, and ensemble_acting to ucb",
+)
 _RECURRENT = Condition(lambda c: c.recurrent != "none", "set recurrent to lstm or gru")
 _SEQUENCES = Condition(
     lambda c: c.recurrent != "none" and _REPLAYS.holds(c),
@@ -114,7 +118,7 @@ AGENT_USAGE = (
         "discount", "learning_rate", "learning_rate_schedule", "optimizer",
         "max_grad_norm", "loss_reduction", "head", "network", "q_penalty", "recurrent",
         "exploration", "weight_decay", "l2_penalty", "l2_init_penalty", "reset_period",
-        "redo_period", "hare_period",
+        "redo_period", "hare_period", "intrinsic_bonus",
     )),
     Usage("replay", _REPLAYS, ("buffer_size", "prioritized")),
     Usage("replay and Dyna-Q's model", _SAMPLES, ("batch_size",)),
@@ -175,15 +179,16 @@ AGENT_USAGE = (
     Usage("TD learning of one or several networks", _TEMPORAL_DIFFERENCE, (
         "ensemble_size",
     )),
-    Usage("an ensemble", _ENSEMBLE, ("prior_scale", "ensemble_target")),
+    Usage("an ensemble", _ENSEMBLE, (
+        "prior_scale", "ensemble_target", "ensemble_acting",
+    )),
+    Usage("an ensemble's upper confidence bound", _UCB, ("ucb_scale",)),
     Usage("members that learn from masked steps", _MASKED_MEMBERS, (
         "mask_probability",
     )),
     Usage("the minimum of an ensemble", _MINIMUM, ("ensemble_subset",)),
     Usage("a recurrent network", _RECURRENT, ("memory_size",)),
-    Usage("replayed sequences", _SEQUENCES, (
-        "sequence_length", "burn_in",
-    )),
+    Usage("replayed sequences", _SEQUENCES, ("sequence_length", "burn_in")),
     Usage("prioritised replay of sequences", _WEIGHTED_SEQUENCES, (
         "sequence_max_weight",
     )),
@@ -191,8 +196,15 @@ AGENT_USAGE = (
         "priority_exponent", "importance_exponent", "importance_updates",
         "priority_epsilon",
     )),
-    Usage("Boltzmann exploration", _any("exploration", "boltzmann"), (
-        "temperature",
+    Usage("Boltzmann exploration", _any("exploration", "boltzmann"), ("temperature",)),
+    Usage("epsilon-z-greedy exploration", _any("exploration", "epsilon_z_greedy"), (
+        "zeta_exponent", "max_repeat",
+    )),
+    Usage("an intrinsic bonus", _any("intrinsic_bonus", "count", "rnd"), (
+        "bonus_scale",
+    )),
+    Usage("random network distillation", _any("intrinsic_bonus", "rnd"), (
+        "rnd_size", "rnd_learning_rate",
     )),
 )  # fmt: skip
 USAGE = LOOP_USAGE + AGENT_USAGE

@@ -23,4 +23,12 @@ ADDED: dict[str, Any] = {
     "diagnostics": False,
     "ensemble_target": "own",
     "ensemble_subset": None,
+    "zeta_exponent": 2.0,
+    "max_repeat": 100,
+    "ensemble_acting": "auto",
+    "ucb_scale": 1.0,
+    "intrinsic_bonus": "none",
+    "bonus_scale": 0.1,
+    "rnd_size": 64,
+    "rnd_learning_rate": 1e-4,
 }

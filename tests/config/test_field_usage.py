@@ -43,6 +43,10 @@ CASES = [
     {"algorithm": "dqn", "epsilon_schedule": "episodic"},
     {"algorithm": "dqn", "epsilon_schedule": "linear", "rollout_length": 3},
     {"algorithm": "pqn", "network": "mlp"},
+    {"algorithm": "dqn", "exploration": "epsilon_z_greedy"},
+    {"algorithm": "dqn", "intrinsic_bonus": "rnd"},
+    {"algorithm": "tabular_q", "intrinsic_bonus": "count"},
+    {"algorithm": "bootstrapped_dqn", "ensemble_acting": "ucb"},
 ]
 
 
