@@ -170,7 +170,8 @@ class Exploration:
     ensemble_acting: Literal["auto", "member", "mean", "minimum", "ucb"] = "auto"
     """ensemble: estimate that acts: of one member, drawn per episode; the mean or the
     minimum of all; or the mean plus ucb_scale standard deviations (ucb). auto follows
-    ensemble_target. The evaluated policy follows the minimum, or else the mean."""
+    ensemble_target. The evaluated policy follows the minimum if that acts, otherwise
+    the mean."""
     ucb_scale: Annotated[float, Range(0), TRACED] = 1.0
     """ucb: standard deviations over the members that are added (lambda)."""
     intrinsic_bonus: Literal["none", "count", "rnd"] = "none"

@@ -121,7 +121,8 @@ def gradient_by_differences(loss, params, width=1e-6):
 
 def test_random_network_distillation_equals_its_definition(rng):
     bonus = intrinsic.distillation_bonus(RND, VECTOR)
-    state = bonus.init(jax.random.key(1), VECTOR.example())
+    with jax.debug_key_reuse(True):
+        state = jax.jit(bonus.init)(jax.random.key(1), VECTOR.example())
     reward = jax.jit(bonus.reward)
     inputs, returns, totals = PlainMoments(2), PlainMoments(()), np.zeros(ENVS)
     target = state.target

@@ -42,12 +42,14 @@ def rollout_of(config, env, length=64):
 
     @jax.jit
     def run(key):
-        state = loop.init(key, agent, env, config.num_envs)
+        key, init_key = jax.random.split(key)
+        state = loop.init(init_key, agent, env, config.num_envs)
         return loop.collect(
             key, agent, env, state, lambda steps, episodes: jnp.float32(0.5), length
         )
 
-    state, rollout = run(jax.random.key(3))
+    with jax.debug_key_reuse(True):
+        state, rollout = run(jax.random.key(3))
     return agent, state, jax.tree.map(np.asarray, rollout)
 
 
