@@ -2,13 +2,26 @@
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxq.config.config import Config
 from jaxq.rl import exploration, losses, recall
-from jaxq.types import Agent, Array, Key, Network, PyTree
+from jaxq.types import Agent, Array, Key, Network, PyTree, Step
+
+
+class Exploring(NamedTuple):
+    """The memory of an agent whose behaviour policy has a memory of its own."""
+
+    network: PyTree  # the memory of the network
+    repetition: exploration.Repetition
+
+
+def network_memory(memory: PyTree) -> PyTree:
+    """The network's part of an agent's memory, which is all that is learned from."""
+    return memory.network if isinstance(memory, Exploring) else memory
 
 
 def assemble(
@@ -75,12 +88,13 @@ def assemble(
         return action, memory, losses.select_action(probabilities, action)
 
     def q_values(state: PyTree, memory: PyTree, observation: Array) -> Array:
-        return values(None, state, memory, observation)[0]
+        return values(None, state, network_memory(memory), observation)[0]
 
     def activations(
         state: PyTree, memory: PyTree, observation: Array
     ) -> dict[str, Array]:
         assert policy.activations is not None
+        memory = network_memory(memory)
         visible = recall.seen(memory, observation)
         memory = recall.of_network(memory)
         return policy.activations(state.learner.params, memory, visible)
@@ -90,7 +104,7 @@ def assemble(
             reward = jnp.clip(reward, -config.reward_clip, config.reward_clip)
         return recall.after(memory, action, reward)
 
-    return Agent(
+    agent = Agent(
         init,
         initial_memory(policy, config),
         act,
@@ -101,6 +115,9 @@ def assemble(
         act_with_probability if needs_probability else None,
         remember if recalls(config) else None,
     )
+    if config.exploration == "epsilon_z_greedy":
+        return _repeating(agent, values, config)
+    return agent
 
 
 def behaviour_policy(
@@ -124,3 +141,57 @@ def initial_memory(policy: Network, config: Config) -> Callable[[Key], PyTree]:
     if recalls(config):
         return functools.partial(recall.initial_memory, policy)
     return policy.initial_memory
+
+
+def _repeating(agent: Agent, values: Callable, config: Config) -> Agent:
+    """An agent that repeats its random actions.
+
+    It remembers the action next to the memory of the network. Neither the network nor
+    the store of experience receives that part of the memory.
+
+    Args:
+        agent: the same without repetition.
+        values: (key, state, memory, observation) -> (q_values[A], memory).
+        config: distribution of the durations.
+    """
+    durations = exploration.zeta(config.zeta_exponent, config.max_repeat)
+    cumulative = jnp.cumsum(durations)
+
+    def initial_memory(key: Key) -> Exploring:
+        return Exploring(agent.initial_memory(key), exploration.no_repetition())
+
+    def act(
+        key: Key,
+        state: PyTree,
+        memory: Exploring,
+        observation: Array,
+        epsilon: Array,
+        explore: bool,
+    ) -> tuple[Array, Exploring]:
+        network, repetition = memory
+        if explore:
+            network_key, action_key = jax.random.split(key)
+            q_values, network = values(network_key, state, network, observation)
+            action, repetition = exploration.epsilon_z_greedy(
+                action_key, q_values, epsilon, repetition, cumulative
+            )
+        else:
+            action, network = agent.act(
+                key, state, network, observation, epsilon, False
+            )
+        return action, Exploring(network, repetition)
+
+    def observe(key: Key, state: PyTree, rollout: Step) -> PyTree:
+        rollout = rollout._replace(memory=network_memory(rollout.memory))
+        return agent.observe(key, state, rollout)
+
+    def remember(memory: Exploring, action: Array, reward: Array) -> Exploring:
+        assert agent.remember is not None
+        return memory._replace(network=agent.remember(memory.network, action, reward))
+
+    return agent._replace(
+        initial_memory=initial_memory,
+        act=act,
+        observe=observe,
+        remember=remember if agent.remember else None,
+    )

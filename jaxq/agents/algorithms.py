@@ -17,6 +17,7 @@ import numpy as np
 from jaxq.agents import (
     corrections,
     factory,
+    intrinsic,
     replay_agent,
     rollout_agent,
     stream_agent,
@@ -219,12 +220,12 @@ class Hyperparameters:
 def make(config: Config, spec: EnvSpec) -> Agent:
     """The agent that `config.algorithm` names."""
     algorithm = find(config.algorithm)
-    if config.algorithm in algorithm_table.ALGORITHMS:
-        return algorithm(config, spec)
-    own: Any = config.algorithm_args
-    if not isinstance(own, Hyperparameters):
-        return algorithm(config, spec, **values(config))
-    return algorithm(config, spec, **own.traced, **dict(own.static))
+    args: dict[str, Any] = {}
+    if config.algorithm not in algorithm_table.ALGORITHMS:
+        own: Any = config.algorithm_args
+        traced = isinstance(own, Hyperparameters)
+        args = own.traced | dict(own.static) if traced else values(config)
+    return intrinsic.add_bonus(algorithm(config, spec, **args), config, spec)
 
 
 def find(name: str) -> Algorithm:

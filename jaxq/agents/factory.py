@@ -210,7 +210,7 @@ _MAKERS: dict[str, Callable[[Config, EnvSpec], Networks]] = {
 }
 
 
-# How an ensemble acts, by its target.
+# How an ensemble acts by default, by its target.
 ACTING: dict[str, ensemble.Acting] = {
     "own": "member",
     "minimum": "minimum",
@@ -225,13 +225,17 @@ def _with_members(
     """The network, or an ensemble of such networks."""
     if config.ensemble_size == 1:
         return network
+    acting = config.ensemble_acting
+    if acting == "auto":
+        acting = ACTING[config.ensemble_target]
     return ensemble.ensemble(
         network,
         config.ensemble_size,
         config.prior_scale,
         config.mask_probability,
         prior,
-        ACTING[config.ensemble_target],
+        acting,
+        config.ucb_scale if acting == "ucb" else 0.0,
     )
 
 

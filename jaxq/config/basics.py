@@ -167,11 +167,35 @@ class Exploration:
     """episodic: decrease of epsilon per episode finished since the warm-up."""
     ladder_exponent: Annotated[float, Range(0), TRACED] = 7.0
     """ladder: exponent of the last environment, minus one."""
-    exploration: Literal["epsilon_greedy", "boltzmann"] = "epsilon_greedy"
-    """The action when it is not random: the greedy one, or one drawn from the softmax
-    of the values. Evaluation is greedy."""
+    exploration: Literal["epsilon_greedy", "epsilon_z_greedy", "boltzmann"] = (
+        "epsilon_greedy"
+    )
+    """With probability epsilon a random action, which epsilon_z_greedy repeats for
+    several steps; otherwise the greedy one, or, for boltzmann, one drawn from the
+    softmax of the values. Evaluation is greedy."""
     temperature: Positive = 1.0
     """boltzmann: temperature of the softmax, in units of the return."""
+    zeta_exponent: Annotated[float, Range(0), TRACED] = 2.0
+    """epsilon_z_greedy: a random action lasts z steps, P(z) ~ z^-zeta_exponent (mu)."""
+    max_repeat: Annotated[int, Range(1, 10_000)] = 100
+    """epsilon_z_greedy: largest z."""
+    ensemble_acting: Literal["auto", "member", "mean", "minimum", "ucb"] = "auto"
+    """ensemble: estimate that acts: of one member, drawn per episode; the mean or the
+    minimum of all; or the mean plus ucb_scale standard deviations (ucb). auto follows
+    ensemble_target. The evaluated policy follows the minimum if that acts, otherwise
+    the mean."""
+    ucb_scale: Annotated[float, Range(0), TRACED] = 1.0
+    """ucb: standard deviations over the members that are added (lambda)."""
+    intrinsic_bonus: Literal["none", "count", "rnd"] = "none"
+    """A bonus for new states, in the rewards that the agent learns from: one over the
+    square root of the number of visits, for numbered states; or the error in predicting
+    a random network (RND). Returns that are reported do not include it."""
+    bonus_scale: Annotated[float, Range(0), TRACED] = 0.1
+    """intrinsic_bonus: its weight in the reward (beta)."""
+    rnd_size: Count = 64
+    """rnd: width of the random network's output, and of the predictor's last layers."""
+    rnd_learning_rate: Positive = 1e-4
+    """rnd: step size of Adam on the predictor, which takes one step per rollout."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -88,6 +88,10 @@ RULES = (
     Rule(TABLE, "normalization", ("none",), "a table has no layers"),
     Rule(TABLE, "recurrent", ("none",), "a table has no layers"),
     Rule(TABLE, "weight_norm", ("none",), "a table has no layers"),
+    Rule(
+        TABLE, "intrinsic_bonus", ("none", "count"),
+        "a table has no layers; the visits of its states can be counted",
+    ),
     Rule(TABLE, "head", ARRAY_HEADS, "a table cannot take a fraction as input"),
     *(
         Rule(TABLE, field, (None,), "a table has no features that could go stale")

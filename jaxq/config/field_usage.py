@@ -67,6 +67,10 @@ _MINIMUM = Condition(
     lambda c: _ENSEMBLE.holds(c) and c.ensemble_target == "minimum",
     "set ensemble_size above 1, and ensemble_target to minimum",
 )
+_UCB = Condition(
+    lambda c: _ENSEMBLE.holds(c) and c.ensemble_acting == "ucb",
+    "set ensemble_size above 1, and ensemble_acting to ucb",
+)
 _CORRECTED = Condition(
     lambda c: compatibility.CORRECTED.holds(c) and _TEMPORAL_DIFFERENCE.holds(c),
     "set return_estimator to retrace or tree_backup or peng",
@@ -123,7 +127,7 @@ AGENT_USAGE = (
         "discount", "learning_rate", "learning_rate_schedule", "optimizer",
         "max_grad_norm", "head", "network", "q_penalty", "recurrent",
         "exploration", "weight_decay", "l2_penalty", "l2_init_penalty", "reset_period",
-        "redo_period", "hare_period",
+        "redo_period", "hare_period", "intrinsic_bonus",
     )),
     Usage("replay", _REPLAYS, ("buffer_size", "prioritized")),
     Usage("replay and Dyna-Q's model", _SAMPLES, ("batch_size",)),
@@ -201,7 +205,10 @@ AGENT_USAGE = (
     Usage("TD learning of one or several networks", _TEMPORAL_DIFFERENCE, (
         "ensemble_size",
     )),
-    Usage("an ensemble", _ENSEMBLE, ("prior_scale", "ensemble_target")),
+    Usage("an ensemble", _ENSEMBLE, (
+        "prior_scale", "ensemble_target", "ensemble_acting",
+    )),
+    Usage("an ensemble's upper confidence bound", _UCB, ("ucb_scale",)),
     Usage("members that learn from masked steps", _MASKED_MEMBERS, (
         "mask_probability",
     )),
@@ -215,8 +222,15 @@ AGENT_USAGE = (
         "priority_exponent", "importance_exponent", "importance_updates",
         "priority_epsilon",
     )),
-    Usage("Boltzmann exploration", _any("exploration", "boltzmann"), (
-        "temperature",
+    Usage("Boltzmann exploration", _any("exploration", "boltzmann"), ("temperature",)),
+    Usage("epsilon-z-greedy exploration", _any("exploration", "epsilon_z_greedy"), (
+        "zeta_exponent", "max_repeat",
+    )),
+    Usage("an intrinsic bonus", _any("intrinsic_bonus", "count", "rnd"), (
+        "bonus_scale",
+    )),
+    Usage("random network distillation", _any("intrinsic_bonus", "rnd"), (
+        "rnd_size", "rnd_learning_rate",
     )),
 )  # fmt: skip
 USAGE = LOOP_USAGE + AGENT_USAGE

@@ -60,6 +60,7 @@ RARE = (
     "averaged_targets", "impala_scale", "impala_pool", "overshoot_bound",
     "gradient_correction", "correction_penalty", "correction_rate",
     "return_estimator",
+    "ensemble_acting", "intrinsic_bonus",
 )  # fmt: skip
 COLUMN = 24  # wider flags than this have their own line in tyro's help
 

@@ -35,4 +35,12 @@ ADDED: dict[str, Any] = {
     "ensemble_subset": None,
     "return_estimator": "n_step",
     "recurrent_inputs": "observation",
+    "zeta_exponent": 2.0,
+    "max_repeat": 100,
+    "ensemble_acting": "auto",
+    "ucb_scale": 1.0,
+    "intrinsic_bonus": "none",
+    "bonus_scale": 0.1,
+    "rnd_size": 64,
+    "rnd_learning_rate": 1e-4,
 }

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxq.types import Array, Key, Network, PyTree
 
-Acting = Literal["member", "mean", "minimum"]
+Acting = Literal["member", "mean", "minimum", "ucb"]
 
 
 class Member(NamedTuple):
@@ -17,6 +17,28 @@ class Member(NamedTuple):
     mask: Array  # [M] float32: the members that learn from the next step
 
 
+def upper_confidence_bound(outputs: Array, scale: Array | float) -> Array:
+    """The mean of all members plus a multiple of their standard deviation.
+
+    mean_m Q_m(a) + scale * std_m Q_m(a), where the variance is divided by M.
+
+    Args:
+        outputs: [A, M]; minus infinity marks an invalid action.
+        scale: [] lambda.
+
+    Returns:
+        [A].
+
+    Reference: Chen et al., arXiv:1706.01502; Lee et al., arXiv:2007.04938, section 4
+    (SUNRISE).
+    """
+    valid = jnp.all(outputs > -jnp.inf, axis=1)
+    # Infinities must not turn into NaN.
+    finite = jnp.where(valid[:, None], outputs, 0.0)
+    bound = jnp.mean(finite, axis=1) + scale * jnp.std(finite, axis=1)
+    return jnp.where(valid, bound, -jnp.inf)
+
+
 def ensemble(
     network: Network,
     size: int,
@@ -24,13 +46,14 @@ def ensemble(
     mask_probability: Array | float,
     prior: Network | None = None,
     acting: Acting = "member",
+    ucb_scale: Array | float = 0.0,
 ) -> Network:
     """Several networks, each added to its own fixed random network, its prior.
 
     output[a, m] = Q_m(s, a) + prior_scale * P_m(s, a)
 
-    One member, drawn for each episode, acts, and the evaluated policy follows their
-    mean; or both follow the mean or the minimum of all members.
+    One member, drawn for each episode, acts, or the upper confidence bound of all, and
+    the evaluated policy follows their mean; or both follow the mean or the minimum.
 
     Args:
         network: the architecture of every member, with one output per action.
@@ -38,7 +61,8 @@ def ensemble(
         prior_scale: [] weight of the priors P, which are never trained.
         mask_probability: [] probability that a member learns from a step.
         prior: initializes the priors; defaults to `network`.
-        acting: "member", "mean" or "minimum".
+        acting: "member", "mean", "minimum" or "ucb".
+        ucb_scale: [] see `upper_confidence_bound`.
 
     Reference: Osband et al., arXiv:1602.04621 (bootstrap); arXiv:1806.03335 (priors).
     """
@@ -81,6 +105,8 @@ def ensemble(
             return reduce(outputs, axis=1, keepdims=True), memory
         if acting == "member":
             output = jnp.take(outputs, memory.member[None], axis=1)
+        elif acting == "ucb":
+            output = upper_confidence_bound(outputs, ucb_scale)[:, None]
         else:
             output = reduce(outputs, axis=1, keepdims=True)
         return output, memory._replace(mask=draw_mask(key))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxq.agents import algorithms
+from jaxq.agents import acting, algorithms
 from jaxq.config import flags, user_code
 from jaxq.config.algorithm_table import ALGORITHMS
 from jaxq.config.config import Config
@@ -115,9 +115,12 @@ def _policies(saved: _Saved, spec: EnvSpec) -> policy.Policy:
             "shape."
         ) from error
     numbers = jnp.asarray(results.seeds(config))
-    # The memory of Bootstrapped DQN only selects a member while it explores.
+    # The memory of Bootstrapped DQN only selects a member while it explores, and that
+    # of epsilon-z-greedy exploration a random action.
     explores_only = config.algorithm in ALGORITHMS and config.recurrent == "none"
-    memory = jax.eval_shape(lambda: agent.initial_memory(prng.key(0)))
+    memory = jax.eval_shape(
+        lambda: acting.network_memory(agent.initial_memory(prng.key(0)))
+    )
     recurrent = bool(jax.tree.leaves(memory)) and not explores_only
     params = jax.tree.map(jnp.asarray, params)
     policies = policy.Policy(params, numbers, agent, spec, recurrent)

@@ -32,6 +32,7 @@ PARTS = {
     "expected_sarsa": {"next_value": "expected_sarsa"},
     "boltzmann": {"exploration": "boltzmann"},
     "penalty": {"q_penalty": 0.1},
+    "bonus": {"intrinsic_bonus": "rnd"},
     "ladder": {"epsilon_schedule": "ladder", "epsilon_start": 0.4},
 }
 
@@ -101,6 +102,16 @@ def test_every_pair_of_components_works_with_every_head(head):
         {"algorithm": "bootstrapped_dqn", "prioritized": True, "n_step": 3},
         {"algorithm": "tabular_q", "head": "quantile", "prioritized": True},
         {"algorithm": "bootstrapped_dqn", "network": "table"},
+        {"algorithm": "bootstrapped_dqn", "ensemble_acting": "ucb"},
+        {"algorithm": "bootstrapped_dqn", "exploration": "epsilon_z_greedy"},
+        {"algorithm": "dqn", "normalization": "batch", "intrinsic_bonus": "rnd"},
+        {
+            "algorithm": "dqn",
+            "next_value": "sarsa",
+            "rollout_length": 2,
+            "exploration": "epsilon_z_greedy",
+            "intrinsic_bonus": "count",
+        },
     ],
     ids=str,
 )

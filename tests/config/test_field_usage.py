@@ -46,6 +46,10 @@ CASES = [
     {"algorithm": "pqn", "network": "mlp"},
     {"algorithm": "dqn", "return_estimator": "peng", "n_step": 3},
     {"algorithm": "r2d2", "return_estimator": "retrace", "n_step": 3},
+    {"algorithm": "dqn", "exploration": "epsilon_z_greedy"},
+    {"algorithm": "dqn", "intrinsic_bonus": "rnd"},
+    {"algorithm": "tabular_q", "intrinsic_bonus": "count"},
+    {"algorithm": "bootstrapped_dqn", "ensemble_acting": "ucb"},
 ]
 
 

@@ -136,3 +136,54 @@ def test_an_ensemble_acts_on_the_mean_or_the_minimum(rng, strict):
             expected = reduce(plain_values(params, 1), axis=1)
             np.testing.assert_allclose(output[:, 0], expected, rtol=1e-5)
             assert after.member == memory.member
+
+
+def test_the_upper_confidence_bound_equals_its_definition(rng, strict):
+    outputs = rng.normal(size=(4, SIZE)).astype(np.float32)
+    outputs[2] = -np.inf
+    bound = jax.jit(ensembles.upper_confidence_bound)(outputs, jnp.float32(1.5))
+    for action, values in enumerate(np.float64(outputs)):
+        mean = sum(values) / SIZE
+        expected = -np.inf
+        if action != 2:
+            variance = sum((value - mean) ** 2 for value in values) / SIZE
+            expected = mean + 1.5 * variance**0.5
+        np.testing.assert_allclose(bound[action], expected, rtol=1e-5)
+
+
+def test_the_upper_bound_acts_and_the_mean_is_evaluated(rng, strict):
+    params = random_params(rng)
+    network = ensembles.ensemble(
+        random_network(), SIZE, SCALE, 0.5, acting="ucb", ucb_scale=2.0
+    )
+    memory = network.initial_memory(jax.random.key(3))
+    values = plain_values(params, 1)
+    mean, std = values.mean(axis=1), values.std(axis=1)
+    step = jax.jit(network.step)
+    output, after = step(jax.random.key(4), params, memory, jnp.int32(1))
+    np.testing.assert_allclose(output[:, 0], mean + 2 * std, rtol=1e-5)
+    assert after.member == memory.member
+    output, _ = step(None, params, memory, jnp.int32(1))
+    np.testing.assert_allclose(output[:, 0], mean, rtol=1e-5)
+
+
+def test_acting_follows_the_target_unless_it_is_named():
+    spec = make.make("CartPole-v1").spec
+    observation = jnp.float32([0.1, 0.2, 0.3, 0.4])
+    outputs = {}
+    for target in ("own", "minimum", "mean"):
+        for acting in ("auto", "member", "mean", "minimum", "ucb"):
+            config = Config(
+                defaults="plain", algorithm="bootstrapped_dqn", ensemble_size=4,
+                hidden_sizes=(8,), ensemble_target=target, ensemble_acting=acting,
+            )  # fmt: skip
+            network = factory.make_networks(config, spec).policy
+            params = network.init(jax.random.key(0), observation)
+            memory = network.initial_memory(jax.random.key(1))
+            output, _ = network.step(jax.random.key(2), params, memory, observation)
+            outputs[target, acting] = np.asarray(output)
+    pairs = {"own": "member", "minimum": "minimum", "mean": "mean"}
+    for target, acting in pairs.items():
+        np.testing.assert_array_equal(outputs[target, "auto"], outputs[target, acting])
+    distinct = {outputs["own", a].tobytes() for a in ("member", "mean", "ucb")}
+    assert len(distinct) == 3

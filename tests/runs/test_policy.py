@@ -140,6 +140,45 @@ def test_bootstrapped_dqn_acts_without_its_memory():
     assert action == jnp.argmax(agent.q_values(OBSERVATION))
 
 
+def test_the_memory_of_exploration_is_not_that_of_a_policy():
+    config = dataclasses.replace(TINY, exploration="epsilon_z_greedy", **SMALL)
+    agent = jaxq.load(untrained(config))
+    action = agent.act(jax.random.key(0), OBSERVATION)
+    assert action == jnp.argmax(agent.q_values(OBSERVATION))
+    recurrent = jaxq.load(untrained(dataclasses.replace(config, algorithm="r2d2")))
+    with pytest.raises(ValueError, match="has a memory"):
+        recurrent.act(jax.random.key(0), OBSERVATION)
+    memory = recurrent.initial_memory(jax.random.key(0))
+    action, after = recurrent.step(jax.random.key(0), memory, OBSERVATION)
+    assert action == jnp.argmax(recurrent.q_values(OBSERVATION, memory))
+    assert same(after.repetition, memory.repetition)
+
+
+@pytest.mark.slow
+@pytest.mark.conformance
+@pytest.mark.parametrize("bonus", ["count", "rnd"])
+def test_a_run_with_every_kind_of_exploration_is_loaded_and_plays(bonus, tmp_path):
+    config = dataclasses.replace(
+        TINY, environment="Catch-bsuite", algorithm="bootstrapped_dqn",
+        ensemble_acting="ucb", exploration="epsilon_z_greedy", intrinsic_bonus=bonus,
+        ensemble_size=3, rnd_size=4,
+    )  # fmt: skip
+    result = run.run(config, output=tmp_path, plot=False)
+    every = jaxq.load(result.directory, seed="all")
+    assert same(every.params, result.params)
+    path = result.directory / "manifest.json"
+    manifest = json.loads(path.read_text())
+    files.write_json(path, manifest | {"status": "interrupted"})
+    assert same(jaxq.load(result.directory, seed="all").params, result.params)
+    agent, env = every.seed(2), make.make("Catch-bsuite")
+    state = env.reset(jax.random.key(0))
+    for _ in range(9):
+        action = agent.act(jax.random.key(1), state.observation)
+        assert action == jnp.argmax(agent.q_values(state.observation))
+        state, step = env.step(jax.random.key(2), state, action)
+    assert step.terminated
+
+
 @pytest.mark.slow
 @pytest.mark.conformance
 def test_a_checkpoint_of_several_blocks_gives_every_seed(tmp_path):

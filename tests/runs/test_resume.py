@@ -57,6 +57,12 @@ KINDS = {
         "chunk_iterations": 10,
     },
     "tabular": {"algorithm": "tabular_q", "network": "table"},
+    "exploring": {
+        "exploration": "epsilon_z_greedy", "intrinsic_bonus": "rnd", "rnd_size": 4,
+    },
+    "counting": {
+        "algorithm": "tabular_q", "network": "table", "intrinsic_bonus": "count",
+    },
 }  # fmt: skip
 
 
