@@ -85,6 +85,7 @@ CHANGES = {
     "pqn": ROLLOUT | {"total_steps": 40_000},
     "pqn_rnn": ROLLOUT | {"total_steps": 40_000},
     "dyna_q": {"batch_size": 16},
+    "differential_q": {"discount": 1.0},
     "double_q_learning": {"total_steps": 32_000},
 }
 
@@ -101,6 +102,9 @@ NAMES = tuple(algorithms.ALGORITHMS)
 # With random behaviour, their targets are not those of the greedy policy.
 BEHAVIOUR_TARGETS = ("sarsa", "expected_sarsa", "n_step_q", "n_step_dqn", "rainbow")
 BEHAVIOUR_TARGETS += ("watkins_q_lambda", "peng_q_lambda", "pqn", "pqn_rnn")
+# Their episodes lead to one another, so their values are not those of one episode.
+CONTINUING = ("differential_q",)
+EPISODIC = tuple(name for name in NAMES if name not in CONTINUING)
 ROLLOUTS = ("watkins_q_lambda", "peng_q_lambda", "pqn", "pqn_rnn")
 
 

@@ -71,6 +71,7 @@ def make_loss(config: Config, networks: factory.Networks) -> LossFunction:
             config.discount,
             config.double_q,
             config.sequence_max_weight,
+            continuing=config.average_reward != "none",
         )
     if config.ensemble_size > 1:
         return make_ensemble_loss(config, networks.online)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxq.agents import acting, learner, optimizers
+from jaxq.agents import acting, average_reward, learner, optimizers
 from jaxq.config.config import Config
 from jaxq.replay import stores
 from jaxq.types import (
@@ -59,6 +59,7 @@ def replay_agent(
                 optimizer,
                 example.observation,
                 keep_initial=config.l2_init_penalty is not None,
+                average=average_reward.init(config),
             ),
             store=store.init(example),
             updates=counter(),
@@ -79,7 +80,7 @@ def replay_agent(
         learner_state, priority, metrics = learner.gradient_step(
             loss_key,
             state.learner,
-            example,
+            average_reward.centred(state.learner, example),
             sample.weight,
             state.updates.value,
             config=config,

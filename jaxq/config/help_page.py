@@ -55,7 +55,7 @@ RARE = (
     "exploration", "track", "frame_stack", "reward_clip", "episodic_life",
     "allow_import", "figure_format", "weight_decay", "l2_penalty", "l2_init_penalty",
     "reset_period", "redo_period", "hare_period", "weight_norm", "ensemble_target",
-    "diagnostics",
+    "diagnostics", "average_reward",
 )  # fmt: skip
 COLUMN = 24  # wider flags than this have their own line in tyro's help
 

@@ -23,4 +23,6 @@ ADDED: dict[str, Any] = {
     "diagnostics": False,
     "ensemble_target": "own",
     "ensemble_subset": None,
+    "average_reward": "none",
+    "average_reward_rate": 1.0,
 }

@@ -52,7 +52,8 @@ def current_rollout(config: Config, spec: EnvSpec) -> stores.Store:
         def read(time: Array, env: Array) -> Transition:
             window = jnp.minimum(time + jnp.arange(config.n_step), length - 1)
             steps = jax.tree.map(lambda leaf: leaf[window, env], ended)
-            return returns.n_step(steps, config.discount)
+            continuing = config.average_reward != "none"
+            return returns.n_step(steps, config.discount, continuing)
 
         place = jnp.arange(length * config.num_envs)
         examples = jax.vmap(read)(*indexing.row_and_column(place, config.num_envs))

@@ -36,7 +36,11 @@ def reader(config: Config, spec: EnvSpec) -> replay_ring.Reader:
     example = spec.observation if spec.frame is None else spec.frame
     if config.recurrent == "none":
         return transition_readers.transitions(
-            example, config.n_step, config.discount, config.frame_stack
+            example,
+            config.n_step,
+            config.discount,
+            config.frame_stack,
+            config.average_reward != "none",
         )
     return transition_readers.sequences(
         example, loop_lengths.window(config) + 1, config.frame_stack

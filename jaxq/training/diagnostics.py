@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxq.agents import average_reward
 from jaxq.config.config import Config
 from jaxq.envs.adapter import Environment, EnvState
 from jaxq.networks import layers
@@ -206,6 +207,8 @@ def play(
         env_state, step = env.step(env_key, play.env, action)
         done = step.terminated | step.truncated
         step = loop.as_learned(config, step)
+        learner = agent_state.learner
+        step = average_reward.continuing_step(learner, step, env_state.observation)
         cut_off = (step.truncated | (play.steps + 1 == max_steps)) & ~step.terminated
         after = agent.q_values(agent_state, memory, step.next_observation)
         future = jnp.where(cut_off, config.discount * jnp.max(after), 0.0)

@@ -11,6 +11,7 @@ from jaxq.config.config import annotation
 
 OTHER = {
     "n_step": 3,
+    "discount": 0.5,
     "ensemble_size": 3,
     "num_minibatches": 2,
     "q_penalty": 0.1,
@@ -37,6 +38,9 @@ EXAMPLES = {
     compatibility.NOISY: {"noisy": True},
     compatibility.RECURRENT: {"recurrent": "gru"},
     compatibility.REDO: {"redo_period": 100},
+    compatibility.AVERAGE_REWARD: {"average_reward": "centering"},
+    compatibility.UNDISCOUNTED: {"average_reward": "differential"},
+    compatibility.RVI_TABLE: {"average_reward": "rvi", "network": "table"},
     compatibility.BATCH_NORM: {"normalization": "batch"},
 }
 
