@@ -97,7 +97,7 @@ def test_steps_have_the_frequencies_of_the_model(number, action):
     frequency = np.bincount(after, minlength=44) / count
     assert np.all(expected[frequency > 0] > 0)
     common = count * expected >= 10  # where counts are nearly normal
-    assert expected[common].sum() > 0.999
+    assert expected[common].sum() > 0.99
     error = np.sqrt(expected * (1 - expected) / count)
     assert np.all((np.abs(frequency - expected) <= 4.5 * error)[common])
 
