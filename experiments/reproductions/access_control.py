@@ -52,7 +52,7 @@ def gains(config: Config = QUEUE) -> Mapping[str, np.ndarray]:
 
 TARGETS = {
     "access_control": Target(
-        title="Access control: average reward per step of the learned policies",
+        title="Access control: exact reward per step",
         source="Sutton and Barto (2018), Example 10.2; exact values by relative value "
         "iteration",
         trust="A: exact, for customers who may leave in the step in which they were "

@@ -13,12 +13,14 @@ from family import Trained
 from mdps import ShortOrRich, TwoLoops
 
 from jaxq import ConfigError
-from jaxq.agents import algorithms, average_reward, factory
+from jaxq.agents import algorithms, average_reward, factory, q_lambda
 from jaxq.config import validate
 from jaxq.config.config import Config, from_json
 from jaxq.envs import adapter
+from jaxq.replay import ring, transition_readers
+from jaxq.rl import heads
 from jaxq.training import loop
-from jaxq.types import EnvSpec, LearnerState, Step
+from jaxq.types import EnvSpec, LearnerState, Network, Step
 
 STATES, ACTIONS = 5, 3
 SPEC = EnvSpec(
@@ -261,6 +263,92 @@ def test_where_episodes_start_anew_the_reward_per_step_is_maximised(name):
     assert values[0] > values[1] + 0.3
     if name not in family.BEHAVIOUR_TARGETS:
         assert average == pytest.approx(1.0, abs=0.15)
+
+
+def plain_returns(values, steps, after, gamma, decay):
+    """Q(lambda) returns of a continuing task, from the end of the rollout."""
+    returns = np.zeros(after.shape)
+    for t, e in reversed(list(np.ndindex(after.shape))):
+        cut = steps.truncated[t, e]
+        value = values[(steps.next_observation if cut else after)[t, e]].max()
+        if t + 1 < len(after) and not cut:
+            value = (1 - decay) * value + decay * returns[t + 1, e]
+        returns[t, e] = steps.reward[t, e] + gamma * value
+    return returns
+
+
+def test_returns_of_rollouts_are_centred_and_pass_from_one_episode_to_the_next(rng):
+    config = Config(
+        defaults="plain", algorithm="peng_q_lambda", rollout_length=12, num_envs=3,
+        trace_decay=0.7, average_reward="centering", discount=0.9,
+    )  # fmt: skip
+    steps, after = stream(rng, 12, 3)
+    agent = algorithms.make(config, SPEC)
+    state = agent.init(jax.random.key(0), SPEC.example())
+    values = rng.normal(size=(STATES, ACTIONS))
+    state = state._replace(
+        learner=state.learner._replace(
+            params={"table": jnp.asarray(values[..., None], jnp.float32)},
+            average_reward=jnp.float32(0.4),
+        )
+    )
+    rollout = loop.as_learned(config, jax.tree.map(jnp.asarray, steps), after[-1])
+    state = agent.observe(jax.random.key(1), state, rollout)
+    actual = state.examples.target_return.reshape(12, 3)
+    centred = steps._replace(reward=steps.reward - 0.4)
+    expected = plain_returns(values, centred, after, 0.9, 0.7)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_replayed_return_passes_from_one_episode_to_the_next(n, rng):
+    time, gamma = 40, 0.9
+    steps, after = stream(rng, time, 2)
+    read = jax.jit(
+        transition_readers.transitions(SPEC.observation, n, gamma, continuing=True)
+    )
+    state = ring.init(SPEC.example(), time, 2, ACTIONS)
+    state = ring.add(state, jax.tree.map(jnp.asarray, steps))
+    for t, e in np.ndindex(time - n, 2):
+        transition, weight = read(state, jnp.int32(t), jnp.int32(e))
+        assert weight == (not steps.truncated[t, e])
+        if not weight:
+            continue
+        reward, count, k = 0.0, 0.0, 0
+        while k < n and not steps.truncated[t + k, e]:
+            reward += gamma**k * steps.reward[t + k, e]
+            count += gamma**k
+            k += 1
+        np.testing.assert_allclose(transition.reward, reward, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(transition.discount, gamma**k, rtol=1e-5)
+        np.testing.assert_allclose(transition.duration, count, rtol=1e-5)
+        assert transition.next_observation == after[t + k - 1, e]
+        learner = LearnerState({}, {}, (), jnp.int32(-1), (), jnp.float32(0.5))
+        centred = average_reward.centred(learner, transition).reward
+        np.testing.assert_allclose(centred, reward - 0.5 * count, rtol=1e-4, atol=1e-5)
+
+
+def test_the_next_episode_is_evaluated_without_a_memory_of_the_last():
+    """The memory counts steps, and is the value."""
+
+    def step(key, params, memory, observation):
+        return jnp.full((2, 1), memory), memory + 1.0
+
+    network = Network(
+        lambda key, observation: (), lambda *_: None, heads.scalar(), step,
+        lambda key: jnp.float32(0),
+    )  # fmt: skip
+    time, ends = jnp.arange(4.0), jnp.arange(4) == 1
+    steps = Step(
+        time, jnp.zeros(4, jnp.int32), jnp.zeros(4), ends, jnp.zeros(4, bool), time,
+        memory=jnp.array([5.0, 6.0, 0.0, 1.0]),
+    )  # fmt: skip
+    config = Config(
+        defaults="plain", algorithm="pqn_rnn", trace_decay=0.0, discount=0.5,
+        average_reward="centering",
+    )  # fmt: skip
+    returns = q_lambda.q_lambda_returns(network, (), steps, config)
+    np.testing.assert_allclose(returns, [3.0, 0.0, 0.5, 1.0])
 
 
 def test_an_average_of_a_diverged_seed_is_frozen():
