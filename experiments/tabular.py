@@ -57,7 +57,8 @@ def exact_values(config: Config) -> "ExtraMetrics":
     """Metrics of a learned table: its error, and its greedy policy's return and length.
 
     Raises:
-        ConfigError: if the algorithm does not learn a single table.
+        ConfigError: if the algorithm does not learn a single table, or learns relative
+            values.
     """
     import jax
     import numpy as np
@@ -72,6 +73,11 @@ def exact_values(config: Config) -> "ExtraMetrics":
             f"algorithm = {config.algorithm!r} with network = {config.network!r} and "
             f"ensemble_size = {config.ensemble_size} does not learn a single table to "
             "compare with Q*. Use experiments/dqn.py."
+        )
+    if config.average_reward != "none":
+        raise ConfigError(
+            f"average_reward = {config.average_reward!r} learns values relative to an "
+            "average, which Q* is not. Use experiments/dqn.py."
         )
     double = config.algorithm == "double_q_learning"
     head = double_q.double_table() if double else factory.make_head(config)

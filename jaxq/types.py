@@ -71,6 +71,7 @@ class Transition(NamedTuple):
     next_action: Array | None = None  # [] int32: action taken in next_observation
     epsilon: Array | None = None  # [] of the policy that is evaluated
     memory: PyTree = ()  # of the agent, before the action
+    duration: Array | None = None  # [] sum_{j<k} gamma^j, if rewards are centred
 
 
 class Regression(NamedTuple):
@@ -102,6 +103,8 @@ class Head(NamedTuple):
     loss: (output[...], target) -> (loss, priority), both scalar
     mix: (output[A, ...], policy[A]) -> next_output, for the mixture of the returns of
         all actions; None: targets must select one action
+    td_error: (output[...], target) -> expected target minus estimate, [], signed; None:
+        the loss does not report it
     """
 
     num_outputs: int  # K, outputs of the last layer per action
@@ -109,6 +112,7 @@ class Head(NamedTuple):
     backup: Callable[[Array, Array, PyTree], Any]
     loss: Callable[[PyTree, Any], tuple[Array, Array]]
     mix: Callable[[PyTree, Array], PyTree] | None = None
+    td_error: Callable[[PyTree, Any], Array] | None = None
 
 
 # (key, params, memory, observation[T], ended[T]) -> (output[T], memory)
@@ -162,6 +166,7 @@ class LossInfo(NamedTuple):
 
     priority: Array  # [] absolute TD error, or its substitute
     q_value: Array  # [] online estimate of the action taken
+    td_error: Array | None = None  # [] signed, if the head computes it
 
 
 # (key, params, target_params, example) -> (loss[], LossInfo), for one example: a
@@ -177,6 +182,7 @@ class LearnerState(NamedTuple):
     opt_state: PyTree
     diverged_at: Array  # [] int32: gradient step at which the seed was frozen, or -1
     initial_params: PyTree = ()  # kept only for L2 Init
+    average_reward: PyTree = ()  # see `jaxq.agents.average_reward`
 
 
 class UpdateMetrics(NamedTuple):

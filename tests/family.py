@@ -92,6 +92,7 @@ CHANGES = {
     "adaptive_q": STREAM | {"learning_rate": 2e-3, "learning_rate_updates": 60_000.0},
     "intentional_q": STREAM | {"learning_rate": 0.3, "learning_rate_updates": 60_000.0},
     "dyna_q": {"batch_size": 16},
+    "differential_q": {"discount": 1.0},
     "double_q_learning": {"total_steps": 32_000},
 }
 
@@ -109,6 +110,9 @@ NAMES = tuple(algorithms.ALGORITHMS)
 BEHAVIOUR_TARGETS = ("sarsa", "expected_sarsa", "n_step_q", "n_step_dqn", "rainbow")
 BEHAVIOUR_TARGETS += ("btr",)
 BEHAVIOUR_TARGETS += ("watkins_q_lambda", "peng_q_lambda", "pqn", "pqn_rnn")
+# Their episodes lead to one another, so their values are not those of one episode.
+CONTINUING = ("differential_q",)
+EPISODIC = tuple(name for name in NAMES if name not in CONTINUING)
 BEHAVIOUR_TARGETS += ("stream_sarsa",)
 STREAMS = ("stream_q", "stream_sarsa", "qrc", "adaptive_q", "intentional_q")
 # They have no target network.

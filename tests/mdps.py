@@ -296,3 +296,46 @@ class Reply(MDP):
         chance = jax.random.choice(key, jnp.array([-1.0, 1.0]))
         reward = jnp.where(second, jnp.where(right, 1.0, -1.0), chance)
         return jnp.stack([1.0, action.astype(jnp.float32), reward]), reward, second
+
+
+class TwoLoops(MDP):
+    """Two loops of five steps through state 0, without an end.
+
+    In state 0, action 0 enters a loop with a reward of 1 at its first step, action 1
+    one with a reward of 2 at its last: the average reward is 0.2 or 0.4.
+
+    Reference: Naik et al., arXiv:1910.02140, figure 2 (rewards differ).
+    """
+
+    num_values = 9
+    limit = 2**30
+
+    def first(self, key):
+        return jnp.int32(0)
+
+    def transition(self, key, value, action):
+        entered = jnp.where(action == 0, 1, 5)
+        after = jnp.where((value == 4) | (value == 8), 0, value + 1)
+        after = jnp.where(value == 0, entered, after).astype(jnp.int32)
+        reward = jnp.where((value == 0) & (action == 0), 1.0, 0.0)
+        reward = jnp.where(value == 8, 2.0, reward)
+        return after, reward, jnp.bool_(False)
+
+
+class ShortOrRich(MDP):
+    """An episode pays 1 after one step, or 2 after four; it starts anew at once.
+
+    The second has the larger return, the first the larger reward per step.
+    """
+
+    num_values = 5
+    limit = 2**30
+
+    def first(self, key):
+        return jnp.int32(0)
+
+    def transition(self, key, value, action):
+        short = (value == 0) & (action == 0)
+        after = jnp.where(short, 4, value + 1).astype(jnp.int32)
+        reward = jnp.where(after == 4, jnp.where(short, 1.0, 2.0), 0.0)
+        return after, reward, after == 4

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from experiments.reproductions import (
+    access_control,
     arlbench,
     bsuite,
     cleanrl,
@@ -20,6 +21,6 @@ GROUPS: dict[str, Mapping[str, Target]] = {
     "Revisiting Rainbow": rainbow.TARGETS,
     "Maxmin DQN": maxmin.TARGETS,
     "bsuite": bsuite.TARGETS,
-    "textbook": textbook.TARGETS,
+    "textbook": textbook.TARGETS | access_control.TARGETS,
 }
 TARGETS = {name: target for group in GROUPS.values() for name, target in group.items()}

@@ -89,15 +89,18 @@ def equation(text: AlgorithmText) -> str:
 
 def commands(name: str) -> str:
     """The commands that run an algorithm, and the same from Python."""
-    tabular = name in TABULAR
-    script = "experiments/tabular.py" if tabular else "experiments/dqn.py"
-    fields = f'algorithm="{name}"'
-    if tabular:
+    exact = name in TABULAR and name != "differential_q"  # values that are not relative
+    script = "experiments/tabular.py" if exact else "experiments/dqn.py"
+    fields, flags = f'algorithm="{name}"', ""
+    if exact:
         fields += ', environment="FrozenLake-misc"'
+    elif name in TABULAR:
+        fields += ', environment="AccessControl"'
+        flags = " --environment AccessControl"
     if name == "pqn_rnn":  # its four minibatches consist of whole environments
         fields += ", num_envs=4"
     return (
-        f"```bash\npython {script} --algorithm {name}\n```\n\n"
+        f"```bash\npython {script} --algorithm {name}{flags}\n```\n\n"
         f"From Python, after `from jaxq import Config, run`: "
         f"`result = run(Config({fields}))`."
     )

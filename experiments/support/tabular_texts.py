@@ -60,6 +60,31 @@ TEXTS: dict[str, AlgorithmText] = {
         "replay (`--next-value expected_sarsa`).",
         ("sarsa", "tabular_q"),
     ),
+    "differential_q": AlgorithmText(
+        "Differential Q-learning",
+        r"""
+        \begin{aligned}
+        \delta &= r - \bar r + \max_{a'} Q(s', a') - Q(s, a) \\
+        Q(s, a) &\leftarrow Q(s, a) + \alpha\, \delta \\
+        \bar r &\leftarrow \bar r + \eta\, \alpha\, \delta
+        \end{aligned}
+        """,
+        (
+            ("Q", "the table"),
+            (r"\bar r", "the estimate of the average reward per step, from 0"),
+            (r"\alpha", "`learning_rate`"),
+            (r"\eta", "`average_reward_rate`"),
+            ("s'", "the next state; where an episode ends, the start of the next one"),
+        ),
+        ("jaxq/agents/average_reward.py:learn", "jaxq/rl/losses.py:td_loss"),
+        "Choose it for continuing tasks, where the reward per step is what counts: it "
+        "needs no discount, and its values stay small. As `--average-reward "
+        "differential` it combines with networks too; `rvi` subtracts the mean value "
+        "instead, and `centering` keeps a discount, whose values it brings near zero. "
+        "In an episodic task, whose length the policy decides, it prefers the short "
+        "way to the same return.",
+        ("tabular_q", "dqn"),
+    ),
     "double_q_learning": AlgorithmText(
         "Double Q-learning",
         r"""

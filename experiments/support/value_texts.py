@@ -207,7 +207,7 @@ TEXTS: dict[str, AlgorithmText] = {
             (r"\eta", "`sequence_max_weight`"),
             *NETWORK,
         ),
-        ("jaxq/rl/recurrent_losses.py:td_loss", "jaxq/rl/heads.py:rescale"),
+        ("jaxq/rl/recurrent_losses.py:td_loss", "jaxq/rl/rescaling.py:rescale"),
         "Choose it when an observation does not determine the state: it solves "
         "MemoryChain in every seed and DQN in none. It is also among the best on the "
         "fully observed problems above, but each update costs several times as much. "

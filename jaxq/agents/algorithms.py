@@ -93,6 +93,7 @@ def make_loss(config: Config, networks: factory.Networks) -> LossFunction:
             config.sequence_max_weight,
             correction=corrections.make_correction(config),
             soft=soft,
+            continuing=config.average_reward != "none",
         )
     if config.ensemble_size > 1:
         return make_ensemble_loss(config, networks.online)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from flax import linen as nn
 
 from jaxq.agents import observation_scaling, torso_factory
+from jaxq.config import average_reward
 from jaxq.config.config import Config
 from jaxq.networks import (
     ensemble,
@@ -53,7 +54,14 @@ def _return_bounds(config: Config) -> tuple[float, float]:
 
 def make_head(config: Config) -> Head:
     """The head that a configuration names."""
-    return HEADS[config.head](config)
+    return _reporting(HEADS[config.head](config), config)
+
+
+def _reporting(head: Head, config: Config) -> Head:
+    """The head, which reports signed TD errors only where an average is learned."""
+    if config.average_reward in average_reward.LEARNED:
+        return head
+    return head._replace(td_error=None)
 
 
 def make_layer_config(config: Config) -> layers.LayerConfig:
@@ -241,5 +249,5 @@ def _with_members(
 
 def make_double_table(config: Config, spec: EnvSpec) -> Network:
     """Two tables in one, for Double Q-learning."""
-    head = double_q.double_table(config.loss, config.huber_delta)
+    head = _reporting(double_q.double_table(config.loss, config.huber_delta), config)
     return tables.table(spec, head, config.initial_value)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxq.agents import plasticity, recycling, schedules, targets
+from jaxq.agents import average_reward, plasticity, recycling, schedules, targets
 from jaxq.config.config import Config
 from jaxq.networks import layers
 from jaxq.types import (
@@ -30,6 +30,7 @@ def init_learner(
     observation: Array,
     keep_initial: bool = False,
     averaged_targets: int = 1,
+    average: PyTree = (),
 ) -> LearnerState:
     """Initial parameters; the target parameters start as copies of them.
 
@@ -41,6 +42,7 @@ def init_learner(
         keep_initial: keep another copy, for L2 Init.
         averaged_targets: number of target networks, K; see
             `targets.shift_in`.
+        average: initial average reward.
     """
     params = network.init(key, observation)
     copies = jax.tree.map(jnp.copy, params)
@@ -54,12 +56,13 @@ def init_learner(
         opt_state=optimizer.init(params),
         diverged_at=jnp.asarray(-1, jnp.int32),
         initial_params=jax.tree.map(jnp.copy, params) if keep_initial else (),
+        average_reward=average,
     )
 
 
 def batch_loss(
     loss: LossFunction, reduction: str, shared_key: bool = False
-) -> Callable[..., tuple[Array, tuple[Array, Array]]]:
+) -> Callable[..., tuple[Array, tuple[Array, Array, Array | None]]]:
     """Weighted mean or sum of a loss over a minibatch.
 
     Args:
@@ -71,7 +74,8 @@ def batch_loss(
 
     Returns:
         (params, target_params, key[] or keys[B], examples[B], weight[B]) ->
-        (loss, (priority[B], mean q_value)).
+        (loss, (priority[B], mean q_value, mean td_error)), the last None if the loss
+        does not report it.
     """
     example_loss = jax.vmap(
         loss,
@@ -85,13 +89,16 @@ def batch_loss(
         keys: Key,
         examples: PyTree,
         weight: Array,
-    ) -> tuple[Array, tuple[Array, Array]]:
+    ) -> tuple[Array, tuple[Array, Array, Array | None]]:
         values, info = example_loss(keys, params, target_params, examples)
         weighted = jnp.sum(weight * values)
         if reduction == "mean":
             weighted /= values.size
         q_value = jnp.sum(weight * info.q_value) / jnp.maximum(jnp.sum(weight), _TINY)
-        return weighted, (info.priority, q_value)
+        error = info.td_error
+        if error is not None:
+            error = jnp.sum(weight * error) / jnp.maximum(jnp.sum(weight), _TINY)
+        return weighted, (info.priority, q_value, error)
 
     return total
 
@@ -141,9 +148,9 @@ def gradient_step(
     shared = config.noisy and config.shared_noise
     keys = key if shared else jax.random.split(key, weight.size)
     total = batch_loss(loss, config.loss_reduction, shared_key=shared)
-    (value, (priority, q_value)), gradient = matmul.value_and_grad(total, has_aux=True)(
-        learner.params, learner.target_params, keys, examples, weight
-    )
+    (value, (priority, q_value, signed)), gradient = matmul.value_and_grad(
+        total, has_aux=True
+    )(learner.params, learner.target_params, keys, examples, weight)
     penalty = plasticity.penalty_gradient(config, learner)
     if penalty is not None:
         gradient = optax.tree.add(gradient, penalty)
@@ -160,6 +167,7 @@ def gradient_step(
         healthy &= jnp.isfinite(optax.tree.norm(params))
     state = learner._replace(params=params, opt_state=opt_state)
     state = freeze(state, learner.params, healthy, updates)
+    state = average_reward.learn(config, state, q_value, signed, rate, healthy)
     due = (updates + 1) % config.target_period == 0
     renew = targets.refresh if config.averaged_targets == 1 else targets.shift_in
     state = state._replace(

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 
+from jaxq.agents import acting
 from jaxq.config.config import Config
 from jaxq.rl import recall, returns
 from jaxq.types import Array, Network, PyTree, Step
@@ -18,6 +20,9 @@ def q_lambda_returns(
 ) -> Array:
     """Q(lambda) returns of one environment's rollout, for fixed parameters.
 
+    With an average reward the task is continuing: a terminated step leads to the next
+    episode, whose first observation is its successor.
+
     Args:
         policy: evaluates the true successors.
         params: its parameters.
@@ -29,12 +34,19 @@ def q_lambda_returns(
 
     Reference: Peng and Williams (1996); Watkins (1989) with `trace_cut`.
     """
+    continuing = config.average_reward != "none"
+    ends = jnp.zeros_like(steps.terminated) if continuing else steps.terminated
 
     def evaluate(step: Step) -> tuple[Array, Array]:
         output, memory = recall.step(
             policy, None, params, step.memory, step.observation
         )
         memory = recall.after(memory, step.action, step.reward)
+        if continuing:  # the next episode starts without a memory of this one
+            fresh = acting.initial_memory(policy, config)(jax.random.key(0))
+            memory = jax.tree.map(
+                lambda new, old: jnp.where(step.terminated, new, old), fresh, memory
+            )
         next_output, _ = recall.step(
             policy, None, params, memory, step.next_observation
         )
@@ -42,13 +54,13 @@ def q_lambda_returns(
 
     q_values, next_value = loops.chunked_vmap(evaluate, config.num_envs)(steps)
     # A terminal state may have no valid action; 0 * -inf would be NaN.
-    next_value = jnp.where(steps.terminated, 0.0, next_value)
+    next_value = jnp.where(ends, 0.0, next_value)
     trace = jnp.full(next_value.shape, config.trace_decay)
     if config.trace_cut:
         trace *= is_next_greedy(q_values, steps.action)
     return returns.lambda_returns(
         steps.reward,
-        config.discount * (1.0 - steps.terminated),
+        config.discount * (1.0 - ends),
         steps.truncated,
         next_value,
         trace,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxq.agents import acting, corrections, learner, optimizers
+from jaxq.agents import acting, average_reward, corrections, learner, optimizers
 from jaxq.config.config import Config
 from jaxq.replay import stores
 from jaxq.rl import off_policy, recall
@@ -67,6 +67,7 @@ def replay_agent(
                 visible,
                 keep_initial=config.l2_init_penalty is not None,
                 averaged_targets=config.averaged_targets,
+                average=average_reward.init(config),
             ),
             store=store.init(example),
             updates=counter(),
@@ -87,7 +88,7 @@ def replay_agent(
         learner_state, priority, metrics = learner.gradient_step(
             loss_key,
             state.learner,
-            example,
+            average_reward.centred(state.learner, example),
             sample.weight,
             state.updates.value,
             config=config,

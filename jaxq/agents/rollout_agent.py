@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxq.agents import acting, learner, optimizers, q_lambda
+from jaxq.agents import acting, average_reward, learner, optimizers, q_lambda
 from jaxq.config.config import Config
 from jaxq.replay import ring
 from jaxq.rl import recall
@@ -63,6 +63,7 @@ def rollout_agent(
 
     def make_examples(state: LearnerState, rollout: Step) -> PyTree:
         """Regression[T E], or Sequence[E] of T steps."""
+        rollout = average_reward.centred(state, rollout)
         target = jax.vmap(
             lambda steps: make_returns(policy, state.params, steps, config),
             in_axes=1,
@@ -77,6 +78,7 @@ def rollout_agent(
         state = learner.init_learner(
             key, network, optimizer, visible,
             keep_initial=config.l2_init_penalty is not None,
+            average=average_reward.init(config),
         )  # fmt: skip
         rollout = ring.zeros(example, length, config.num_envs)
         return RolloutAgentState(

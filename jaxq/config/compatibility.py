@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jaxq.config import algorithm_table
+from jaxq.config import algorithm_table, average_reward
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 
@@ -66,6 +66,15 @@ NOISY = Condition("noisy layers", lambda c: c.noisy)
 RECURRENT = Condition("a recurrent network", lambda c: c.recurrent != "none")
 REDO = Condition("ReDo", lambda c: c.redo_period is not None)
 AVERAGED = Condition("several target networks", lambda c: c.averaged_targets > 1)
+AVERAGE_REWARD = Condition("an average reward", lambda c: c.average_reward != "none")
+UNDISCOUNTED = Condition(
+    "an average reward without a discount",
+    lambda c: c.average_reward in average_reward.UNDISCOUNTED,
+)
+RVI_TABLE = Condition(
+    "RVI Q-learning on a table",
+    lambda c: c.average_reward == "rvi" and c.network == "table",
+)
 BATCH_NORM = Condition("batch normalisation", lambda c: c.normalization == "batch")
 
 _MEMBERS = "the members of an ensemble are scalar and learn independently"
@@ -79,6 +88,7 @@ _TWO_TABLES = "there are two scalar tables and one target"
 _RECALLED = "the model recalls single steps, all equally often"
 _TRACES = "eligibility traces need the gradient of a single estimate"
 _ONE_STEP = "it learns once from every step"
+_MEAN_ENTRY = "the average is the mean of the entries, which must be values"
 _GREEDY = "the target bootstraps from the best action of one table"
 
 RULES = (
@@ -141,6 +151,10 @@ RULES = (
     Rule(AVERAGED, "value_rescaling", (False,), "only expected returns are averaged"),
     Rule(AVERAGED, "ensemble_size", (1,), _ONE_AVERAGE),
     Rule(AVERAGED, "recurrent", ("none",), _ONE_AVERAGE),
+    Rule(
+        AVERAGE_REWARD, "return_estimator", ("n_step",),
+        "the corrections of centred rewards are not implemented",
+    ),
     Rule(AVERAGED, "return_estimator", ("n_step",), _ONE_AVERAGE),
     Rule(AVERAGED, "hare_period", (None,), _ONE_AVERAGE),
     Rule(Q_LAMBDA, "averaged_targets", (1,), "there is no target network"),
@@ -161,6 +175,18 @@ RULES = (
         REDO, "optimizer", ("adam", "amsgrad", "nadam", "radam", "rmsprop", "sgd"),
         "muon's step for a unit depends on the moments of the others",
     ),
+    Rule(
+        AVERAGE_REWARD, "episodic_life", (False,),
+        "the task is continuing, and no step ends it",
+    ),
+    Rule(UNDISCOUNTED, "discount", (1.0,), "it maximises the reward per step"),
+    Rule(
+        UNDISCOUNTED, "head", ("scalar", "hl_gauss", "two_hot"),
+        "the variance of an undiscounted sum of rewards grows without bound, so its "
+        "distribution has no estimate",
+    ),
+    Rule(RVI_TABLE, "head", ("scalar",), _MEAN_ENTRY),
+    Rule(RVI_TABLE, "value_rescaling", (False,), _MEAN_ENTRY),
     Rule(BATCH_NORM, "recurrent", ("none",), _STATISTICS),
     Rule(BATCH_NORM, "head", ARRAY_HEADS, _STATISTICS),
     Rule(BATCH_NORM, "ensemble_size", (1,), _STATISTICS),
@@ -219,6 +245,7 @@ RULES = (
     Rule(STREAM, "num_minibatches", (1,), _ONE_STEP),
     Rule(STREAM, "num_epochs", (1,), _ONE_STEP),
     Rule(STREAM, "n_step", (1,), "it bootstraps from every step; see trace_decay"),
+    Rule(STREAM, "average_reward", ("none",), "not implemented for its traces"),
     Rule(STREAM, "return_estimator", ("n_step",), _ONE_STEP),
     Rule(STREAM, "prioritized", (False,), _ONE_STEP),
     Rule(STREAM, "head", ("scalar",), _TRACES),

@@ -100,6 +100,13 @@ class Target:
     """munchausen: temperature of the policy, in units of the return."""
     munchausen_clip: Annotated[float, Range(-1e9, 0), TRACED] = -1.0
     """munchausen: lower bound on temperature times log-policy."""
+    average_reward: Literal["none", "differential", "rvi", "centering"] = "none"
+    """Average that is subtracted from every reward: learned from TD errors, without a
+    discount (differential Q-learning) or with one (centering); or the mean estimate,
+    without a discount (rvi). The end of an episode then leads to the next one."""
+    average_reward_rate: Positive = 1.0
+    """differential, centering: step size of the average reward, as a multiple of
+    learning_rate (eta)."""
     q_penalty: NotNegative | None = None
     """Weight of the estimate itself, added to the squared TD error (DQN-Reg: 0.1);
     None adds nothing."""

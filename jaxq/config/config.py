@@ -12,7 +12,12 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
-from jaxq.config import algorithm_table, aliases, environment_table
+from jaxq.config import (
+    algorithm_table,
+    aliases,
+    average_reward,
+    environment_table,
+)
 from jaxq.config.basics import (
     EnvironmentOptions,
     Evaluation,
@@ -84,7 +89,9 @@ def _resolve(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str,
     """
     algorithm = str(given.get("algorithm", defaults["algorithm"]))
     fields = {**defaults, **algorithm_table.components(algorithm), **given}
-    return {**fields, **environment_table.filled_in(fields), **given}
+    implied = average_reward.filled_in(fields)
+    fields = {**fields, **implied, **given}
+    return {**fields, **environment_table.filled_in(fields), **implied, **given}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

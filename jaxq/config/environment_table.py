@@ -36,7 +36,8 @@ def filled_in(fields: Mapping[str, Any]) -> Fields:
     environment, discount = str(fields["environment"]), fields["discount"]
     bounds = NOTHING
     if isinstance(discount, int | float):
-        bounds = return_bounds(environment, discount, fields["reward_clip"])
+        centred = fields["average_reward"] != "none"
+        bounds = return_bounds(environment, discount, fields["reward_clip"], centred)
     if fields["defaults"] != "environment":
         return bounds
     table = settings(environment, str(fields["algorithm"]), kind(fields))
@@ -60,7 +61,10 @@ def settings(environment: str, algorithm: str, kind: str) -> Fields:
 
 
 def return_bounds(
-    environment: str, discount: float, reward_clip: float | None = None
+    environment: str,
+    discount: float,
+    reward_clip: float | None = None,
+    centred: bool = False,
 ) -> Fields:
     """Smallest and largest return of an environment, with a margin.
 
@@ -72,6 +76,8 @@ def return_bounds(
         environment: name.
         discount: gamma, per step.
         reward_clip: largest absolute reward, if rewards are clipped.
+        centred: whether an average of the rewards is subtracted from each, so that they
+            may have either sign.
     """
     row = ROWS.get(environment)
     if row is None or not 0 <= discount <= 1:
@@ -79,6 +85,8 @@ def return_bounds(
     low, high, most = row.rewards
     if isinstance(reward_clip, int | float):
         low, high = max(low, -reward_clip), min(high, reward_clip)
+    if centred:
+        low, high = low - high, high - low
     total = most if discount == 1 else (1 - discount**most) / (1 - discount)
     if not math.isfinite(total):
         return NOTHING

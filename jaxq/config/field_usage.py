@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from jaxq.config import algorithm_table, compatibility
+from jaxq.config import algorithm_table, average_reward, compatibility
 from jaxq.config.components import HISTOGRAMS
 from jaxq.config.config import Config, given
 
@@ -53,6 +53,10 @@ _HUBER = Condition(
 )
 _LAYERS = Condition(lambda c: c.network != "table")
 _RESETS = Condition(lambda c: c.reset_period is not None, "give reset_period")
+_AVERAGE_LEARNED = Condition(
+    lambda c: c.average_reward in average_reward.LEARNED,
+    "set average_reward to differential or centering",
+)
 _REDO = Condition(lambda c: c.redo_period is not None, "give redo_period")
 _ORTHOGONAL = Condition(
     lambda c: _LAYERS.holds(c) and c.weight_init == "orthogonal",
@@ -127,7 +131,10 @@ AGENT_USAGE = (
         "discount", "learning_rate", "learning_rate_schedule", "optimizer",
         "max_grad_norm", "head", "network", "q_penalty", "recurrent",
         "exploration", "weight_decay", "l2_penalty", "l2_init_penalty", "reset_period",
-        "redo_period", "hare_period", "intrinsic_bonus",
+        "redo_period", "hare_period", "intrinsic_bonus", "average_reward",
+    )),
+    Usage("an average reward learned from TD errors", _AVERAGE_LEARNED, (
+        "average_reward_rate",
     )),
     Usage("replay", _REPLAYS, ("buffer_size", "prioritized")),
     Usage("replay and Dyna-Q's model", _SAMPLES, ("batch_size",)),

@@ -41,6 +41,16 @@ TABULAR: dict[str, Algorithm] = {
         {**ONLINE, "next_value": "expected_sarsa"},
         BOOK,
     ),
+    "differential_q": Algorithm(
+        "Differential Q-learning on a table: maximises the reward per step, whose "
+        "estimate is learned from the same TD errors and subtracted from every reward.",
+        "Wan et al., arXiv:2006.16318, section 3",
+        {**ONLINE, "average_reward": "differential"},
+        {"epsilon_start": 0.1, "epsilon_end": 0.1},
+        "Differs in that an environment may end its episodes: the last step then leads "
+        "to the start of the next one. With several environments the average moves by "
+        "the mean of their TD errors.",
+    ),
     "double_q_learning": Algorithm(
         "Double Q-learning: two tables, each evaluated by the other. The behaviour "
         "policy follows their mean.",

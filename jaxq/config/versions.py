@@ -43,4 +43,6 @@ ADDED: dict[str, Any] = {
     "bonus_scale": 0.1,
     "rnd_size": 64,
     "rnd_learning_rate": 1e-4,
+    "average_reward": "none",
+    "average_reward_rate": 1.0,
 }

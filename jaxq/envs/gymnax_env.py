@@ -6,12 +6,20 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxq.config.fields import ConfigError, did_you_mean
-from jaxq.envs import argument_checks, contract, gymnax_facts, lazy_import, sutton_barto
+from jaxq.envs import (
+    access_control,
+    argument_checks,
+    contract,
+    gymnax_facts,
+    lazy_import,
+    sutton_barto,
+)
 
 # jaxq's own environments, in addition to those that gymnax registers.
 TEXTBOOK = {
     environment.__name__: environment
     for environment in (
+        access_control.AccessControl,
         sutton_barto.CliffWalking,
         sutton_barto.DynaMaze,
         sutton_barto.MaximizationBias,

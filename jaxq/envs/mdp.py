@@ -53,6 +53,68 @@ def value_iteration(
     )
 
 
+def relative_value_iteration(
+    model: MDP, epsilon: float = 0.0, tolerance: float = 1e-12
+) -> tuple[float, np.ndarray]:
+    """Largest average reward per step, and relative action values.
+
+    Q(s, a) + g = r(s, a) + sum_s' p(s' | s, a) V(s'),
+    V(s) = (1 - epsilon) max_a Q(s, a) + epsilon mean_a Q(s, a)
+
+    Args:
+        model: S states and A actions. Where an episode ends, the next one starts.
+        epsilon: share of random actions in every policy.
+        tolerance: largest error of g.
+
+    Returns:
+        g and Q, [S, A], whose mean is 0.
+
+    Raises:
+        ConfigError: if the values do not converge, for instance because g depends on
+            the initial state.
+
+    Reference: Puterman (1994), section 8.5.5 (value iteration, with the transformation
+    that makes every chain aperiodic).
+    """
+    transition = restarting(model)
+    q_values = np.zeros_like(model.reward)
+    for _ in range(MAX_SWEEPS):
+        values = (1.0 - epsilon) * q_values.max(axis=1)
+        values += epsilon * q_values.mean(axis=1)
+        change = model.reward + transition @ values - q_values
+        if np.ptp(change) <= tolerance:
+            return float(change.mean()), q_values
+        q_values = q_values + 0.5 * change
+        q_values -= q_values.mean()
+    raise ConfigError(
+        f"relative value iteration did not converge in {MAX_SWEEPS} sweeps; the "
+        "average reward may depend on the initial state."
+    )
+
+
+def average_reward(model: MDP, policy: np.ndarray) -> float:
+    """Average reward per step of a policy that has one recurrent class of states.
+
+    Args:
+        model: S states and A actions. Where an episode ends, the next one starts.
+        policy: [S, A] probabilities pi(a | s).
+
+    Reference: Sutton and Barto (2018), equation 10.7.
+    """
+    chain = np.einsum("sa,sat->st", policy, restarting(model))
+    # The stationary distribution: mu (P - I) = 0 and sum(mu) = 1.
+    equations = np.vstack([chain.T - np.eye(len(chain)), np.ones(len(chain))])
+    right = np.append(np.zeros(len(chain)), 1.0)
+    occupancy = np.linalg.lstsq(equations, right, rcond=None)[0]
+    return float(occupancy @ (policy * model.reward).sum(axis=1))
+
+
+def restarting(model: MDP) -> np.ndarray:
+    """Transitions that lead to the start where an episode ends; [S, A, S']."""
+    ends = 1.0 - model.transition.sum(axis=2, keepdims=True)
+    return model.transition + ends * model.start
+
+
 def greedy_policy(q_values: np.ndarray) -> np.ndarray:
     """Greedy policy pi(a | s), uniform over ties; [S, A] -> [S, A]."""
     maximal = q_values == q_values.max(axis=1, keepdims=True)

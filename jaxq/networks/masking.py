@@ -46,7 +46,18 @@ def masked_head(head: Head) -> Head:
         mixture = head.mix(masked.output, policy)
         return MaskedOutput(mixture, jnp.sum(policy * masked.valid))
 
-    return Head(head.num_outputs, q_values, backup, loss, mix if head.mix else None)
+    def td_error(masked: MaskedOutput, target: PyTree) -> Array:
+        assert head.td_error is not None
+        return head.td_error(masked.output, target)
+
+    return Head(
+        head.num_outputs,
+        q_values,
+        backup,
+        loss,
+        mix if head.mix else None,
+        td_error if head.td_error else None,
+    )
 
 
 def masked(network: Network, valid_actions: Callable[[PyTree], Array]) -> Network:

@@ -1,5 +1,6 @@
 """The model of Dyna-Q: remembered outcomes of a finite environment, as a store."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -33,6 +34,11 @@ def dyna_store(config: Config, spec: EnvSpec) -> stores.Store:
     assert spec.num_states is not None and spec.state_index is not None
     index, shape = spec.state_index, (spec.num_states, spec.num_actions)
     length = config.rollout_length
+    as_transition = functools.partial(
+        _as_transition,
+        gamma=config.discount,
+        continuing=config.average_reward != "none",
+    )
 
     def init(example: Step) -> DynaState:
         rollout = ring.zeros(example, length, config.num_envs)
@@ -41,16 +47,14 @@ def dyna_store(config: Config, spec: EnvSpec) -> stores.Store:
     def add(state: DynaState, rollout: Step) -> DynaState:
         def learn(state: DynaState, step: Step) -> tuple[DynaState, None]:
             pair = index(step.observation), step.action
-            return _learn(state, pair, _as_transition(step, config.discount)), None
+            return _learn(state, pair, as_transition(step)), None
 
         state, _ = jax.lax.scan(learn, state, _flat(rollout))
         return state._replace(rollout=rollout)
 
     def sample(key: Key, state: DynaState, updates: Array) -> ring.Sample:
         del updates
-        real = jax.vmap(lambda step: _as_transition(step, config.discount))(
-            _flat(state.rollout)
-        )
+        real = jax.vmap(as_transition)(_flat(state.rollout))
         imagined = _imagine(key, state, config.batch_size)
         examples = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), real, imagined)
         weight = jnp.ones(examples.reward.shape)
@@ -112,8 +116,11 @@ def _imagine(key: Key, state: DynaState, count: int) -> Transition:
     )
 
 
-def _as_transition(step: Step, gamma: Array | float) -> Transition:
-    discount = gamma * (1.0 - step.terminated)
+def _as_transition(
+    step: Step, gamma: Array | float, continuing: bool = False
+) -> Transition:
+    ends = jnp.zeros_like(step.terminated) if continuing else step.terminated
+    discount = gamma * (1.0 - ends)
     return Transition(
         step.observation, step.action, step.reward, discount, step.next_observation
     )

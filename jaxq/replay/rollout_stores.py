@@ -54,7 +54,8 @@ def current_rollout(config: Config, spec: EnvSpec) -> stores.Store:
             steps = jax.tree.map(lambda leaf: leaf[window, env], ended)
             if config.return_estimator != "n_step":
                 return off_policy.window(steps, config.discount)
-            return returns.n_step(steps, config.discount)
+            continuing = config.average_reward != "none"
+            return returns.n_step(steps, config.discount, continuing)
 
         place = jnp.arange(length * config.num_envs)
         examples = jax.vmap(read)(*indexing.row_and_column(place, config.num_envs))

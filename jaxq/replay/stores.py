@@ -35,11 +35,17 @@ def reader(config: Config, spec: EnvSpec) -> replay_ring.Reader:
     """Reader of sequences for a recurrent network, of windows or transitions if not."""
     example = spec.observation if spec.frame is None else spec.frame
     if config.recurrent == "none":
-        corrected = config.return_estimator != "n_step"
-        read = (
-            transition_readers.windows if corrected else transition_readers.transitions
+        if config.return_estimator != "n_step":
+            return transition_readers.windows(
+                example, config.n_step, config.discount, config.frame_stack
+            )
+        return transition_readers.transitions(
+            example,
+            config.n_step,
+            config.discount,
+            config.frame_stack,
+            config.average_reward != "none",
         )
-        return read(example, config.n_step, config.discount, config.frame_stack)
     return transition_readers.sequences(
         example, loop_lengths.window(config) + 1, config.frame_stack
     )

@@ -14,7 +14,11 @@ from jaxq.xla import indexing
 
 
 def transitions(
-    example: PyTree, n: int, gamma: Array | float, stack: int = 1
+    example: PyTree,
+    n: int,
+    gamma: Array | float,
+    stack: int = 1,
+    continuing: bool = False,
 ) -> ring.Reader:
     """Reader of n-step transitions.
 
@@ -23,6 +27,8 @@ def transitions(
         n: steps in a window; n rows must follow the first.
         gamma: [] discount factor.
         stack: frames in an observation.
+        continuing: whether a terminated step leads to the next episode, which the next
+            row starts.
     """
     observe = observations(example, stack)
 
@@ -33,9 +39,11 @@ def transitions(
         get = functools.partial(indexing.ring_get, column=env)
         window = row + jnp.arange(n)
         ended = get(state.ended, window)
+        reward = get(state.reward, window)
+        ends = jnp.zeros(n, bool) if continuing else ended & ring.TERMINATED != 0
         n_step, weight = returns.n_step_return_from_ring(
-            get(state.reward, window),
-            ended & ring.TERMINATED != 0,
+            reward,
+            ends,
             ended & ring.TRUNCATED != 0,
             gamma,
         )
@@ -49,6 +57,9 @@ def transitions(
             next_action=get(state.action, successor).astype(jnp.int32),
             memory=jax.tree.map(lambda stored: get(stored, row), state.memory),
         )
+        if continuing:
+            count = returns.duration(n_step.length, n, gamma)
+            transition = transition._replace(duration=count)
         return transition, weight
 
     return read

@@ -77,7 +77,12 @@ def categorical(num_atoms: int, v_min: Array | float, v_max: Array | float) -> H
         projection = jax.vmap(two_hot_target, in_axes=(0, None))(values, atoms)
         return jax.nn.softmax(next_output) @ projection
 
-    return Head(num_atoms, q_values, backup, cross_entropy, mixtures.mix_logits)
+    def td_error(logits: Array, target: Array) -> Array:
+        return (target - jax.nn.softmax(logits)) @ _atoms(v_min, v_max, num_atoms)
+
+    return Head(
+        num_atoms, q_values, backup, cross_entropy, mixtures.mix_logits, td_error
+    )
 
 
 def two_hot(num_atoms: int, v_min: Array | float, v_max: Array | float) -> Head:
@@ -101,7 +106,12 @@ def two_hot(num_atoms: int, v_min: Array | float, v_max: Array | float) -> Head:
         value = reward + discount * q_values(next_output[None])[0]
         return two_hot_target(value, _atoms(v_min, v_max, num_atoms))
 
-    return Head(num_atoms, q_values, backup, cross_entropy, mixtures.mix_logits)
+    def td_error(logits: Array, target: Array) -> Array:
+        return (target - jax.nn.softmax(logits)) @ _atoms(v_min, v_max, num_atoms)
+
+    return Head(
+        num_atoms, q_values, backup, cross_entropy, mixtures.mix_logits, td_error
+    )
 
 
 def hl_gauss(
@@ -140,4 +150,10 @@ def hl_gauss(
         mass = jnp.maximum(jnp.diff(cumulative), 0.0)
         return mass / jnp.sum(mass)
 
-    return Head(num_bins, q_values, backup, cross_entropy, mixtures.mix_logits)
+    def td_error(logits: Array, target: Array) -> Array:
+        centers = (edges()[1:] + edges()[:-1]) / 2.0
+        return (target - jax.nn.softmax(logits)) @ centers
+
+    return Head(
+        num_bins, q_values, backup, cross_entropy, mixtures.mix_logits, td_error
+    )

@@ -40,7 +40,11 @@ def double_table(loss: str = "squared", huber_delta: Array | float = 1.0) -> Hea
         index, value = target
         return single.loss(jnp.where(index == 1, output[1:], output[:1]), value)
 
-    return Head(2, q_values, backup, td)
+    def td_error(output: Array, target: tuple[Array, Array]) -> Array:
+        index, value = target
+        return value - jnp.where(index == 1, output[1], output[0])
+
+    return Head(2, q_values, backup, td, td_error=td_error)
 
 
 def double_q_loss(network: Network) -> LossFunction:

@@ -6,29 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxq.rl import mixtures
+from jaxq.rl import mixtures, rescaling
 from jaxq.types import Array, Head
-
-RESCALING = 1e-3  # c of Pohlen et al.: the slope of `rescale` far from zero
-
-
-def rescale(x: Array) -> Array:
-    """Compress large returns, elementwise: h(x) = sign(x) (sqrt(|x| + 1) - 1) + c x.
-
-    Reference: Pohlen et al., arXiv:1805.11593, proposition A.2 (c = 0.001).
-    """
-    # The first term is x / (sqrt(|x| + 1) + 1), which neither cancels near zero nor
-    # loses its slope there.
-    return x / (jnp.sqrt(jnp.abs(x) + 1.0) + 1.0) + RESCALING * x
-
-
-def unrescale(y: Array) -> Array:
-    """The inverse of `rescale`; minus infinity, an invalid action, is kept."""
-    b, c = 1.0 + 2.0 * RESCALING, RESCALING
-    finite = jnp.where(jnp.isfinite(y), y, 0.0)
-    # Solves c u^2 + u - (1 + c + |y|) = 0 for u = sqrt(|x| + 1); u - 1 = |root|.
-    root = 2.0 * finite / (b + jnp.sqrt(b**2 + 4.0 * c * jnp.abs(finite)))
-    return jnp.where(jnp.isfinite(y), root * (jnp.abs(root) + 2.0), y)
 
 
 def _identity(x: Array) -> Array:
@@ -48,7 +27,7 @@ def scalar(
     Args:
         loss: "squared" or "huber".
         huber_delta: [] error beyond which Huber's loss is linear.
-        rescaled: whether outputs are returns compressed by `rescale`.
+        rescaled: whether outputs are returns compressed by `rescaling.rescale`.
 
     Raises:
         ValueError: if the loss is unknown.
@@ -62,7 +41,9 @@ def scalar(
     }
     if loss not in losses:
         raise ValueError(f"loss = {loss!r}: choose one of {', '.join(losses)}")
-    h, h_inverse = (rescale, unrescale) if rescaled else (_identity, _identity)
+    h, h_inverse = (
+        (rescaling.rescale, rescaling.unrescale) if rescaled else (_identity, _identity)
+    )
 
     def q_values(output: Array) -> Array:
         return h_inverse(output[:, 0])
@@ -77,7 +58,10 @@ def scalar(
     def mix(output: Array, policy: Array) -> Array:
         return h(mixtures.average(h_inverse(output), policy))
 
-    return Head(1, q_values, backup, td, mix)
+    def td_error(output: Array, target: Array) -> Array:
+        return h_inverse(target) - h_inverse(output[0])
+
+    return Head(1, q_values, backup, td, mix, td_error)
 
 
 class QuantileTarget(NamedTuple):
@@ -123,12 +107,14 @@ def quantile(
     Args:
         num_quantiles: N.
         huber_delta: [] error beyond which Huber's loss is linear.
-        rescaled: whether outputs are returns compressed by `rescale`.
+        rescaled: whether outputs are returns compressed by `rescaling.rescale`.
 
     Reference: Dabney et al., arXiv:1710.10044.
     """
     fraction = (jnp.arange(num_quantiles) + 0.5) / num_quantiles
-    h, h_inverse = (rescale, unrescale) if rescaled else (_identity, _identity)
+    h, h_inverse = (
+        (rescaling.rescale, rescaling.unrescale) if rescaled else (_identity, _identity)
+    )
 
     def q_values(output: Array) -> Array:
         return jnp.mean(h_inverse(output), axis=-1)
@@ -150,7 +136,10 @@ def quantile(
     def mix(output: Array, policy: Array) -> QuantileTarget:
         return QuantileTarget(*mixtures.mix_samples(*weighted(output), policy))
 
-    return Head(num_quantiles, q_values, backup, td, mix)
+    def td_error(output: Array, target: QuantileTarget) -> Array:
+        return jnp.sum(target.weight * h_inverse(target.value)) - q_values(output)
+
+    return Head(num_quantiles, q_values, backup, td, mix, td_error)
 
 
 class Quantiles(NamedTuple):
@@ -201,7 +190,10 @@ def implicit_quantile(huber_delta: Array | float = 1.0) -> Head:
         mean_error -= jnp.sum(output.weight * output.value)
         return loss, jnp.abs(jax.lax.stop_gradient(mean_error))
 
-    return Head(1, q_values, backup, td, _mix_quantiles)
+    def td_error(output: Quantiles, target: QuantileTarget) -> Array:
+        return jnp.sum(target.weight * target.value) - q_values(output)
+
+    return Head(1, q_values, backup, td, _mix_quantiles, td_error)
 
 
 def fully_parameterized(
@@ -245,4 +237,8 @@ def fully_parameterized(
     def mix(output: ProposedQuantiles, policy: Array) -> ProposedQuantiles:
         return output._replace(quantiles=_mix_quantiles(output.quantiles, policy))
 
-    return Head(1, q_values, backup, td, mix)
+    def td_error(output: ProposedQuantiles, target: QuantileTarget) -> Array:
+        assert inner.td_error is not None
+        return inner.td_error(output.quantiles, target)
+
+    return Head(1, q_values, backup, td, mix, td_error)

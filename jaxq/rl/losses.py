@@ -137,11 +137,11 @@ def compare(
     Returns:
         The loss [] and its LossInfo.
     """
-    value, priority = head.loss(
-        select_action(output, action), jax.lax.stop_gradient(target)
-    )
+    chosen, target = select_action(output, action), jax.lax.stop_gradient(target)
+    value, priority = head.loss(chosen, target)
     q_value = select_action(head.q_values(output)[:, None], action)[0]
-    return value, LossInfo(priority, q_value)
+    error = None if head.td_error is None else head.td_error(chosen, target)
+    return value, LossInfo(priority, q_value, error)
 
 
 def td_loss(

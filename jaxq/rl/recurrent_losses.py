@@ -67,7 +67,11 @@ def unroll_after_burn_in(
 
 
 def n_step_transition(
-    steps: Sequence, time: Array, n: int, gamma: Array | float
+    steps: Sequence,
+    time: Array,
+    n: int,
+    gamma: Array | float,
+    continuing: bool = False,
 ) -> tuple[Transition, Array, Array]:
     """The n-step transition that starts at a step of a sequence.
 
@@ -76,14 +80,17 @@ def n_step_transition(
         time: [] int32 index of the first step.
         n: maximal length of the transition.
         gamma: [] discount factor.
+        continuing: whether a terminated step leads to the next episode.
 
     Returns:
         Transition, [] int32 index of its successor, and its weight []; see
         `returns.n_step_return_from_ring`.
     """
     window = time + jnp.arange(n)
+    reward = steps.reward[window]
+    ends = jnp.zeros(n, bool) if continuing else steps.terminated[window]
     n_step, weight = returns.n_step_return_from_ring(
-        steps.reward[window], steps.terminated[window], steps.truncated[window], gamma
+        reward, ends, steps.truncated[window], gamma
     )
     successor = time + n_step.length
     transition = Transition(
@@ -129,6 +136,7 @@ def td_loss(
     *,
     correction: off_policy.Correction | None = None,
     soft: munchausen.Munchausen | None = None,
+    continuing: bool = False,
 ) -> LossFunction:
     """Mean temporal-difference loss along a sequence that starts from a stored memory.
 
@@ -149,6 +157,7 @@ def td_loss(
         correction: of the n-step returns; None leaves them uncorrected.
         soft: Munchausen's target in place of a bootstrap policy, from the target
             network's outputs along the sequence; see `munchausen.munchausen_loss`.
+        continuing: whether a terminated step leads to the next episode.
 
     Reference: Kapturowski et al. (2019), "Recurrent Experience Replay in Distributed
     Reinforcement Learning", sections 2.3 and 3.
@@ -186,7 +195,9 @@ def td_loss(
             ), weight
 
         def step_loss(time: Array) -> tuple[Array, LossInfo, Array]:
-            transition, successor, weight = n_step_transition(steps, time, n, gamma)
+            transition, successor, weight = n_step_transition(
+                steps, time, n, gamma, continuing
+            )
             if soft is not None:
                 target = munchausen.munchausen_target(
                     head,
@@ -214,7 +225,10 @@ def td_loss(
         priority = weight * info.priority
         mixed = max_weight * jnp.max(priority) + (1.0 - max_weight) * jnp.mean(priority)
         q_value = jnp.sum(weight * info.q_value) / jnp.maximum(jnp.sum(weight), 1.0)
-        return jnp.mean(weight * value), LossInfo(mixed, q_value)
+        error = info.td_error
+        if error is not None:
+            error = jnp.sum(weight * error) / jnp.maximum(jnp.sum(weight), 1.0)
+        return jnp.mean(weight * value), LossInfo(mixed, q_value, error)
 
     return loss
 

@@ -74,18 +74,36 @@ def n_step_return_from_ring(
     return n_step_return(reward, terminated, cut, gamma), weight
 
 
-def n_step(window: Step, gamma: Array | float) -> Transition:
+def duration(length: Array, n: int, gamma: Array | float) -> Array:
+    """Discounted number of rewards in a return: sum_{j<k} gamma^j.
+
+    A return whose rewards are centred is less by this times the average reward.
+
+    Args:
+        length: [] int32: k.
+        n: largest k.
+        gamma: [] discount factor.
+    """
+    powers = jnp.cumprod(jnp.full(n, gamma))
+    weights = jnp.concatenate([jnp.ones(1), powers[:-1]])
+    return jnp.sum(jnp.where(jnp.arange(n) < length, weights, 0.0))
+
+
+def n_step(window: Step, gamma: Array | float, continuing: bool = False) -> Transition:
     """The n-step transition of a window of consecutive steps.
 
     Args:
         window: Step with a leading axis [n]; `next_observation` holds true successors.
         gamma: [] discount factor.
+        continuing: whether a terminated step leads to the next episode, whose first
+            observation is then its successor.
 
     Returns:
         Transition from the first observation to the successor of the last step that
         counts; see `n_step_return`.
     """
-    total = n_step_return(window.reward, window.terminated, window.truncated, gamma)
+    ends = jnp.zeros_like(window.terminated) if continuing else window.terminated
+    total = n_step_return(window.reward, ends, window.truncated, gamma)
     first = jax.tree.map(lambda leaf: leaf[0], window)
     last = total.length - 1
     successor = jax.tree.map(lambda leaf: leaf[last], window.next_observation)
@@ -96,6 +114,7 @@ def n_step(window: Step, gamma: Array | float) -> Transition:
         discount=total.discount,
         next_observation=successor,
         memory=first.memory,
+        duration=duration(total.length, ends.size, gamma) if continuing else None,
     )
 
 

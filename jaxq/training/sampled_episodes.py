@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxq.agents import average_reward
 from jaxq.config.config import Config
 from jaxq.envs.adapter import Environment, EnvState
 from jaxq.training import loop
@@ -84,6 +85,8 @@ def play(
             memory = agent.remember(memory, action, step.reward)
         done = step.terminated | step.truncated
         step = loop.as_learned(config, step)
+        learner = agent_state.learner
+        step = average_reward.continuing_step(learner, step, env_state.observation)
         cut_off = (step.truncated | (play.steps + 1 == max_steps)) & ~step.terminated
         after = agent.q_values(agent_state, memory, step.next_observation)
         future = jnp.where(cut_off, config.discount * jnp.max(after), 0.0)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import CONFORMANCE, SLOW, mark_others, same
-from family import BEHAVIOUR_TARGETS, NAMES, ROLLOUTS, Trained, lane
+from family import BEHAVIOUR_TARGETS, EPISODIC, NAMES, ROLLOUTS, Trained, lane
 from mdps import CORRIDOR, PROBES, seen
 
 from jaxq import types
@@ -52,7 +52,7 @@ EVERY_PROBED = [
     else name
     if name in PROBED
     else pytest.param(name, marks=CONFORMANCE)
-    for name in NAMES
+    for name in EPISODIC
 ]
 
 
@@ -89,7 +89,7 @@ EVERY_MASKED = [
     name
     if name in MASKED
     else pytest.param(name, marks=CONFORMANCE if name in CI_MASKED else SLOW)
-    for name in NAMES
+    for name in EPISODIC
 ]
 
 
@@ -139,7 +139,7 @@ N_STEPS = [
         if (name, n) in CI_N_STEPS
         else SLOW,
     )
-    for name in NAMES
+    for name in EPISODIC
     for n in (1, 3, 5)
     if name not in ONE_STEP_ONLY
     if n > 1 or name in ("n_step_q", "n_step_dqn", "rainbow", "btr", "r2d2")

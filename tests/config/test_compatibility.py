@@ -11,6 +11,7 @@ from jaxq.config.config import annotation
 
 OTHER = {
     "n_step": 3,
+    "discount": 0.5,
     "ensemble_size": 3,
     "num_minibatches": 2,
     "num_epochs": 2,
@@ -47,6 +48,9 @@ EXAMPLES = {
     compatibility.GRADIENT_CORRECTED: {"algorithm": "qrc"},
     compatibility.AVERAGED: {"averaged_targets": 3},
     compatibility.REDO: {"redo_period": 100},
+    compatibility.AVERAGE_REWARD: {"average_reward": "centering"},
+    compatibility.UNDISCOUNTED: {"average_reward": "differential"},
+    compatibility.RVI_TABLE: {"average_reward": "rvi", "network": "table"},
     compatibility.BATCH_NORM: {"normalization": "batch"},
 }
 

@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 from definitions import ALL
 
-from jaxq.rl import heads
+from jaxq.rl import heads, rescaling
 from jaxq.rl.heads import (
     ProposedQuantiles,
     Quantiles,
@@ -67,9 +67,9 @@ def test_rescaling_equals_its_formula_and_is_inverted():
     exact = np.asarray(x, np.float64)
     rescaled, restored, again = jax.jit(
         lambda x: (
-            heads.rescale(x),
-            heads.unrescale(heads.rescale(x)),
-            heads.rescale(heads.unrescale(x)),
+            rescaling.rescale(x),
+            rescaling.unrescale(rescaling.rescale(x)),
+            rescaling.rescale(rescaling.unrescale(x)),
         )
     )(x)
     # sqrt(|x| + 1) - 1 without cancellation near zero.
@@ -82,17 +82,17 @@ def test_rescaling_equals_its_formula_and_is_inverted():
 def test_rescaling_has_the_right_slope_even_at_zero():
     x = jnp.asarray([-50.0, -1.0, 0.0, 1e-3, 3.0])
     slope = 0.5 / np.sqrt(abs(np.asarray(x)) + 1) + 1e-3
-    gradient = jax.jit(jax.vmap(jax.grad(heads.rescale)))(x)
+    gradient = jax.jit(jax.vmap(jax.grad(rescaling.rescale)))(x)
     np.testing.assert_allclose(gradient, slope, rtol=1e-5)
-    inverse = jax.jit(jax.vmap(jax.grad(heads.unrescale)))(heads.rescale(x))
+    inverse = jax.jit(jax.vmap(jax.grad(rescaling.unrescale)))(rescaling.rescale(x))
     np.testing.assert_allclose(inverse, 1 / slope, rtol=1e-5)
 
 
 def test_rescaling_preserves_minus_infinity_and_nan():
-    first = jax.value_and_grad(lambda y: heads.unrescale(y)[0])
+    first = jax.value_and_grad(lambda y: rescaling.unrescale(y)[0])
     value, gradient = jax.jit(first)(np.array([2.0, -np.inf], np.float32))
     assert np.isfinite(value) and np.isfinite(gradient).all()
-    infinite, not_a_number = jax.jit(heads.unrescale)(np.array([-np.inf, np.nan]))
+    infinite, not_a_number = jax.jit(rescaling.unrescale)(np.array([-np.inf, np.nan]))
     assert infinite == -np.inf and np.isnan(not_a_number)
 
 

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from definitions import table_network
 
-from jaxq.rl import categorical, exploration, heads, losses, off_policy, returns
+from jaxq.rl import (
+    categorical,
+    exploration,
+    heads,
+    losses,
+    off_policy,
+    rescaling,
+    returns,
+)
 from jaxq.rl.heads import QuantileTarget
 
 rlax = pytest.importorskip("rlax")
@@ -162,7 +170,7 @@ def test_value_rescalings_agree():
     """Near zero in float64 only, because of cancellation in rlax."""
     sizes = np.geomspace(0.1, 1e5, 100)
     x = jnp.asarray(np.concatenate([-sizes, sizes]), jnp.float32)
-    rescale, unrescale = jax.jit(heads.rescale), jax.jit(heads.unrescale)
+    rescale, unrescale = jax.jit(rescaling.rescale), jax.jit(rescaling.unrescale)
     expected = jax.jit(rlax.signed_hyperbolic)(x, 1e-3)
     np.testing.assert_allclose(rescale(x), expected, rtol=1e-5)
     with jax.enable_x64(True):

@@ -208,7 +208,11 @@ def test_the_forward_view_equals_eligibility_traces(watkins, rng):
     """For whole episodes that revisit states."""
     q_values = rng.normal(size=(4, 2)).astype(np.float32)
     config = types.SimpleNamespace(
-        discount=GAMMA, trace_decay=LAMBDA, trace_cut=watkins, num_envs=1
+        discount=GAMMA,
+        trace_decay=LAMBDA,
+        trace_cut=watkins,
+        num_envs=1,
+        average_reward="none",
     )
     network = table_network(heads.scalar())
     forward_returns = jax.jit(
