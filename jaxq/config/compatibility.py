@@ -117,12 +117,12 @@ RULES = (
     Rule(ENSEMBLE, "head", ("scalar",), _MEMBERS),
     Rule(ENSEMBLE, "value_rescaling", (False,), _MEMBERS),
     Rule(ENSEMBLE, "munchausen", (False,), _MEMBERS),
+    Rule(ENSEMBLE, "double_q", (False,), _MEMBERS),
+    Rule(ENSEMBLE, "next_value", ("max",), _MEMBERS),
     Rule(
         ENSEMBLE, "return_estimator", ("n_step",),
         "every member has its own greedy policy, and the traces follow one",
     ),
-    Rule(ENSEMBLE, "double_q", (False,), _MEMBERS),
-    Rule(ENSEMBLE, "next_value", ("max",), _MEMBERS),
     Rule(ENSEMBLE, "noisy", (False,), "an ensemble explores through its members"),
     Rule(
         ENSEMBLE, "q_penalty", (None,),
