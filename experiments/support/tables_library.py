@@ -4,7 +4,7 @@ import itertools
 from typing import Any
 
 from experiments.support.provenance import page_link
-from jaxq.config import algorithm_table, aliases, compatibility, field_usage
+from jaxq.config import algorithm_table, aliases, compatibility, usage_table
 from jaxq.config.algorithm_entry import Fields
 from jaxq.config.algorithm_table import ALGORITHMS
 from jaxq.config.tabular_algorithms import TABLE
@@ -67,6 +67,6 @@ def compatibility_rules() -> str:
 def field_readers() -> str:
     """The fields that every part reads."""
     lines = ["| part | fields |", "| --- | --- |"]
-    for usage in field_usage.USAGE:
+    for usage in usage_table.USAGE:
         lines.append(f"| {usage.part} | {', '.join(f'`{f}`' for f in usage.fields)} |")
     return "\n".join(lines)

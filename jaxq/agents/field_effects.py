@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxq.agents import algorithms
-from jaxq.config import algorithm_table, field_usage, loop_lengths
+from jaxq.config import algorithm_table, field_usage, loop_lengths, usage_table
 from jaxq.config.config import Config, given
 from jaxq.config.fields import ConfigError
 from jaxq.networks import torsos
@@ -22,7 +22,7 @@ from jaxq.xla import prng
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Config)}
 FIELDS = frozenset(DEFAULTS)
-LOOP_FIELDS = {name for usage in field_usage.LOOP_USAGE for name in usage.fields}
+LOOP_FIELDS = {name for usage in usage_table.LOOP_USAGE for name in usage.fields}
 # Also read by code that all agents share: an algorithm honours a changed field on the
 # left only if it reads one of those on the right as well, while it is made.
 EVIDENCE = {
@@ -70,7 +70,7 @@ def check_honoured(config: Config, spec: EnvSpec) -> None:
     """
     if not _is_own(config):
         return
-    needed = field_usage.read(with_torso(config, spec), field_usage.AGENT_USAGE)
+    needed = field_usage.read(with_torso(config, spec), usage_table.AGENT_USAGE)
     changed = {
         name: getattr(config, name)
         for name in sorted(needed & given(config))

@@ -26,14 +26,8 @@ from jaxq.config.basics import (
     Optimization,
     Replay,
 )
-from jaxq.config.components import (
-    NetworkLayers,
-    Plasticity,
-    ReturnRepresentation,
-    Rollouts,
-    Sampling,
-    Target,
-)
+from jaxq.config.components import NetworkLayers, Plasticity, Rollouts, Sampling
+from jaxq.config.estimates import ReturnRepresentation, Target
 from jaxq.config.fields import TRACED, ConfigError, check_name
 from jaxq.config.recurrence import Recurrence
 from jaxq.config.versions import ADDED

@@ -108,5 +108,7 @@ def check_name(field: str, name: str, names: Iterable[str]) -> None:
 TRACED = "traced"
 Count = Annotated[int, Range(1, MAX_INT32)]
 Probability = Annotated[float, Range(0, 1), TRACED]
+Value = Annotated[float, Range(-1e9, 1e9), TRACED]
+NotNegative = Annotated[float, Range(0), TRACED]
 Positive = Annotated[float, Range(0, open_low=True), TRACED]
 Decay = Annotated[float, Range(0, 0.9999999), TRACED]

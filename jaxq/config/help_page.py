@@ -20,6 +20,7 @@ from jaxq.config import (
     basics,
     command_line,
     components,
+    estimates,
     field_usage,
     flag_groups,
     recurrence,
@@ -38,7 +39,7 @@ COMMON = (
 # Title -> fields. A script's own options follow.
 GROUPS = {
     "environment": (basics.EnvironmentOptions,),
-    "target": (components.Target, components.ReturnRepresentation),
+    "target": (estimates.Target, estimates.ReturnRepresentation),
     "replay": (basics.Replay, components.Sampling, components.Rollouts),
     "optimizer": (basics.Optimization, components.Plasticity),
     "network": (components.NetworkLayers, recurrence.Recurrence),

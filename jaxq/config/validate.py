@@ -16,8 +16,8 @@ from jaxq.config import (
     rollouts,
     suites,
 )
-from jaxq.config.components import HISTOGRAMS
 from jaxq.config.config import Config, annotation
+from jaxq.config.estimates import HISTOGRAMS
 from jaxq.config.fields import MAX_INT32, ConfigError, Range, did_you_mean
 from jaxq.config.loop_lengths import LoopLengths
 

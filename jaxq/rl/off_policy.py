@@ -95,7 +95,7 @@ def off_policy_return(
     Returns:
         [].
 
-    Reference: Munos et al., arXiv:1606.02647, equation 3.
+    Reference: Munos et al., arXiv:1606.02647, section 2.
     """
     arrays = [reward, discount, trace, next_value, baseline]
     chex.assert_rank(arrays, 1)
@@ -134,7 +134,7 @@ def corrected_return(
         [].
 
     Reference: Munos et al., arXiv:1606.02647 (Retrace); Precup, Sutton and Singh (2000)
-    (tree backup); Kozuno et al., arXiv:2103.00107, section 3 (Peng's Q(lambda)).
+    (tree backup); Kozuno et al., arXiv:2103.00107 (Peng's Q(lambda)).
     """
     next_value = jax.vmap(mixtures.average)(q_values, policy)
     taken, probability = (

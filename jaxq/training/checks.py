@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from jaxq.agents import algorithms, field_effects
 from jaxq.config import user_code, validate
-from jaxq.config.components import HISTOGRAMS
 from jaxq.config.config import ENVIRONMENT_OPTIONS, Config, given
+from jaxq.config.estimates import HISTOGRAMS
 from jaxq.config.fields import ConfigError, check_name
 from jaxq.envs import make
 from jaxq.envs.adapter import Environment, end_at_timeouts

@@ -6,7 +6,7 @@ import typing
 import pytest
 
 from jaxq import Config, ConfigError
-from jaxq.config import algorithm_table, compatibility, validate
+from jaxq.config import algorithm_table, compatibility, conditions, validate
 from jaxq.config.config import annotation
 
 OTHER = {
@@ -28,30 +28,30 @@ OTHER = {
     "hare_period": 100,
 }
 EXAMPLES = {
-    compatibility.TABULAR: {"algorithm": "tabular_q"},
-    compatibility.Q_LAMBDA: {"algorithm": "pqn"},
-    compatibility.STREAM: {"algorithm": "stream_q"},
-    compatibility.NOT_STREAM: {},
-    compatibility.DOUBLE_TABLE: {"algorithm": "double_q_learning"},
-    compatibility.DYNA: {"algorithm": "dyna_q"},
-    compatibility.ROLLOUTS: {"rollout_length": 4},
-    compatibility.REPLAY: {},
-    compatibility.TABLE: {"network": "table"},
-    compatibility.RESCALED: {"value_rescaling": True},
-    compatibility.MUNCHAUSEN: {"munchausen": True},
-    compatibility.SARSA: {"next_value": "sarsa", "rollout_length": 1},
-    compatibility.EXPECTED_SARSA: {"next_value": "expected_sarsa"},
-    compatibility.CORRECTED: {"return_estimator": "retrace"},
-    compatibility.ENSEMBLE: {"ensemble_size": 3},
-    compatibility.NOISY: {"noisy": True},
-    compatibility.RECURRENT: {"recurrent": "gru"},
-    compatibility.GRADIENT_CORRECTED: {"algorithm": "qrc"},
-    compatibility.AVERAGED: {"averaged_targets": 3},
-    compatibility.REDO: {"redo_period": 100},
-    compatibility.AVERAGE_REWARD: {"average_reward": "centering"},
-    compatibility.UNDISCOUNTED: {"average_reward": "differential"},
-    compatibility.RVI_TABLE: {"average_reward": "rvi", "network": "table"},
-    compatibility.BATCH_NORM: {"normalization": "batch"},
+    conditions.TABULAR: {"algorithm": "tabular_q"},
+    conditions.Q_LAMBDA: {"algorithm": "pqn"},
+    conditions.STREAM: {"algorithm": "stream_q"},
+    conditions.NOT_STREAM: {},
+    conditions.DOUBLE_TABLE: {"algorithm": "double_q_learning"},
+    conditions.DYNA: {"algorithm": "dyna_q"},
+    conditions.ROLLOUTS: {"rollout_length": 4},
+    conditions.REPLAY: {},
+    conditions.TABLE: {"network": "table"},
+    conditions.RESCALED: {"value_rescaling": True},
+    conditions.MUNCHAUSEN: {"munchausen": True},
+    conditions.SARSA: {"next_value": "sarsa", "rollout_length": 1},
+    conditions.EXPECTED_SARSA: {"next_value": "expected_sarsa"},
+    conditions.CORRECTED: {"return_estimator": "retrace"},
+    conditions.ENSEMBLE: {"ensemble_size": 3},
+    conditions.NOISY: {"noisy": True},
+    conditions.RECURRENT: {"recurrent": "gru"},
+    conditions.GRADIENT_CORRECTED: {"algorithm": "qrc"},
+    conditions.AVERAGED: {"averaged_targets": 3},
+    conditions.REDO: {"redo_period": 100},
+    conditions.AVERAGE_REWARD: {"average_reward": "centering"},
+    conditions.UNDISCOUNTED: {"average_reward": "differential"},
+    conditions.RVI_TABLE: {"average_reward": "rvi", "network": "table"},
+    conditions.BATCH_NORM: {"normalization": "batch"},
 }
 
 

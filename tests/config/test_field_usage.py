@@ -9,7 +9,13 @@ import pytest
 
 from jaxq import Config, preset
 from jaxq.agents import algorithms, field_effects, schedules
-from jaxq.config import algorithm_table, compatibility, field_usage, loop_lengths
+from jaxq.config import (
+    algorithm_table,
+    compatibility,
+    field_usage,
+    loop_lengths,
+    usage_table,
+)
 from jaxq.sweeps import search_space
 
 FIELDS = [field.name for field in dataclasses.fields(Config)]
@@ -83,7 +89,7 @@ def test_the_table_agrees_with_what_is_read(changes):
 
 def test_every_field_has_a_reader():
     assert all(field_usage.readers(name) for name in FIELDS)
-    named = {name for usage in field_usage.USAGE for name in usage.fields}
+    named = {name for usage in usage_table.USAGE for name in usage.fields}
     assert named == set(FIELDS)
 
 
@@ -127,7 +133,7 @@ def test_the_reason_names_the_reader_and_its_switch(field, reason):
 def test_every_remedy_works():
     """With the value that it advises, a field is read."""
     tried = 0
-    for usage in field_usage.USAGE:
+    for usage in usage_table.USAGE:
         match = re.fullmatch(r"set (\w+)(?: to (.+))?", usage.used.remedy)
         for value in (match[2] or "true").split(" or ") if match else ():
             config = Config(

@@ -1,0 +1,68 @@
+"""Properties of a configuration, by which its fields are compatible or not."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from jaxq.config import algorithm_table, average_reward
+from jaxq.config.config import Config
+
+
+class Condition(NamedTuple):
+    """A property of a configuration, with its name in messages and pages."""
+
+    name: str
+    holds: Callable[[Config], bool]
+
+
+def _agent(*names: str) -> Callable[[Config], bool]:
+    """Whether a function in `names` composes the algorithm, as the table says."""
+    return lambda config: algorithm_table.agent_of(config.algorithm) in names
+
+
+_is_td_agent = _agent("dqn", "double_q_learning")
+
+
+ARRAY_HEADS = ("scalar", "categorical", "hl_gauss", "two_hot", "quantile")
+AVERAGING_HEADS = ("scalar", "quantile", "implicit_quantile", "fully_parameterized")
+
+TABULAR = Condition(
+    "a tabular algorithm", lambda c: c.algorithm in algorithm_table.TABULAR
+)
+Q_LAMBDA = Condition("Q(lambda) and PQN", _agent("q_lambda"))
+STREAM = Condition("streaming agents", _agent("stream"))
+GRADIENT_CORRECTED = Condition("a gradient correction", lambda c: c.gradient_correction)
+NOT_STREAM = Condition(
+    "agents without eligibility traces",
+    _agent("dqn", "double_q_learning", "q_lambda", "dyna_q"),
+)
+DOUBLE_TABLE = Condition("`double_q_learning`", _agent("double_q_learning"))
+DYNA = Condition("`dyna_q`", _agent("dyna_q"))
+ROLLOUTS = Condition(
+    "TD learning from rollouts", lambda c: c.rollout_length > 0 and _is_td_agent(c)
+)
+REPLAY = Condition("replay", lambda c: c.rollout_length == 0 and _is_td_agent(c))
+TABLE = Condition("a table", lambda c: c.network == "table")
+RESCALED = Condition("`value_rescaling`", lambda c: c.value_rescaling)
+MUNCHAUSEN = Condition("`munchausen`", lambda c: c.munchausen)
+SARSA = Condition("`next_value=sarsa`", lambda c: c.next_value == "sarsa")
+EXPECTED_SARSA = Condition(
+    "`next_value=expected_sarsa`", lambda c: c.next_value == "expected_sarsa"
+)
+CORRECTED = Condition(
+    "a `return_estimator` other than n_step", lambda c: c.return_estimator != "n_step"
+)
+ENSEMBLE = Condition("an ensemble", lambda c: c.ensemble_size > 1)
+NOISY = Condition("noisy layers", lambda c: c.noisy)
+RECURRENT = Condition("a recurrent network", lambda c: c.recurrent != "none")
+REDO = Condition("ReDo", lambda c: c.redo_period is not None)
+AVERAGED = Condition("several target networks", lambda c: c.averaged_targets > 1)
+AVERAGE_REWARD = Condition("an average reward", lambda c: c.average_reward != "none")
+UNDISCOUNTED = Condition(
+    "an average reward without a discount",
+    lambda c: c.average_reward in average_reward.UNDISCOUNTED,
+)
+RVI_TABLE = Condition(
+    "RVI Q-learning on a table",
+    lambda c: c.average_reward == "rvi" and c.network == "table",
+)
+BATCH_NORM = Condition("batch normalisation", lambda c: c.normalization == "batch")
