@@ -63,7 +63,7 @@ def exact_values(config: Config) -> "ExtraMetrics":
     import jax
     import numpy as np
 
-    from jaxq.agents import factory
+    from jaxq.agents import head_factory
     from jaxq.envs import gymnax_mdps, mdp
     from jaxq.rl import double_q
     from jaxq.runs import results
@@ -80,7 +80,7 @@ def exact_values(config: Config) -> "ExtraMetrics":
             "average, which Q* is not. Use experiments/dqn.py."
         )
     double = config.algorithm == "double_q_learning"
-    head = double_q.double_table() if double else factory.make_head(config)
+    head = double_q.double_table() if double else head_factory.make_head(config)
     q_values = jax.jit(jax.vmap(jax.vmap(head.q_values)))
     model = gymnax_mdps.from_config(config)
     optimum = mdp.value_iteration(model, config.discount)

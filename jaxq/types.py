@@ -115,25 +115,20 @@ class Head(NamedTuple):
     td_error: Callable[[PyTree, Any], Array] | None = None
 
 
-# (key, params, memory, observation[T], ended[T]) -> (output[T], memory)
-Unroll = Callable[[Key | None, PyTree, PyTree, PyTree, Array], tuple[PyTree, PyTree]]
-
-
 class Network(NamedTuple):
     """A function from an observation to the output for all actions.
 
     init: (key, observation) -> params
-    apply: (key, params, observation) -> output, from the memory at the start of an
-        episode; the key is for noise, and None means no noise
+    apply: (key, params, observation) -> output, from the initial memory; the key is for
+        noise, and None means no noise
     head: how the output represents returns
     step: (key, params, memory, observation) -> (output, memory)
     initial_memory: (key) -> memory at the start of an episode
-    update_batch_stats: (params, observation[B]) -> params with new statistics of the
-        inputs, for batch normalisation
-    activations: (params, memory, observation) -> name -> [..., units], of the hidden
-        layers; "features" is the input of the output layers
-    unroll: `step` along a sequence, with the initial memory after the end of an
-        episode, in parallel; None: only `step` by `step`
+    update_batch_stats: (params, observation[B]) -> params with new statistics of inputs
+    activations: (params, memory, observation) -> name -> [..., units] of hidden layers;
+        "features" is the input of the output layers
+    unroll: (key, params, memory, observation[T], ended[T]) -> (output[T], memory), with
+        resets where an episode ended, in parallel; None: `step` by `step`
     """
 
     init: Callable[[Key, PyTree], PyTree]
@@ -143,7 +138,7 @@ class Network(NamedTuple):
     initial_memory: Callable[[Key], PyTree] = lambda key: ()
     update_batch_stats: Callable[[PyTree, Array], PyTree] | None = None
     activations: Callable[[PyTree, PyTree, PyTree], dict[str, Array]] | None = None
-    unroll: Unroll | None = None
+    unroll: Callable[..., tuple[PyTree, PyTree]] | None = None
 
 
 def feed_forward(
@@ -205,8 +200,7 @@ class Agent(NamedTuple):
     update: (key, state, epsilon) -> (AgentState, UpdateMetrics)
     q_values: (state, memory, observation) -> q_values[A], without noise
     activations: (state, memory, observation) -> name -> [..., units]; see Network
-    act_with_probability: `act` with explore = True, which also returns the probability
-        of the action; only for agents whose steps must have `action_probability`
+    act_with_probability: `act` with explore = True, and the action's probability
     remember: (memory, action, reward) -> memory, after a step; None: it needs neither
 
     An AgentState is any pytree with a field `learner: LearnerState`. Counts that are
@@ -253,8 +247,3 @@ class EnvSpec(NamedTuple):
         observation = jax.tree.map(jnp.zeros_like, self.observation)
         action, false = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
         return Step(observation, action, jnp.zeros(()), false, false, observation)
-
-
-def is_key(leaf: Any) -> bool:
-    """Whether an array, or its shape and dtype, holds PRNG keys."""
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)

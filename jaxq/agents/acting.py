@@ -100,7 +100,9 @@ def assemble(
         return policy.activations(state.learner.params, memory, visible)
 
     def remember(memory: PyTree, action: Array, reward: Array) -> PyTree:
-        if config.reward_clip is not None:  # as `training.loop.as_learned` does
+        if (
+            config.reward_clip is not None
+        ):  # as `training.learned_steps.as_learned` does
             reward = jnp.clip(reward, -config.reward_clip, config.reward_clip)
         return recall.after(memory, action, reward)
 

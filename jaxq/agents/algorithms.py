@@ -15,9 +15,9 @@ import jax
 import numpy as np
 
 from jaxq.agents import (
-    corrections,
     factory,
     intrinsic,
+    loss_factory,
     replay_agent,
     rollout_agent,
     stream_agent,
@@ -25,10 +25,9 @@ from jaxq.agents import (
 from jaxq.config import algorithm_table, hyperparameters, user_code
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError, check_name
-from jaxq.networks import ensemble
 from jaxq.replay import dyna, rollout_stores, stores
-from jaxq.rl import double_q, ensembles, losses, munchausen, recurrent_losses
-from jaxq.types import Agent, EnvSpec, LossFunction, Network
+from jaxq.rl import double_q, losses
+from jaxq.types import Agent, EnvSpec
 
 Algorithm = Callable[..., Agent]  # of a Config, an EnvSpec and hyper-parameters
 
@@ -39,7 +38,7 @@ def dqn(config: Config, spec: EnvSpec) -> Agent:
     With a table in place of the network, this is tabular Q-learning.
     """
     networks = factory.make_networks(config, spec)
-    loss = add_penalty(make_loss(config, networks), config)
+    loss = loss_factory.add_penalty(loss_factory.make_loss(config, networks), config)
     store = make_store(config, spec)
     return replay_agent.replay_agent(
         networks.online, networks.policy, loss, store, config
@@ -49,14 +48,16 @@ def dqn(config: Config, spec: EnvSpec) -> Agent:
 def q_lambda(config: Config, spec: EnvSpec) -> Agent:
     """Q(lambda) on fresh rollouts, without replay or target network: PQN."""
     networks = factory.make_networks(config, spec)
-    loss = add_penalty(make_regression_loss(config, networks.online), config)
+    loss = loss_factory.add_penalty(
+        loss_factory.make_regression_loss(config, networks.online), config
+    )
     return rollout_agent.rollout_agent(networks.online, networks.policy, loss, config)
 
 
 def double_q_learning(config: Config, spec: EnvSpec) -> Agent:
     """Double Q-learning: two tables, each evaluated by the other."""
     network = factory.make_double_table(config, spec)
-    loss = add_penalty(double_q.double_q_loss(network), config)
+    loss = loss_factory.add_penalty(double_q.double_q_loss(network), config)
     store = make_store(config, spec)
     return replay_agent.replay_agent(network, network, loss, store, config)
 
@@ -64,7 +65,7 @@ def double_q_learning(config: Config, spec: EnvSpec) -> Agent:
 def dyna_q(config: Config, spec: EnvSpec) -> Agent:
     """Dyna-Q: learns from each step, and from steps recalled by a model."""
     network = factory.make_networks(config, spec).online
-    loss = add_penalty(losses.td_loss(network, config.double_q), config)
+    loss = loss_factory.add_penalty(losses.td_loss(network, config.double_q), config)
     store = dyna.dyna_store(config, spec)
     return replay_agent.replay_agent(network, network, loss, store, config)
 
@@ -72,77 +73,6 @@ def dyna_q(config: Config, spec: EnvSpec) -> Agent:
 def stream(config: Config, spec: EnvSpec) -> Agent:
     """Q(lambda) or SARSA(lambda) by eligibility traces, without replay."""
     return stream_agent.stream_agent(factory.make_networks(config, spec).online, config)
-
-
-def make_loss(config: Config, networks: factory.Networks) -> LossFunction:
-    """The temporal-difference loss of a configuration."""
-    if config.recurrent != "none":
-        soft = None
-        if config.munchausen:
-            soft = munchausen.Munchausen(
-                config.munchausen_alpha,
-                config.entropy_temperature,
-                config.munchausen_clip,
-            )
-        return recurrent_losses.td_loss(
-            networks.online,
-            config.burn_in,
-            config.n_step,
-            config.discount,
-            config.double_q,
-            config.sequence_max_weight,
-            correction=corrections.make_correction(config),
-            soft=soft,
-            continuing=config.average_reward != "none",
-        )
-    if config.ensemble_size > 1:
-        return make_ensemble_loss(config, networks.online)
-    evaluator = networks.evaluator
-    if config.averaged_targets > 1:
-        evaluator = ensemble.averaged(evaluator)
-    if config.munchausen:
-        return munchausen.munchausen_loss(
-            networks.online,
-            config.munchausen_alpha,
-            config.entropy_temperature,
-            config.munchausen_clip,
-            evaluator=evaluator,
-            selector=networks.selector,
-        )
-    return corrections.make_loss(config, networks) or losses.td_loss(
-        networks.online,
-        config.double_q,
-        evaluator=evaluator,
-        selector=networks.selector,
-        bootstrap_policy=losses.BOOTSTRAP_POLICIES[config.next_value],
-    )
-
-
-def make_ensemble_loss(config: Config, network: Network) -> LossFunction:
-    """The loss of an ensemble, by the target of its members."""
-    head = factory.make_head(config)
-    if config.ensemble_target == "mixture":
-        return ensembles.mixture_loss(network, head, config.double_q)
-    reduction: ensembles.Reduction | None = None
-    if config.ensemble_target == "minimum":
-        reduction = ensembles.minimum(config.ensemble_subset)
-    elif config.ensemble_target == "mean":
-        reduction = ensembles.mean
-    return ensembles.ensemble_loss(network, head, reduction, config.double_q)
-
-
-def make_regression_loss(config: Config, network: Network) -> LossFunction:
-    """The loss of an estimate against the returns of a rollout."""
-    recurrent = config.recurrent != "none"
-    regression = recurrent_losses if recurrent else losses
-    return regression.regression_loss(network)
-
-
-def add_penalty(loss: LossFunction, config: Config) -> LossFunction:
-    """The loss, with DQN-Reg's penalty if the configuration gives it a weight."""
-    if config.q_penalty is None:
-        return loss
-    return losses.penalized(loss, config.q_penalty)
 
 
 def make_store(config: Config, spec: EnvSpec) -> stores.Store:

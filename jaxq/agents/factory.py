@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 from flax import linen as nn
 
-from jaxq.agents import observation_scaling, torso_factory
-from jaxq.config import average_reward
+from jaxq.agents import head_factory, observation_scaling, torso_factory
 from jaxq.config.config import Config
 from jaxq.networks import (
     ensemble,
@@ -17,7 +16,7 @@ from jaxq.networks import (
     recurrent,
     tables,
 )
-from jaxq.rl import categorical, double_q, heads, recall
+from jaxq.rl import double_q, recall
 from jaxq.types import Array, EnvSpec, Head, Network, PyTree
 
 
@@ -28,40 +27,6 @@ class Networks(NamedTuple):
     evaluator: Network  # evaluates the successor, with the target parameters
     selector: Network | None  # selects the successor's action; None: the evaluator
     policy: Network  # acts
-
-
-HEADS: dict[str, Callable[[Config], Head]] = {
-    "scalar": lambda c: heads.scalar(c.loss, c.huber_delta, c.value_rescaling),
-    "categorical": lambda c: categorical.categorical(c.num_atoms, *_return_bounds(c)),
-    "two_hot": lambda c: categorical.two_hot(c.num_atoms, *_return_bounds(c)),
-    "hl_gauss": lambda c: categorical.hl_gauss(
-        c.num_atoms, *_return_bounds(c), c.hl_gauss_sigma
-    ),
-    "quantile": lambda c: heads.quantile(
-        c.num_quantiles, c.huber_delta, c.value_rescaling
-    ),
-    "implicit_quantile": lambda c: heads.implicit_quantile(c.huber_delta),
-    "fully_parameterized": lambda c: heads.fully_parameterized(
-        c.huber_delta, c.fraction_entropy
-    ),
-}
-
-
-def _return_bounds(config: Config) -> tuple[float, float]:
-    assert config.v_min is not None and config.v_max is not None  # see validate
-    return config.v_min, config.v_max
-
-
-def make_head(config: Config) -> Head:
-    """The head that a configuration names."""
-    return _reporting(HEADS[config.head](config), config)
-
-
-def _reporting(head: Head, config: Config) -> Head:
-    """The head, which reports signed TD errors only where an average is learned."""
-    if config.average_reward in average_reward.LEARNED:
-        return head
-    return head._replace(td_error=None)
 
 
 def make_layer_config(config: Config) -> layers.LayerConfig:
@@ -88,7 +53,7 @@ class Parts(NamedTuple):
 
 def make_parts(config: Config, spec: EnvSpec) -> Parts:
     """The head, the torso and the last layers."""
-    head, layer_config = make_head(config), make_layer_config(config)
+    head, layer_config = head_factory.make_head(config), make_layer_config(config)
     values = layers.ActionValues(
         spec.num_actions,
         head.num_outputs,
@@ -197,7 +162,7 @@ def _fully_parameterized(config: Config, spec: EnvSpec) -> Networks:
 
 
 def _table(config: Config, spec: EnvSpec) -> Networks:
-    head = make_head(config)
+    head = head_factory.make_head(config)
     if config.head != "scalar":  # in which minus infinity marks an invalid action
         network = tables.table(
             spec._replace(valid_actions=None), head, config.initial_value
@@ -249,5 +214,7 @@ def _with_members(
 
 def make_double_table(config: Config, spec: EnvSpec) -> Network:
     """Two tables in one, for Double Q-learning."""
-    head = _reporting(double_q.double_table(config.loss, config.huber_delta), config)
+    head = head_factory.reporting(
+        double_q.double_table(config.loss, config.huber_delta), config
+    )
     return tables.table(spec, head, config.initial_value)

@@ -214,6 +214,3 @@ class Evaluation:
     diagnostics: bool = False
     """At every point, also measure plasticity, policy churn and overestimation; see
     `jaxq.training.diagnostics`."""
-
-
-GROUPS = (Experiment, EnvironmentOptions, Replay, Optimization, Exploration, Evaluation)

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxq.rl import losses, munchausen, off_policy, returns
+from jaxq.rl import losses, munchausen, off_policy, returns, unrolling
 from jaxq.types import (
     Array,
     Key,
@@ -14,56 +14,6 @@ from jaxq.types import (
     Sequence,
     Transition,
 )
-
-
-def unroll(
-    network: Network,
-    key: Key | None,
-    params: PyTree,
-    memory: PyTree,
-    observation: Array,
-    ended: Array,
-) -> tuple[PyTree, PyTree]:
-    """Apply a network along a sequence, resetting its memory after each episode.
-
-    Args:
-        network: with a memory.
-        key: for noise, shared by all steps; None for no noise.
-        params: parameters of the network.
-        memory: before the first step.
-        observation: [L, ...].
-        ended: [L] bool: whether the episode ends with this step.
-
-    Returns:
-        Outputs [L, A, ...], and the memory after the last step.
-    """
-    if network.unroll is not None:
-        return network.unroll(key, params, memory, observation, ended)
-    fresh = network.initial_memory(jax.random.key(0))
-
-    def step(memory: PyTree, inputs: tuple[Array, Array]) -> tuple[PyTree, PyTree]:
-        observation, ended = inputs
-        output, memory = network.step(key, params, memory, observation)
-        memory = jax.tree.map(lambda new, m: jnp.where(ended, new, m), fresh, memory)
-        return memory, output
-
-    memory, outputs = jax.lax.scan(step, memory, (observation, ended))
-    return outputs, memory
-
-
-def unroll_after_burn_in(
-    network: Network, key: Key, params: PyTree, sequence: Sequence, burn_in: int
-) -> PyTree:
-    """Outputs [L - burn_in, A, ...] after a burn-in that refreshes the stored memory.
-
-    No gradient flows through the first `burn_in` steps.
-    """
-    ended = sequence.terminated | sequence.truncated
-    steps = sequence.observation, ended
-    first, rest = _row(steps, slice(burn_in)), _row(steps, slice(burn_in, None))
-    _, memory = unroll(network, key, params, sequence.memory, *first)
-    memory = jax.lax.stop_gradient(memory)
-    return unroll(network, key, params, memory, *rest)[0]
 
 
 def n_step_transition(
@@ -94,11 +44,11 @@ def n_step_transition(
     )
     successor = time + n_step.length
     transition = Transition(
-        observation=_row(steps.observation, time),
+        observation=unrolling.row(steps.observation, time),
         action=steps.action[time],
         reward=n_step.reward,
         discount=n_step.discount,
-        next_observation=_row(steps.observation, successor),
+        next_observation=unrolling.row(steps.observation, successor),
         next_action=steps.action[successor],
     )
     return transition, successor, weight
@@ -172,18 +122,22 @@ def td_loss(
         key: Key, params: PyTree, target_params: PyTree, example: Sequence
     ) -> tuple[Array, LossInfo]:
         online_key, target_key = jax.random.split(key)
-        outputs = unroll_after_burn_in(network, online_key, params, example, burn_in)
-        evaluate_outputs = unroll_after_burn_in(
+        outputs = unrolling.unroll_after_burn_in(
+            network, online_key, params, example, burn_in
+        )
+        evaluate_outputs = unrolling.unroll_after_burn_in(
             network, target_key, target_params, example, burn_in
         )
         select_outputs = outputs if double else evaluate_outputs
-        steps = _row(example._replace(memory=()), slice(burn_in, None))
+        steps = unrolling.row(example._replace(memory=()), slice(burn_in, None))
 
         def corrected_loss(time: Array) -> tuple[Array, LossInfo, Array]:
             assert correction is not None
             window, weight = corrected_window(steps, time, n, gamma)
             evaluate, select = (
-                jax.vmap(head.q_values)(_row(outputs, time + 1 + jnp.arange(n)))
+                jax.vmap(head.q_values)(
+                    unrolling.row(outputs, time + 1 + jnp.arange(n))
+                )
                 for outputs in (evaluate_outputs, select_outputs)
             )
             policy = jax.vmap(lambda q: bootstrap_policy(window, q))(select)
@@ -191,7 +145,7 @@ def td_loss(
                 window, evaluate, policy, correction
             )
             return *losses.regress(
-                head, _row(outputs, time), window.action, target_return
+                head, unrolling.row(outputs, time), window.action, target_return
             ), weight
 
         def step_loss(time: Array) -> tuple[Array, LossInfo, Array]:
@@ -202,20 +156,20 @@ def td_loss(
                 target = munchausen.munchausen_target(
                     head,
                     transition,
-                    _row(evaluate_outputs, successor),
-                    log_policy(_row(evaluate_outputs, time)),
-                    log_policy(_row(evaluate_outputs, successor)),
+                    unrolling.row(evaluate_outputs, successor),
+                    log_policy(unrolling.row(evaluate_outputs, time)),
+                    log_policy(unrolling.row(evaluate_outputs, successor)),
                     soft,
                 )
             else:
                 target = losses.bootstrap_target(
                     head,
                     transition,
-                    _row(evaluate_outputs, successor),
-                    _row(select_outputs, successor),
+                    unrolling.row(evaluate_outputs, successor),
+                    unrolling.row(select_outputs, successor),
                     bootstrap_policy,
                 )
-            output = _row(outputs, time)
+            output = unrolling.row(outputs, time)
             value, info = losses.compare(head, output, transition.action, target)
             return value, info, weight
 
@@ -233,10 +187,6 @@ def td_loss(
     return loss
 
 
-def _row(tree: PyTree, index: Array | slice) -> PyTree:
-    return jax.tree.map(lambda leaf: leaf[index], tree)
-
-
 def regression_loss(network: Network) -> LossFunction:
     """Mean loss along a sequence whose `reward` is the return to regress to."""
 
@@ -245,7 +195,7 @@ def regression_loss(network: Network) -> LossFunction:
     ) -> tuple[Array, LossInfo]:
         del target_params
         ended = example.terminated | example.truncated
-        outputs, _ = unroll(
+        outputs, _ = unrolling.unroll(
             network, key, params, example.memory, example.observation, ended
         )
         value, info = jax.vmap(losses.regress, in_axes=(None, 0, 0, 0))(

@@ -14,7 +14,7 @@ from jaxq.agents import algorithms, schedules
 from jaxq.config.config import Config
 from jaxq.config.loop_lengths import LoopLengths
 from jaxq.envs.adapter import Environment, EnvState
-from jaxq.training import metrics
+from jaxq.training import learned_steps, metrics
 from jaxq.types import Agent, Array, Counter, Key, PyTree, Step, counter
 from jaxq.xla import loops
 
@@ -96,51 +96,6 @@ def collect(
     return jax.lax.scan(step, state, jax.random.split(key, (length, 3, num_envs)))
 
 
-def as_learned(config: Config, rollout: Step, after: PyTree = None) -> Step:
-    """A rollout as the agent learns from it; metrics are those of the environment.
-
-    Rewards are clipped, and the loss of a life ends an episode, if the configuration
-    says so. With an average reward, the successor of a terminated step is the first
-    observation of the next episode.
-
-    Args:
-        config: the configuration.
-        rollout: Step[T, E].
-        after: [E, ...] observations after the rollout; None keeps all successors.
-
-    Reference: Mnih et al. (2015), doi:10.1038/nature14236, methods.
-    """
-    if after is not None and config.average_reward != "none":
-        rollout = continued(rollout, after)
-    if config.reward_clip is not None:
-        clip = config.reward_clip
-        rollout = rollout._replace(reward=jnp.clip(rollout.reward, -clip, clip))
-    if config.episodic_life:
-        assert rollout.life_lost is not None
-        terminated = rollout.terminated | rollout.life_lost
-        rollout = rollout._replace(terminated=terminated)
-    return rollout._replace(life_lost=None)
-
-
-def continued(rollout: Step, after: PyTree) -> Step:
-    """A rollout whose terminated steps lead to the start of the next episode.
-
-    Args:
-        rollout: Step[T, E].
-        after: [E, ...] observations after the rollout.
-    """
-
-    def choose(observation: Array, successor: Array, last: Array) -> Array:
-        following = jnp.concatenate([observation[1:], last[None]])
-        shape = rollout.terminated.shape + (1,) * (successor.ndim - 2)
-        return jnp.where(rollout.terminated.reshape(shape), following, successor)
-
-    successors = jax.tree.map(
-        choose, rollout.observation, rollout.next_observation, after
-    )
-    return rollout._replace(next_observation=successors)
-
-
 def reset_memory(done: Array, initial: PyTree, memory: PyTree) -> PyTree:
     """The initial memory where an episode ended; leading axis [E]."""
 
@@ -171,7 +126,7 @@ def start(
         state, steps = collect(
             collect_key, agent, env, state, always_random, lengths.rollout_length
         )
-        steps = as_learned(config, steps, state.env.observation)
+        steps = learned_steps.as_learned(config, steps, state.env.observation)
         agent_state = agent.observe(observe_key, state.agent, steps)
         return state._replace(agent=agent_state), None
 
@@ -222,7 +177,7 @@ def iteration(
         agent_state, update_metrics = agent.update(key, agent_state, epsilon)
         return agent_state, metrics.record_update(tally, update_metrics)
 
-    observed = as_learned(config, rollout, state.env.observation)
+    observed = learned_steps.as_learned(config, rollout, state.env.observation)
     agent_state = agent.observe(observe_key, state.agent, observed)
     agent_state, tally = loops.fori_loop(
         lengths.num_updates, update, (agent_state, state.tally), clock

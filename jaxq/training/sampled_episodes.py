@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxq.agents import average_reward
 from jaxq.config.config import Config
 from jaxq.envs.adapter import Environment, EnvState
-from jaxq.training import loop
+from jaxq.training import learned_steps
 from jaxq.types import Agent, Array, Key, PyTree
 
 SAMPLES = 16  # observations kept of every episode
@@ -84,7 +84,7 @@ def play(
         if agent.remember is not None:
             memory = agent.remember(memory, action, step.reward)
         done = step.terminated | step.truncated
-        step = loop.as_learned(config, step)
+        step = learned_steps.as_learned(config, step)
         learner = agent_state.learner
         step = average_reward.continuing_step(learner, step, env_state.observation)
         cut_off = (step.truncated | (play.steps + 1 == max_steps)) & ~step.terminated

@@ -13,13 +13,13 @@ from family import Trained
 from mdps import ShortOrRich, TwoLoops
 
 from jaxq import ConfigError
-from jaxq.agents import algorithms, average_reward, factory, q_lambda
+from jaxq.agents import algorithms, average_reward, factory, head_factory, q_lambda
 from jaxq.config import validate
 from jaxq.config.config import Config, from_json
 from jaxq.envs import adapter
 from jaxq.replay import ring, transition_readers
 from jaxq.rl import heads
-from jaxq.training import loop
+from jaxq.training import learned_steps
 from jaxq.types import EnvSpec, LearnerState, Network, Step
 
 STATES, ACTIONS = 5, 3
@@ -70,7 +70,9 @@ def learn(config, steps, after, shift=0.0, start=0.0):
     @jax.jit
     def advance(state, step, after):
         step = step._replace(reward=step.reward + shift)
-        rollout = loop.as_learned(config, jax.tree.map(lambda x: x[None], step), after)
+        rollout = learned_steps.as_learned(
+            config, jax.tree.map(lambda x: x[None], step), after
+        )
         state = agent.observe(jax.random.key(1), state, rollout)
         state, _ = agent.update(jax.random.key(2), state, jnp.float32(0))
         return state, (state.learner.params["table"][..., 0], state.learner)
@@ -292,7 +294,9 @@ def test_returns_of_rollouts_are_centred_and_pass_from_one_episode_to_the_next(r
             average_reward=jnp.float32(0.4),
         )
     )
-    rollout = loop.as_learned(config, jax.tree.map(jnp.asarray, steps), after[-1])
+    rollout = learned_steps.as_learned(
+        config, jax.tree.map(jnp.asarray, steps), after[-1]
+    )
     state = agent.observe(jax.random.key(1), state, rollout)
     actual = state.examples.target_return.reshape(12, 3)
     centred = steps._replace(reward=steps.reward - 0.4)
@@ -374,7 +378,7 @@ def test_without_an_average_nothing_is_added_to_the_state_or_the_loss(name):
     agent = algorithms.make(config, SPEC)
     state = jax.eval_shape(agent.init, jax.random.key(0), SPEC.example())
     assert state.learner.average_reward == ()
-    assert factory.make_head(config).td_error is None
+    assert head_factory.make_head(config).td_error is None
     if name == "double_q_learning":
         assert factory.make_double_table(config, SPEC).head.td_error is None
 

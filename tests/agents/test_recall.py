@@ -14,7 +14,7 @@ from jaxq.config.config import Config
 from jaxq.envs import adapter
 from jaxq.replay import stores
 from jaxq.rl import heads, recall
-from jaxq.training import diagnostics, evaluate, loop
+from jaxq.training import diagnostics, evaluate, learned_steps, loop
 from jaxq.types import EnvSpec, Network, Step
 
 ENVS, TIME = 3, 11
@@ -108,7 +108,7 @@ def test_the_successor_of_a_step_comes_with_it():
         start = loop.init(key, agent, env, ENVS)
         return loop.collect(KEY, agent, env, start, lambda *_: jnp.zeros(()), TIME)[1]
 
-    steps = loop.as_learned(settings, jax.jit(collect)(jax.random.key(1)))
+    steps = learned_steps.as_learned(settings, jax.jit(collect)(jax.random.key(1)))
     one = jax.tree.map(lambda x: x[:, 0], steps)
     returns = jax.jit(
         lambda one: q_lambda.q_lambda_returns(echoing(), {}, one, settings)

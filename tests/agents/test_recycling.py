@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from conftest import same
 
-from jaxq.agents import algorithms, factory, learner, optimizers, recycling
+from jaxq.agents import (
+    algorithms,
+    factory,
+    learner,
+    loss_factory,
+    optimizers,
+    recycling,
+)
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.config.validate import validate
@@ -67,7 +74,7 @@ def step(config, spec, state, transitions, updates):
     def run(state):
         return learner.gradient_step(
             jax.random.key(5), state, transitions, jnp.ones(16), jnp.int32(updates),
-            config=config, loss=algorithms.make_loss(config, networks),
+            config=config, loss=loss_factory.make_loss(config, networks),
             optimizer=optimizers.make_optimizer(config), network=networks.online,
         )[0]  # fmt: skip
 

@@ -21,7 +21,7 @@ from jaxq.envs import adapter, frame_stack, observations
 from jaxq.envs.five_values import from_five_values
 from jaxq.rl import frames
 from jaxq.runs import run
-from jaxq.training import checks, loop
+from jaxq.training import checks, learned_steps
 from jaxq.types import MaskedObservation, Step
 
 ONES, MASK = jnp.ones(3), jnp.array([True, False])
@@ -262,10 +262,10 @@ def steps_of(reward, life_lost):
 def test_an_agent_learns_from_clipped_rewards_and_lives():
     rollout = steps_of([-5.0, 0.3, 7.0], [False, True, False])
     config = Config(defaults="plain", reward_clip=2.0, episodic_life=True)
-    learned = loop.as_learned(config, rollout)
+    learned = learned_steps.as_learned(config, rollout)
     np.testing.assert_allclose(learned.reward, [-2.0, 0.3, 2.0])
     np.testing.assert_array_equal(learned.terminated, [False, True, False])
-    plain = loop.as_learned(Config(defaults="plain"), rollout)
+    plain = learned_steps.as_learned(Config(defaults="plain"), rollout)
     np.testing.assert_allclose(plain.reward, rollout.reward)
     assert not plain.terminated.any()
 

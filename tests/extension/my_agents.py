@@ -4,7 +4,7 @@ from typing import Annotated
 
 import my_loss
 
-from jaxq.agents import algorithms, factory, replay_agent
+from jaxq.agents import algorithms, head_factory, replay_agent
 from jaxq.config.fields import Range
 from jaxq.networks import from_flax, torsos
 
@@ -18,7 +18,7 @@ def advantage_learning(
 ):
     """Advantage learning on several layers of each width."""
     torso = torsos.MLP(config.hidden_sizes * layers)
-    network = from_flax.from_torso(torso, spec, factory.make_head(config))
+    network = from_flax.from_torso(torso, spec, head_factory.make_head(config))
     loss = my_loss.advantage_learning_loss(network, alpha)
     store = algorithms.make_store(config, spec)
     return replay_agent.replay_agent(network, network, loss, store, config)

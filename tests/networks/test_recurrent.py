@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from jaxq.agents import algorithms, factory
+from jaxq.agents import factory, loss_factory
 from jaxq.config.config import Config
 from jaxq.networks import linear_cells
-from jaxq.rl import recurrent_losses
+from jaxq.rl import unrolling
 from jaxq.types import EnvSpec, MaskedObservation, Sequence
 
 KEY = jax.random.key(0)
@@ -86,7 +86,7 @@ def test_a_sequence_at_once_equals_its_steps(kind, changes, rng, strict):
     noisy = "noisy" in changes
     key = jax.random.key(3) if noisy else None
     unroll = jax.jit(
-        lambda x, ended: recurrent_losses.unroll(network, key, params, memory, x, ended)
+        lambda x, ended: unrolling.unroll(network, key, params, memory, x, ended)
     )
     assert (network.unroll is not None) == (kind in LINEAR)
     with jax.debug_key_reuse(False):  # every step draws the same noise
@@ -95,7 +95,7 @@ def test_a_sequence_at_once_equals_its_steps(kind, changes, rng, strict):
             expected = plain_unroll(network, key, params, memory, x, ended)
             assert_close(actual, expected, rtol=1e-4, atol=1e-5)
         if noisy:
-            quiet = recurrent_losses.unroll(network, None, params, memory, x, ended)
+            quiet = unrolling.unroll(network, None, params, memory, x, ended)
             assert np.abs(quiet[0] - actual[0]).max() > 1e-3
 
 
@@ -226,9 +226,9 @@ def gradient_of_loss(name, kind, steps):
     full = config(kind, **changes)
     networks = factory.make_networks(full, SPEC)
     if name == "pqn_rnn":
-        loss, length = algorithms.make_regression_loss(full, networks.online), steps
+        loss, length = loss_factory.make_regression_loss(full, networks.online), steps
     else:
-        loss, length = algorithms.make_loss(full, networks), steps + 4 + 2
+        loss, length = loss_factory.make_loss(full, networks), steps + 4 + 2
     params = jax.eval_shape(networks.online.init, KEY, jnp.zeros(4))
     return jax.make_jaxpr(jax.grad(lambda *x: loss(KEY, *x)[0]))(
         params, params, zero_sequence(networks.online, length)

@@ -14,6 +14,7 @@ from jaxq.rl import (
     munchausen,
     off_policy,
     recurrent_losses,
+    unrolling,
 )
 from jaxq.types import Network, Sequence
 
@@ -72,7 +73,7 @@ def plain_unroll(params, memory, sequence, start, stop):
 
 def test_unroll_resets_the_memory_after_each_episode(rng, strict):
     unroll = jax.jit(
-        lambda params, memory, observation, ended: recurrent_losses.unroll(
+        lambda params, memory, observation, ended: unrolling.unroll(
             NETWORK, None, params, memory, observation, ended
         )
     )

@@ -1,0 +1,41 @@
+"""The head of a configuration."""
+
+from collections.abc import Callable
+
+from jaxq.config import average_reward
+from jaxq.config.config import Config
+from jaxq.rl import categorical, heads
+from jaxq.types import Head
+
+HEADS: dict[str, Callable[[Config], Head]] = {
+    "scalar": lambda c: heads.scalar(c.loss, c.huber_delta, c.value_rescaling),
+    "categorical": lambda c: categorical.categorical(c.num_atoms, *_return_bounds(c)),
+    "two_hot": lambda c: categorical.two_hot(c.num_atoms, *_return_bounds(c)),
+    "hl_gauss": lambda c: categorical.hl_gauss(
+        c.num_atoms, *_return_bounds(c), c.hl_gauss_sigma
+    ),
+    "quantile": lambda c: heads.quantile(
+        c.num_quantiles, c.huber_delta, c.value_rescaling
+    ),
+    "implicit_quantile": lambda c: heads.implicit_quantile(c.huber_delta),
+    "fully_parameterized": lambda c: heads.fully_parameterized(
+        c.huber_delta, c.fraction_entropy
+    ),
+}
+
+
+def _return_bounds(config: Config) -> tuple[float, float]:
+    assert config.v_min is not None and config.v_max is not None  # see validate
+    return config.v_min, config.v_max
+
+
+def make_head(config: Config) -> Head:
+    """The head that a configuration names."""
+    return reporting(HEADS[config.head](config), config)
+
+
+def reporting(head: Head, config: Config) -> Head:
+    """The head, which reports signed TD errors only where an average is learned."""
+    if config.average_reward in average_reward.LEARNED:
+        return head
+    return head._replace(td_error=None)

@@ -1,0 +1,78 @@
+"""The loss of a configuration."""
+
+from jaxq.agents import corrections, factory, head_factory
+from jaxq.config.config import Config
+from jaxq.networks import ensemble
+from jaxq.rl import ensembles, losses, munchausen, recurrent_losses
+from jaxq.types import LossFunction, Network
+
+
+def make_loss(config: Config, networks: factory.Networks) -> LossFunction:
+    """The temporal-difference loss of a configuration."""
+    if config.recurrent != "none":
+        soft = None
+        if config.munchausen:
+            soft = munchausen.Munchausen(
+                config.munchausen_alpha,
+                config.entropy_temperature,
+                config.munchausen_clip,
+            )
+        return recurrent_losses.td_loss(
+            networks.online,
+            config.burn_in,
+            config.n_step,
+            config.discount,
+            config.double_q,
+            config.sequence_max_weight,
+            correction=corrections.make_correction(config),
+            soft=soft,
+            continuing=config.average_reward != "none",
+        )
+    if config.ensemble_size > 1:
+        return make_ensemble_loss(config, networks.online)
+    evaluator = networks.evaluator
+    if config.averaged_targets > 1:
+        evaluator = ensemble.averaged(evaluator)
+    if config.munchausen:
+        return munchausen.munchausen_loss(
+            networks.online,
+            config.munchausen_alpha,
+            config.entropy_temperature,
+            config.munchausen_clip,
+            evaluator=evaluator,
+            selector=networks.selector,
+        )
+    return corrections.make_loss(config, networks) or losses.td_loss(
+        networks.online,
+        config.double_q,
+        evaluator=evaluator,
+        selector=networks.selector,
+        bootstrap_policy=losses.BOOTSTRAP_POLICIES[config.next_value],
+    )
+
+
+def make_ensemble_loss(config: Config, network: Network) -> LossFunction:
+    """The loss of an ensemble, by the target of its members."""
+    head = head_factory.make_head(config)
+    if config.ensemble_target == "mixture":
+        return ensembles.mixture_loss(network, head, config.double_q)
+    reduction: ensembles.Reduction | None = None
+    if config.ensemble_target == "minimum":
+        reduction = ensembles.minimum(config.ensemble_subset)
+    elif config.ensemble_target == "mean":
+        reduction = ensembles.mean
+    return ensembles.ensemble_loss(network, head, reduction, config.double_q)
+
+
+def make_regression_loss(config: Config, network: Network) -> LossFunction:
+    """The loss of an estimate against the returns of a rollout."""
+    recurrent = config.recurrent != "none"
+    regression = recurrent_losses if recurrent else losses
+    return regression.regression_loss(network)
+
+
+def add_penalty(loss: LossFunction, config: Config) -> LossFunction:
+    """The loss, with DQN-Reg's penalty if the configuration gives it a weight."""
+    if config.q_penalty is None:
+        return loss
+    return losses.penalized(loss, config.q_penalty)
