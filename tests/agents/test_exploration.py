@@ -43,7 +43,7 @@ DEEP_SEA = {
 }  # fmt: skip
 ENSEMBLE = {
     **DEEP_SEA, "algorithm": "bootstrapped_dqn", "ensemble_size": 5,
-    "hidden_sizes": (32,), "num_seeds": 16,
+    "hidden_sizes": (32,), "num_seeds": 12, "total_steps": 4500,
 }  # fmt: skip
 ENSEMBLE = {k: v for k, v in ENSEMBLE.items() if not k.startswith("epsilon")}
 TASKS = {"chain": CHAIN, "deep sea": DEEP_SEA, "ensemble": ENSEMBLE}
