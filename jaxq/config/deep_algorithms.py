@@ -196,9 +196,9 @@ DEEP: dict[str, Algorithm] = {
             "total_steps": 2_000_000_000,
             "importance_updates": 1e12,  # keeps the exponent constant
         },
-        "Differs in that the cell sees the last action and reward only if "
-        "recurrent_inputs says so; that sequences start anywhere and may span several "
-        "episodes (the memory is reset after each); and that one program does all.",
+        "Differs in that the cell sees only the observation, unless recurrent_inputs "
+        "is action_reward; that sequences start anywhere and may span several episodes "
+        "(the memory is reset after each); and that one program acts and learns.",
     ),
     "pqn": Algorithm(
         "Parallelised Q-network: Q(lambda) on fresh rollouts, without replay or "

@@ -17,11 +17,11 @@ CELLS = ("min_gru", "lru")
 SEQUENCES = {
     "r2d2": {
         "sequence_length": 2 * Cue.length, "burn_in": Cue.length, "batch_size": 16,
-        "learning_rate": 3e-3, "total_steps": 24_000,
+        "learning_rate": 3e-3, "total_steps": 17_000,
     },
     "pqn_rnn": {
         "rollout_length": 2 * Cue.length, "num_minibatches": 2, "num_epochs": 4,
-        "learning_rate": 3e-3, "total_steps": 64_000,
+        "learning_rate": 3e-3, "total_steps": 25_000,
     },
 }  # fmt: skip
 
