@@ -43,6 +43,8 @@ CASES = [
     {"algorithm": "dqn", "epsilon_schedule": "episodic"},
     {"algorithm": "dqn", "epsilon_schedule": "linear", "rollout_length": 3},
     {"algorithm": "pqn", "network": "mlp"},
+    {"algorithm": "dqn", "average_reward": "centering"},
+    {"algorithm": "pqn", "average_reward": "rvi", "discount": 1.0},
 ]
 
 
