@@ -56,6 +56,8 @@ CASES = [
     {"algorithm": "dqn", "intrinsic_bonus": "rnd"},
     {"algorithm": "tabular_q", "intrinsic_bonus": "count"},
     {"algorithm": "bootstrapped_dqn", "ensemble_acting": "ucb"},
+    {"algorithm": "dqn", "average_reward": "centering"},
+    {"algorithm": "pqn", "average_reward": "rvi", "discount": 1.0},
 ]
 
 

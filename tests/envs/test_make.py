@@ -207,7 +207,7 @@ def test_integer_observations_number_the_states():
     ("arguments", "message"),
     [
         (("CartPole-v2",), "Did you mean CartPole-v1"),
-        (("nothing-like-it",), "Known: Acrobot-v1"),
+        (("nothing-like-it",), "Known: AccessControl, Acrobot-v1"),
         (("Pendulum-v1",), "not a finite set of actions"),
         (("MNISTBandit-bsuite",), "downloads its data set"),
         (("DeepSea-bsuite", ("sizes=3",)), "rejects sizes=3: .*its constructor takes"),

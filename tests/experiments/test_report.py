@@ -131,9 +131,12 @@ def test_the_command_of_a_page_is_valid(name):
     assert program == "python"
     module = f"experiments.{pathlib.Path(script).stem}"
     presets = importlib.import_module(module).PRESETS
-    assert words == ["--algorithm", name]
+    fields = dict(zip(words[::2], words[1::2], strict=True))
+    assert fields.keys() <= {"--algorithm", "--environment"}
+    assert fields["--algorithm"] == name
+    fields = {flag.removeprefix("--"): value for flag, value in fields.items()}
     first = next(iter(presets.values()))
-    validate(dataclasses.replace(first, algorithm=name))
+    validate(dataclasses.replace(first, **fields))
 
 
 @every_algorithm
