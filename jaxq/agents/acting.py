@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -69,15 +69,8 @@ def assemble(
         probabilities = behaviour_policy(config, q_values, epsilon, explore)
         return exploration.draw(action_key, probabilities), memory, probabilities
 
-    def act(
-        key: Key,
-        state: PyTree,
-        memory: PyTree,
-        observation: Array,
-        epsilon: Array,
-        explore: bool,
-    ) -> tuple[Array, PyTree]:
-        return choose(key, state, memory, observation, epsilon, explore)[:2]
+    def act(*arguments: Any) -> tuple[Array, PyTree]:
+        return choose(*arguments)[:2]
 
     def act_with_probability(
         key: Key, state: PyTree, memory: PyTree, observation: Array, epsilon: Array
@@ -90,22 +83,6 @@ def assemble(
     def q_values(state: PyTree, memory: PyTree, observation: Array) -> Array:
         return values(None, state, network_memory(memory), observation)[0]
 
-    def activations(
-        state: PyTree, memory: PyTree, observation: Array
-    ) -> dict[str, Array]:
-        assert policy.activations is not None
-        memory = network_memory(memory)
-        visible = recall.seen(memory, observation)
-        memory = recall.of_network(memory)
-        return policy.activations(state.learner.params, memory, visible)
-
-    def remember(memory: PyTree, action: Array, reward: Array) -> PyTree:
-        if (
-            config.reward_clip is not None
-        ):  # as `training.learned_steps.as_learned` does
-            reward = jnp.clip(reward, -config.reward_clip, config.reward_clip)
-        return recall.after(memory, action, reward)
-
     agent = Agent(
         init,
         initial_memory(policy, config),
@@ -113,9 +90,9 @@ def assemble(
         observe,
         update,
         q_values,
-        activations if policy.activations else None,
+        activations(policy) if policy.activations else None,
         act_with_probability if needs_probability else None,
-        remember if recalls(config) else None,
+        functools.partial(remember, config) if recalls(config) else None,
     )
     if config.exploration == "epsilon_z_greedy":
         return _repeating(agent, values, config)
@@ -143,6 +120,26 @@ def initial_memory(policy: Network, config: Config) -> Callable[[Key], PyTree]:
     if recalls(config):
         return functools.partial(recall.initial_memory, policy)
     return policy.initial_memory
+
+
+def activations(policy: Network) -> Callable[..., dict[str, Array]]:
+    """Activations of a policy network, for the state and the memory of an agent."""
+
+    def read(state: PyTree, memory: PyTree, observation: Array) -> dict[str, Array]:
+        assert policy.activations is not None
+        memory = network_memory(memory)
+        visible = recall.seen(memory, observation)
+        memory = recall.of_network(memory)
+        return policy.activations(state.learner.params, memory, visible)
+
+    return read
+
+
+def remember(config: Config, memory: PyTree, action: Array, reward: Array) -> PyTree:
+    """The memory after a step, whose reward is clipped as `learned_steps` clips it."""
+    if config.reward_clip is not None:
+        reward = jnp.clip(reward, -config.reward_clip, config.reward_clip)
+    return recall.after(memory, action, reward)
 
 
 def _repeating(agent: Agent, values: Callable, config: Config) -> Agent:

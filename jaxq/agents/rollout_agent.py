@@ -81,11 +81,10 @@ def rollout_agent(
             average=average_reward.init(config),
         )  # fmt: skip
         rollout = ring.zeros(example, length, config.num_envs)
+        shapes = jax.eval_shape(make_examples, state, rollout)
         return RolloutAgentState(
             learner=state,
-            examples=jax.tree.map(
-                jnp.zeros_like, jax.eval_shape(make_examples, state, rollout)
-            ),
+            examples=jax.tree.map(jnp.zeros_like, shapes),
             order=jnp.zeros((epochs, per_epoch), jnp.int32),
             updates=counter(),
         )
@@ -103,17 +102,11 @@ def rollout_agent(
         done = state.updates.value
         size = per_epoch // batches
         start = done % (epochs * batches) * size
+        examples = minibatch(state.examples, state.order, start, size)
         learner_state, _, metrics = learner.gradient_step(
-            key,
-            state.learner,
-            minibatch(state.examples, state.order, start, size),
-            jnp.ones(size),
-            done,
-            config=config,
-            loss=loss,
-            optimizer=optimizer,
-            network=network,
-        )
+            key, state.learner, examples, jnp.ones(size), done,
+            config=config, loss=loss, optimizer=optimizer, network=network,
+        )  # fmt: skip
         state = state._replace(learner=learner_state, updates=Counter(done + 1))
         return state, metrics
 

@@ -71,7 +71,7 @@ class NetworkLayers:
     """Divide the weights of every hidden layer without noise by their norm per output,
     times a learned scale (weight), or by their largest singular value (spectral)."""
     ensemble_size: Count = 1
-    """Networks that learn side by side, as ensemble_target says."""
+    """Networks that learn side by side. ensemble_target is their target."""
     ensemble_target: Literal["own", "minimum", "mean", "mixture"] = "own"
     """ensemble: value of a successor. own: each network's, and one network, drawn per
     episode, acts (Bootstrapped DQN); minimum: the smallest of all (Maxmin), or of a
@@ -144,7 +144,7 @@ class Rollouts:
     """Learning from rollouts, without replay."""
 
     rollout_length: Annotated[int, Range(0, 1_000_000)] = 0
-    """Steps of every environment in a rollout, from which alone a round learns; 0
+    """Steps of every environment in a rollout. A round learns from its rollout alone; 0
     learns from replay, with update_steps and num_updates."""
     num_epochs: Count = 1
     """rollouts: passes over each rollout."""

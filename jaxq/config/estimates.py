@@ -88,8 +88,8 @@ class Target:
     """Target networks, the last that were copied, whose mean estimate is the target's
     (Averaged-DQN)."""
     munchausen: bool = False
-    """Add the scaled log-policy to the reward, of n_step rewards to the first, and
-    bootstrap softly."""
+    """Add the scaled log-policy to the reward, and bootstrap softly. With n_step, the
+    log-policy is that of the first step."""
     munchausen_alpha: Probability = 0.9
     """munchausen: weight of the log-policy."""
     entropy_temperature: Positive = 0.03

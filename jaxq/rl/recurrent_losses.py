@@ -1,11 +1,15 @@
 """Losses of a sequence, for networks with a memory."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 from jaxq.rl import losses, munchausen, off_policy, returns, unrolling
 from jaxq.types import (
     Array,
+    Head,
     Key,
     LossFunction,
     LossInfo,
@@ -113,69 +117,27 @@ def td_loss(
     Reinforcement Learning", sections 2.3 and 3.
     """
     head = network.head
-
-    def log_policy(output: PyTree) -> Array:
-        assert soft is not None
-        return jax.nn.log_softmax(head.q_values(output) / soft.temperature)
+    if correction is None:
+        step_loss = _bootstrapped(head, n, gamma, bootstrap_policy, soft, continuing)
+    else:
+        step_loss = _corrected(head, n, gamma, bootstrap_policy, correction)
 
     def loss(
         key: Key, params: PyTree, target_params: PyTree, example: Sequence
     ) -> tuple[Array, LossInfo]:
         online_key, target_key = jax.random.split(key)
-        outputs = unrolling.unroll_after_burn_in(
+        online = unrolling.unroll_after_burn_in(
             network, online_key, params, example, burn_in
         )
-        evaluate_outputs = unrolling.unroll_after_burn_in(
+        evaluate = unrolling.unroll_after_burn_in(
             network, target_key, target_params, example, burn_in
         )
-        select_outputs = outputs if double else evaluate_outputs
+        outputs = _Outputs(online, evaluate, online if double else evaluate)
         steps = unrolling.row(example._replace(memory=()), slice(burn_in, None))
-
-        def corrected_loss(time: Array) -> tuple[Array, LossInfo, Array]:
-            assert correction is not None
-            window, weight = corrected_window(steps, time, n, gamma)
-            evaluate, select = (
-                jax.vmap(head.q_values)(
-                    unrolling.row(outputs, time + 1 + jnp.arange(n))
-                )
-                for outputs in (evaluate_outputs, select_outputs)
-            )
-            policy = jax.vmap(lambda q: bootstrap_policy(window, q))(select)
-            target_return = off_policy.corrected_return(
-                window, evaluate, policy, correction
-            )
-            return *losses.regress(
-                head, unrolling.row(outputs, time), window.action, target_return
-            ), weight
-
-        def step_loss(time: Array) -> tuple[Array, LossInfo, Array]:
-            transition, successor, weight = n_step_transition(
-                steps, time, n, gamma, continuing
-            )
-            if soft is not None:
-                target = munchausen.munchausen_target(
-                    head,
-                    transition,
-                    unrolling.row(evaluate_outputs, successor),
-                    log_policy(unrolling.row(evaluate_outputs, time)),
-                    log_policy(unrolling.row(evaluate_outputs, successor)),
-                    soft,
-                )
-            else:
-                target = losses.bootstrap_target(
-                    head,
-                    transition,
-                    unrolling.row(evaluate_outputs, successor),
-                    unrolling.row(select_outputs, successor),
-                    bootstrap_policy,
-                )
-            output = unrolling.row(outputs, time)
-            value, info = losses.compare(head, output, transition.action, target)
-            return value, info, weight
-
         times = jnp.arange(steps.action.size - n)
-        loss_of = step_loss if correction is None else corrected_loss
-        value, info, weight = jax.vmap(loss_of)(times)
+        value, info, weight = jax.vmap(step_loss, in_axes=(None, None, 0))(
+            outputs, steps, times
+        )
         priority = weight * info.priority
         mixed = max_weight * jnp.max(priority) + (1.0 - max_weight) * jnp.mean(priority)
         q_value = jnp.sum(weight * info.q_value) / jnp.maximum(jnp.sum(weight), 1.0)
@@ -185,6 +147,85 @@ def td_loss(
         return jnp.mean(weight * value), LossInfo(mixed, q_value, error)
 
     return loss
+
+
+class _Outputs(NamedTuple):
+    """Outputs of a network along a sequence, [L, A, ...]."""
+
+    online: PyTree
+    evaluate: PyTree  # of the target parameters
+    select: PyTree  # those that the bootstrap policy follows
+
+
+# (outputs, steps, time) -> loss [], LossInfo and weight [] of the step at that time
+StepLoss = Callable[[_Outputs, Sequence, Array], tuple[Array, LossInfo, Array]]
+
+
+def _corrected(
+    head: Head,
+    n: int,
+    gamma: Array | float,
+    bootstrap_policy: losses.BootstrapPolicy,
+    correction: off_policy.Correction,
+) -> StepLoss:
+    """The loss of a step against its corrected return; arguments as in `td_loss`."""
+
+    def step_loss(
+        outputs: _Outputs, steps: Sequence, time: Array
+    ) -> tuple[Array, LossInfo, Array]:
+        window, weight = corrected_window(steps, time, n, gamma)
+        following = time + 1 + jnp.arange(n)
+        evaluate, select = (
+            jax.vmap(head.q_values)(unrolling.row(output, following))
+            for output in (outputs.evaluate, outputs.select)
+        )
+        policy = jax.vmap(lambda q: bootstrap_policy(window, q))(select)
+        target_return = off_policy.corrected_return(
+            window, evaluate, policy, correction
+        )
+        output = unrolling.row(outputs.online, time)
+        value, info = losses.regress(head, output, window.action, target_return)
+        return value, info, weight
+
+    return step_loss
+
+
+def _bootstrapped(
+    head: Head,
+    n: int,
+    gamma: Array | float,
+    bootstrap_policy: losses.BootstrapPolicy,
+    soft: munchausen.Munchausen | None,
+    continuing: bool,
+) -> StepLoss:
+    """The loss of a step against its n-step target; arguments as in `td_loss`."""
+
+    def log_policy(output: PyTree) -> Array:
+        assert soft is not None
+        return jax.nn.log_softmax(head.q_values(output) / soft.temperature)
+
+    def step_loss(
+        outputs: _Outputs, steps: Sequence, time: Array
+    ) -> tuple[Array, LossInfo, Array]:
+        transition, successor, weight = n_step_transition(
+            steps, time, n, gamma, continuing
+        )
+        evaluate = unrolling.row(outputs.evaluate, successor)
+        if soft is not None:
+            current = log_policy(unrolling.row(outputs.evaluate, time))
+            target = munchausen.munchausen_target(
+                head, transition, evaluate, current, log_policy(evaluate), soft
+            )
+        else:
+            select = unrolling.row(outputs.select, successor)
+            target = losses.bootstrap_target(
+                head, transition, evaluate, select, bootstrap_policy
+            )
+        output = unrolling.row(outputs.online, time)
+        value, info = losses.compare(head, output, transition.action, target)
+        return value, info, weight
+
+    return step_loss
 
 
 def regression_loss(network: Network) -> LossFunction:

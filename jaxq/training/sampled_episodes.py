@@ -1,5 +1,6 @@
 """Episodes of the evaluated policy, of which a sample of observations is kept."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -62,17 +63,6 @@ def play(
     num_episodes = config.eval_episodes
     epsilon = jnp.asarray(config.eval_epsilon)
 
-    def begin(reset_key: Key, memory_key: Key) -> _Play:
-        env_state, memory = env.reset(reset_key), agent.initial_memory(memory_key)
-        blank = jax.tree.map(
-            lambda x: jnp.zeros((SAMPLES, *x.shape), x.dtype),
-            Samples(env_state.observation, memory, jnp.zeros(())),
-        )
-        zero = jnp.zeros(())
-        return _Play(
-            env_state, memory, blank, zero, zero, jnp.int32(0), jnp.zeros((), bool)
-        )
-
     def advance(key: Key, play: _Play) -> _Play:
         act_key, env_key, sample_key = jax.random.split(key, 3)
         observation = play.env.observation
@@ -109,7 +99,7 @@ def play(
         keys = jax.random.split(jax.random.fold_in(play_key, time), num_episodes)
         return time + 1, jax.vmap(advance)(keys, plays)
 
-    start = jax.vmap(begin)(
+    start = jax.vmap(functools.partial(_begin, agent, env))(
         jax.random.split(reset_key, num_episodes),
         jax.random.split(memory_key, num_episodes),
     )
@@ -119,6 +109,19 @@ def play(
         (jnp.int32(0), start),
     )
     return plays.samples, plays.error / plays.steps
+
+
+def _begin(agent: Agent, env: Environment, reset_key: Key, memory_key: Key) -> _Play:
+    """A new environment, and an empty sample."""
+    env_state, memory = env.reset(reset_key), agent.initial_memory(memory_key)
+    blank = jax.tree.map(
+        lambda x: jnp.zeros((SAMPLES, *x.shape), x.dtype),
+        Samples(env_state.observation, memory, jnp.zeros(())),
+    )
+    zero = jnp.zeros(())
+    return _Play(
+        env_state, memory, blank, zero, zero, jnp.int32(0), jnp.zeros((), bool)
+    )
 
 
 def _keep(key: Key, play: _Play, observation: PyTree) -> Samples:

@@ -52,7 +52,7 @@ def test_flags_may_be_aliases_and_numbers_written_in_any_way(words, changes):
 @pytest.mark.parametrize(
     ("flag", "hint"),
     [
-        ("--learnig-rate", "Did you mean --learning-rate?"),
+        ("--learnig-rate", "Did you mean --learning-rate or --rnd-learning-rate?"),
         ("--lerning_rate=3", "--lerning_rate is not a flag"),
         ("--lr-schedule", "Did you mean --learning-rate-schedule?"),
         ("--eps-start", "Did you mean --epsilon-start?"),
