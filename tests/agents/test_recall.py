@@ -14,7 +14,7 @@ from jaxq.config.config import Config
 from jaxq.envs import adapter
 from jaxq.replay import stores
 from jaxq.rl import heads, recall
-from jaxq.training import diagnostics, evaluate, learned_steps, loop
+from jaxq.training import evaluate, learned_steps, loop, sampled_episodes
 from jaxq.types import EnvSpec, Network, Step
 
 ENVS, TIME = 3, 11
@@ -115,7 +115,9 @@ def test_the_successor_of_a_step_comes_with_it():
     )(one)
     # The value of every true successor is that of its right action, 1.
     np.testing.assert_allclose(returns, one.reward + 0.5, atol=1e-6)
-    play = jax.jit(lambda key: diagnostics.play(key, settings, agent, state, env, 20))
+    play = jax.jit(
+        lambda key: sampled_episodes.play(key, settings, agent, state, env, 20)
+    )
     _, error = play(KEY)
     # Returns exceed the values, which are 1; after a wrong action they would not.
     assert np.all(error < 0.0)
