@@ -80,22 +80,21 @@ def ensemble_loss(
             shared = reduction(key, next_outputs)[:, None]
             next_outputs = jnp.broadcast_to(shared, next_outputs.shape)
 
-        select_outputs = next_outputs
+        select = ()  # without Double, the outputs that are evaluated
         if double:
-            select_outputs = network.apply(None, params, transition.next_observation)
+            select = (network.apply(None, params, transition.next_observation),)
 
         def member_loss(
-            values: Array, next_values: Array, select_values: Array
+            values: Array, next_values: Array, *select_values: Array
         ) -> tuple[Array, LossInfo]:
             output, next_output = values[:, None], next_values[:, None]
+            select_output = select_values[0][:, None] if double else next_output
             target = losses.bootstrap_target(
-                member, transition, next_output, select_values[:, None]
+                member, transition, next_output, select_output
             )
             return losses.compare(member, output, transition.action, target)
 
-        value, info = jax.vmap(member_loss, in_axes=1)(
-            outputs, next_outputs, select_outputs
-        )
+        value, info = jax.vmap(member_loss, in_axes=1)(outputs, next_outputs, *select)
         mask = transition.memory.mask
         return jnp.mean(mask * value), jax.tree.map(jnp.mean, info)
 
