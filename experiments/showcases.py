@@ -9,7 +9,7 @@ import dataclasses
 import pathlib
 from typing import Any, NamedTuple
 
-from experiments import classic
+from experiments import classic, hard
 from jaxq import Config, cli
 from jaxq.config import command_line, flags
 from jaxq.config.fields import check_name
@@ -64,6 +64,9 @@ _MEMBERS: dict[str, Any] = {
     "prior_scale": 0.0,
     "epsilon_schedule": "linear",
 }
+_DEEP_SEA = dataclasses.replace(
+    hard.DEEP_SEA, environment_args=("size=10",), total_steps=12_000
+)
 SHOWCASES = {
     "plasticity": Showcase(
         "At a high replay ratio, regularisation and resets keep more units in use than "
@@ -143,6 +146,80 @@ SHOWCASES = {
                 },
                 "Adaptive Q(lambda)": {"algorithm": "adaptive_q"},
                 "Intentional Q(lambda)": {"algorithm": "intentional_q"},
+            },
+        ),
+    ),
+    "returns": Showcase(
+        "Corrected returns take several steps at once without the bias of n-step "
+        "returns.",
+        "Munos et al., arXiv:1606.02647; Precup et al. (2000); Kozuno et al., "
+        "arXiv:2103.00107",
+        _variants(
+            Config(
+                environment="CartPole-v1", num_seeds=10, total_steps=60_000,
+                epsilon_steps=15_000.0, learning_rate_updates=7_500.0, eval_points=10,
+                trace_decay=0.9,
+            ),
+            {
+                "one step": {},
+                "5 steps, uncorrected": {"n_step": 5},
+                "5 steps, Retrace": {"n_step": 5, "return_estimator": "retrace"},
+                "5 steps, Retrace, epsilon-greedy target": {
+                    "n_step": 5, "return_estimator": "retrace",
+                    "next_value": "expected_sarsa",
+                },
+                "5 steps, tree backup, epsilon-greedy target": {
+                    "n_step": 5, "return_estimator": "tree_backup",
+                    "next_value": "expected_sarsa",
+                },
+                "5 steps, Peng's Q(lambda)": {
+                    "n_step": 5, "return_estimator": "peng",
+                },
+            },
+        ),
+    ),
+    "memory": Showcase(
+        "Linear recurrences remember as well as gated ones, and their sequences are "
+        "computed in parallel.",
+        "Feng et al., arXiv:2410.01201; Orvieto et al., arXiv:2303.06349",
+        _variants(
+            dataclasses.replace(
+                hard.MEMORY, algorithm="pqn_rnn", environment_args=("memory_length=20",),
+                **hard.ROLLOUTS,
+            ),
+            {
+                "GRU": {"recurrent": "gru"},
+                "LSTM": {"recurrent": "lstm"},
+                "minGRU": {"recurrent": "min_gru"},
+                "LRU": {"recurrent": "lru"},
+                "no memory": {"algorithm": "pqn", "recurrent": "none"},
+            },
+        ),
+    ),
+    "exploration": Showcase(
+        "Where a reward is many steps away, exploration with a plan finds it and "
+        "epsilon-greedy exploration does not.",
+        "Dabney et al., arXiv:2006.01782; Bellemare et al., arXiv:1606.01868; Burda et "
+        "al., arXiv:1810.12894; Lee et al., arXiv:2007.04938",
+        _variants(
+            _DEEP_SEA,
+            {
+                "epsilon-greedy": {},
+                "epsilon-z-greedy": {
+                    "exploration": "epsilon_z_greedy", "max_repeat": 10,
+                },
+                "counts": {"intrinsic_bonus": "count", "bonus_scale": 0.1},
+                "random network distillation": {
+                    "intrinsic_bonus": "rnd", "bonus_scale": 0.1,
+                    "rnd_learning_rate": 1e-3,
+                },
+                "one member per episode": {
+                    "algorithm": "bootstrapped_dqn", "epsilon_schedule": "none",
+                },
+                "upper confidence bound of the members": {
+                    "algorithm": "bootstrapped_dqn", "epsilon_schedule": "none",
+                    "ensemble_acting": "ucb",
+                },
             },
         ),
     ),

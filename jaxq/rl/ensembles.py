@@ -80,7 +80,7 @@ def ensemble_loss(
             shared = reduction(key, next_outputs)[:, None]
             next_outputs = jnp.broadcast_to(shared, next_outputs.shape)
 
-        select = ()  # without Double, the outputs that are evaluated
+        select: tuple[Array, ...] = ()  # without Double, what is evaluated
         if double:
             select = (network.apply(None, params, transition.next_observation),)
 
