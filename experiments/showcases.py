@@ -184,7 +184,9 @@ SHOWCASES = {
         "Feng et al., arXiv:2410.01201; Orvieto et al., arXiv:2303.06349",
         _variants(
             dataclasses.replace(
-                hard.MEMORY, algorithm="pqn_rnn", environment_args=("memory_length=20",),
+                hard.MEMORY,
+                algorithm="pqn_rnn",
+                environment_args=("memory_length=20",),
                 **hard.ROLLOUTS,
             ),
             {
