@@ -6,7 +6,7 @@ rollout; replayed rewards keep the bonus of that time.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -83,15 +83,14 @@ def with_bonus(agent: Agent, bonus: Bonus, config: Config) -> Agent:
         key, bonus_key = jax.random.split(key)
         return outer(agent.init(key, example), bonus.init(bonus_key, example))
 
-    def act(
-        key: Key,
-        state: PyTree,
-        memory: PyTree,
-        observation: Array,
-        epsilon: Array,
-        explore: bool,
-    ) -> tuple[Array, PyTree]:
-        return agent.act(key, inner(state), memory, observation, epsilon, explore)
+    def act(key: Key, state: PyTree, *arguments: Any) -> tuple[Array, PyTree]:
+        return agent.act(key, inner(state), *arguments)
+
+    def act_with_probability(
+        key: Key, state: PyTree, *arguments: Any
+    ) -> tuple[Array, PyTree, Array]:
+        assert agent.act_with_probability is not None
+        return agent.act_with_probability(key, inner(state), *arguments)
 
     def observe(key: Key, state: BonusState, rollout: Step) -> BonusState:
         extra, bonus_state = bonus.reward(state.bonus, rollout)
@@ -114,10 +113,17 @@ def with_bonus(agent: Agent, bonus: Bonus, config: Config) -> Agent:
         assert agent.activations is not None
         return agent.activations(inner(state), memory, observation)
 
-    return Agent(
-        init, agent.initial_memory, act, observe, update, q_values,
-        activations if agent.activations else None,
-    )  # fmt: skip
+    return agent._replace(
+        init=init,
+        act=act,
+        observe=observe,
+        update=update,
+        q_values=q_values,
+        activations=activations if agent.activations else None,
+        act_with_probability=(
+            act_with_probability if agent.act_with_probability else None
+        ),
+    )
 
 
 def counts(config: Config, spec: EnvSpec) -> Bonus:

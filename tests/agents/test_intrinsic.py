@@ -328,3 +328,26 @@ def test_a_table_cannot_be_distilled():
     config = Config(defaults="plain", algorithm="tabular_q", intrinsic_bonus="rnd")
     with pytest.raises(ConfigError, match="the visits of its states can be counted"):
         validate(config)
+
+
+def test_a_bonus_keeps_what_the_agent_needs_beside_it():
+    """The probability of an action, and the memory of the last action and reward."""
+    spec = VECTOR
+    retrace = Config(
+        defaults="plain", intrinsic_bonus="rnd", return_estimator="retrace", n_step=3,
+        next_value="expected_sarsa",
+    )  # fmt: skip
+    agent = algorithms.make(retrace, spec)
+    state = agent.init(jax.random.key(0), spec.example())
+    assert agent.act_with_probability is not None
+    action, _, probability = agent.act_with_probability(
+        jax.random.key(1), state, (), jnp.ones(2), jnp.float32(0.4)
+    )
+    best = int(jnp.argmax(agent.q_values(state, (), jnp.ones(2))))
+    expected = 0.8 if action == best else 0.2
+    np.testing.assert_allclose(probability, expected, rtol=1e-6)
+    recalls = Config(
+        algorithm="r2d2", defaults="plain", intrinsic_bonus="rnd",
+        recurrent_inputs="action_reward",
+    )  # fmt: skip
+    assert algorithms.make(recalls, spec).remember is not None
