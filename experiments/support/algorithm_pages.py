@@ -3,6 +3,7 @@
 Links are written from the root of the repository; see `experiments.report`.
 """
 
+import ast
 import inspect
 import re
 
@@ -16,7 +17,7 @@ from experiments.support import (
     value_texts,
 )
 from experiments.support.algorithm_text import AlgorithmText
-from experiments.support.provenance import page_link
+from experiments.support.provenance import ROOT, page_link
 from jaxq.config import algorithm_table
 from jaxq.config.algorithm_entry import Algorithm
 from jaxq.config.algorithm_table import ALGORITHMS
@@ -47,9 +48,45 @@ def index() -> str:
             f"| {page_link(name)} | {row.summary} |" for name, row in table.items()
         ]
         lines.append("")
-    lines += ["## Papers and flags", "", tables_library.algorithms(), ""]
+    lines += ["## Papers, flags and code", "", OWN_LINES, "", details(), ""]
     lines.append("[All tables and figures](results/README.md)")
     return "\n".join(lines) + "\n"
+
+
+OWN_LINES = (
+    "Own lines are those of the functions on an algorithm's page, without docstrings, "
+    "that no algorithm above it has on its page; everything else is shared."
+)
+
+
+def details() -> str:
+    """All algorithms: paper, the flags that each one sets, and its own lines."""
+    lines = [
+        "| algorithm | paper | flags it sets | own lines |",
+        "| --- | --- | --- | --- |",
+    ]
+    shared: set[str] = set()
+    for name, row in ALGORITHMS.items():
+        places = {f"jaxq/agents/algorithms.py:{row.agent}", *TEXTS[name].code}
+        own = sum(map(function_lines, sorted(places - shared)))
+        shared |= places
+        flags = tables_library.components(row.components)
+        lines.append(f"| {page_link(name)} | {row.paper} | {flags} | {own} |")
+    return "\n".join(lines)
+
+
+def function_lines(place: str) -> int:
+    """Lines of a function or a class, written file:name, without its docstrings."""
+    path, _, name = place.partition(":")
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    (node,) = (n for n in ast.walk(tree) if getattr(n, "name", None) == name)
+    lines = node.end_lineno - node.lineno + 1
+    for part in ast.walk(node):
+        if isinstance(part, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(part):
+            text = part.body[0]
+            assert text.end_lineno is not None
+            lines -= text.end_lineno - text.lineno + 1
+    return lines
 
 
 def page(name: str) -> str:

@@ -6,18 +6,7 @@ from typing import Any
 from experiments.support.provenance import page_link
 from jaxq.config import algorithm_table, aliases, compatibility, usage_table
 from jaxq.config.algorithm_entry import Fields
-from jaxq.config.algorithm_table import ALGORITHMS
 from jaxq.config.tabular_algorithms import TABLE
-
-
-def algorithms() -> str:
-    """All algorithms: paper, and the flags that each one sets."""
-    lines = ["| algorithm | paper | flags it sets |", "| --- | --- | --- |"]
-    for name, row in ALGORITHMS.items():
-        lines.append(
-            f"| {page_link(name)} | {row.paper} | {components(row.components)} |"
-        )
-    return "\n".join(lines)
 
 
 def algorithm_groups() -> str:
