@@ -101,10 +101,9 @@ class Head(NamedTuple):
     q_values: output[A, ...] -> q_values[A]
     backup: (reward, discount, next_output[...]) -> target of `loss`
     loss: (output[...], target) -> (loss, priority), both scalar
-    mix: (output[A, ...], policy[A]) -> next_output, for the mixture of the returns of
-        all actions; None: targets must select one action
-    td_error: (output[...], target) -> expected target minus estimate, [], signed; None:
-        the loss does not report it
+    mix: (output[A, ...], policy[A]) -> next_output, of the mixture of all actions'
+        returns; None: targets must select one action
+    td_error: (output[...], target) -> expected target minus estimate, signed
     """
 
     num_outputs: int  # K, outputs of the last layer per action
@@ -164,8 +163,7 @@ class LossInfo(NamedTuple):
     td_error: Array | None = None  # [] signed, if the head computes it
 
 
-# (key, params, target_params, example) -> (loss[], LossInfo), for one example: a
-# Transition, a Regression or a Sequence
+# (key, params, target_params, Transition, Regression or Sequence) -> (loss[], LossInfo)
 LossFunction = Callable[[Key, PyTree, PyTree, Any], tuple[Array, LossInfo]]
 
 
@@ -194,8 +192,7 @@ class Agent(NamedTuple):
 
     init: (key, example: Step) -> AgentState
     initial_memory: (key) -> memory of one environment at the start of an episode
-    act: (key, state, memory, observation, epsilon, explore) -> (action, memory), for
-        one environment; `explore` is False in evaluation
+    act: (key, state, memory, observation, epsilon, explore: bool) -> (action, memory)
     observe: (key, state, rollout: Step[T, E]) -> AgentState
     update: (key, state, epsilon) -> (AgentState, UpdateMetrics)
     q_values: (state, memory, observation) -> q_values[A], without noise
@@ -220,9 +217,8 @@ class Agent(NamedTuple):
 
 def unmasked(observation: PyTree) -> PyTree:
     """An observation without its mask, if it has one."""
-    if isinstance(observation, MaskedObservation):
-        return observation.observation
-    return observation
+    masked = isinstance(observation, MaskedObservation)
+    return observation.observation if masked else observation
 
 
 class EnvSpec(NamedTuple):
@@ -247,3 +243,8 @@ class EnvSpec(NamedTuple):
         observation = jax.tree.map(jnp.zeros_like, self.observation)
         action, false = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
         return Step(observation, action, jnp.zeros(()), false, false, observation)
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether an array, or its shape and dtype, holds PRNG keys."""
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)

@@ -1,6 +1,6 @@
 """Pages of the algorithms that learn from a stream, and of combinations."""
 
-from experiments.support.algorithm_text import NETWORK, STEP, AlgorithmText, aligned
+from experiments.support.algorithm_text import PARAMETERS, STEP, AlgorithmText, aligned
 
 _TD = (
     r"\delta_t &= r_t + \gamma (1 - d_t) \max_{a'} Q(s_{t+1}, a'; \theta)"
@@ -131,7 +131,8 @@ TEXTS: dict[str, AlgorithmText] = {
             (r"\pi", "the softmax of the values over `entropy_temperature`"),
             (r"\rho", "the quantile Huber loss"),
             ("w", "the importance weight of prioritised replay"),
-            *NETWORK,
+            *PARAMETERS,
+            *STEP,
         ),
         (
             "jaxq/rl/munchausen.py:munchausen_loss",
