@@ -127,7 +127,7 @@ def _batch_norm(config: Config, spec: EnvSpec) -> Networks:
     )
     online = from_flax.from_module(module, spec, head)
     online = from_flax.with_statistics(online, module, spec)
-    online = online._replace(init=network.init)
+    online = online._replace(init=network.init, activations=network.activations)
     return _masked(Networks(online, network, None, network), spec)
 
 

@@ -8,7 +8,7 @@ import optax
 
 from jaxq.agents import average_reward, plasticity, recycling, schedules, targets
 from jaxq.config.config import Config
-from jaxq.networks import layers
+from jaxq.networks import layers, running_statistics
 from jaxq.types import (
     Array,
     Key,
@@ -164,7 +164,8 @@ def gradient_step(
     params = jax.tree.map(lambda p, d: p - rate * d, params, direction)
     if network.update_batch_stats is not None:
         params = network.update_batch_stats(params, examples.observation)
-        healthy &= jnp.isfinite(optax.tree.norm(params))
+        finite = jax.tree.map(lambda leaf: jnp.all(jnp.isfinite(leaf)), params)
+        healthy &= jnp.all(jnp.stack(jax.tree.leaves(finite)))
     state = learner._replace(params=params, opt_state=opt_state)
     state = freeze(state, learner.params, healthy, updates)
     state = average_reward.learn(config, state, q_value, signed, rate, healthy)
@@ -173,6 +174,9 @@ def gradient_step(
     state = state._replace(
         target_params=renew(state.target_params, state.params, due, config.target_tau)
     )
+    if config.normalize_observations:
+        newest = running_statistics.shared(state.target_params, state.params)
+        state = state._replace(target_params=newest)
     if config.reset_period is not None:
         observation = plasticity.first(plasticity.observations(examples))
         state = plasticity.reset(

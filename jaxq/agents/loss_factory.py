@@ -30,8 +30,10 @@ def make_loss(config: Config, networks: factory.Networks) -> LossFunction:
         )
     if config.ensemble_size > 1:
         return make_ensemble_loss(config, networks.online)
-    evaluator = networks.evaluator
+    evaluator, selector = networks.evaluator, networks.selector
     if config.averaged_targets > 1:
+        # Double Q-learning selects with a single set of parameters.
+        selector = evaluator if config.double_q else selector
         evaluator = ensemble.averaged(evaluator)
     if config.munchausen:
         return munchausen.munchausen_loss(
@@ -40,13 +42,13 @@ def make_loss(config: Config, networks: factory.Networks) -> LossFunction:
             config.entropy_temperature,
             config.munchausen_clip,
             evaluator=evaluator,
-            selector=networks.selector,
+            selector=selector,
         )
     return corrections.make_loss(config, networks) or losses.td_loss(
         networks.online,
         config.double_q,
         evaluator=evaluator,
-        selector=networks.selector,
+        selector=selector,
         bootstrap_policy=losses.BOOTSTRAP_POLICIES[config.next_value],
     )
 

@@ -93,12 +93,12 @@ def _without_moments(opt_state: PyTree, changed: PyTree, healthy: Array) -> PyTr
     A moment is recognised by its path, which ends in that of its parameter.
     """
     masks = {
-        tuple(entry.key for entry in path): mask
+        tuple(map(str, path)): mask
         for path, mask in jax.tree_util.tree_leaves_with_path(changed)
     }
 
     def zero(path: tuple[Any, ...], leaf: Array) -> Array:
-        names = tuple(getattr(entry, "key", None) for entry in path)
+        names = tuple(map(str, path))
         for start in range(len(names)):
             if names[start:] in masks:
                 return jnp.where(masks[names[start:]] & healthy, 0.0, leaf)
@@ -122,8 +122,8 @@ def _masks(
     }
     of_members = jax.vmap(lambda p, a: _masks_of_one(config, p, a))
     masks = of_members(params["members"], stacked)
-    none = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, bool), params["priors"])
-    incoming, outgoing = ({"members": mask, "priors": none} for mask in masks)
+    none = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, bool), params)
+    incoming, outgoing = ({**none, "members": mask} for mask in masks)
     return incoming, outgoing
 
 
@@ -154,7 +154,7 @@ def _mark(masks: PyTree, layer: Path, units: Array, rows: bool = False) -> PyTre
     """
 
     def mark(path: tuple[Any, ...], mask: Array) -> Array:
-        if tuple(entry.key for entry in path[: len(layer)]) != layer:
+        if tuple(getattr(entry, "key", None) for entry in path[: len(layer)]) != layer:
             return mask
         if not rows:
             return mask | jnp.broadcast_to(units, mask.shape)

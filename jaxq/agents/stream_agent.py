@@ -215,8 +215,8 @@ def _learn(
             (state.trace, state.bias), (gradient, h_value), decay, cut=explored
         )
         change = gradient_correction.corrected_step(
-            params, trace, gradient, jax.grad(td)(params), error, h_value, bias,
-            config.correction_penalty, rate, config.correction_rate,
+            plasticity.learned(params), trace, gradient, jax.grad(td)(params), error,
+            h_value, bias, config.correction_penalty, rate, config.correction_rate,
         )  # fmt: skip
     params = plasticity.decay(config, params, rate)
     learned = state.learner._replace(

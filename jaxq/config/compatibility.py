@@ -19,6 +19,7 @@ class Rule(NamedTuple):
 _MEMBERS = "the members of an ensemble are scalar and learn independently"
 _ONE_AVERAGE = "the average is over earlier parameters of one network"
 _EXPECTED = "only expected returns are averaged"
+_SHOWN = "the cell is shown the reward itself, not the one that is learned from"
 _RETURNS = "the network regresses to the returns of its rollouts"
 _NOT_AVERAGED = "rescaled outputs cannot be averaged"
 _ONE_POLICY = "the average is over one epsilon-greedy policy"
@@ -146,6 +147,8 @@ RULES = (
         on.ROLLOUTS, "num_minibatches", (1,),
         "only pqn and Q(lambda) split their rollouts",
     ),
+    Rule(on.RECALLING_ROLLOUTS, "average_reward", ("none",), _SHOWN),
+    Rule(on.RECALLING_ROLLOUTS, "intrinsic_bonus", ("none",), _SHOWN),
     Rule(on.Q_LAMBDA, "prioritized", (False,), _RETURNS),
     Rule(on.Q_LAMBDA, "double_q", (False,), "there is no target network"),
     Rule(on.Q_LAMBDA, "hare_period", (None,), "there is no target network"),

@@ -66,3 +66,7 @@ RVI_TABLE = Condition(
     lambda c: c.average_reward == "rvi" and c.network == "table",
 )
 BATCH_NORM = Condition("batch normalisation", lambda c: c.normalization == "batch")
+RECALLING_ROLLOUTS = Condition(
+    "Q(lambda) with `recurrent_inputs=action_reward`",
+    lambda c: Q_LAMBDA.holds(c) and c.recurrent_inputs == "action_reward",
+)

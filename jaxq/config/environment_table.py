@@ -35,7 +35,8 @@ def filled_in(fields: Mapping[str, Any]) -> Fields:
     """Fields that the table sets in a configuration, unless they are given."""
     environment, discount = str(fields["environment"]), fields["discount"]
     bounds = NOTHING
-    if isinstance(discount, int | float):
+    # The largest sum of bonuses is not known.
+    if isinstance(discount, int | float) and fields["intrinsic_bonus"] == "none":
         centred = fields["average_reward"] != "none"
         bounds = return_bounds(environment, discount, fields["reward_clip"], centred)
     if fields["defaults"] != "environment":

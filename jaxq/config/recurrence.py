@@ -14,7 +14,7 @@ class Recurrence:
     """A recurrent cell after the torso. min_gru and lru are linear in their memory, so
     that the steps of a sequence are computed in parallel."""
     recurrent_inputs: Literal["observation", "action_reward"] = "observation"
-    """recurrent: inputs of the cell. action_reward adds the last action and reward, as
-    learned from, to the features of the observation (R2D2)."""
+    """recurrent: inputs of the cell. action_reward adds the last action and reward,
+    clipped by reward_clip, to the features of the observation (R2D2)."""
     memory_size: Count = 64
     """recurrent: width of the cell."""

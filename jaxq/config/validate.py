@@ -186,11 +186,12 @@ def _check_order(config: Config, lengths: LoopLengths) -> None:
 def _check_return_bounds(config: Config, lengths: LoopLengths) -> None:
     """Check that a histogram of returns has a range."""
     if config.head in HISTOGRAMS and None in (config.v_min, config.v_max):
+        bonus = " with an intrinsic bonus" * (config.intrinsic_bonus != "none")
         raise ConfigError(
             f"head = {config.head!r} needs v_min and v_max, the smallest and largest "
             f"discounted return, and those of {config.environment} at discount = "
-            f"{config.discount} are not known. Give both, for example --v-min -10 "
-            "--v-max 10."
+            f"{config.discount}{bonus} are not known. Give both, for example --v-min "
+            "-10 --v-max 10."
         )
 
 

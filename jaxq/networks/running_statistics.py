@@ -156,3 +156,20 @@ def normalized(network: Network, spec: EnvSpec) -> Network:
         activations=activations if network.activations else None,
         update_batch_stats=update_batch_stats,
     )
+
+
+def shared(target_params: PyTree, params: PyTree) -> PyTree:
+    """Target parameters with the newest statistics, those of the online parameters.
+
+    Args:
+        target_params: of a normalised network; a leading axis may hold several.
+        params: online parameters.
+    """
+    if STATISTICS not in params:
+        return target_params
+    newest = jax.tree.map(
+        lambda old, new: jnp.broadcast_to(new, old.shape),
+        target_params[STATISTICS],
+        params[STATISTICS],
+    )
+    return {**target_params, STATISTICS: newest}

@@ -16,7 +16,7 @@ class Memory(NamedTuple):
 
     network: PyTree  # the network's memory
     action: Array  # [] int32 of the step before; -1 at the start of an episode
-    reward: Array  # [] float32 of the step before, as learned from; 0 at the start
+    reward: Array  # [] float32 of the step before, clipped; 0 at the start
 
 
 class Recalled(NamedTuple):

@@ -51,7 +51,9 @@ def unroll_after_burn_in(
     ended = sequence.terminated | sequence.truncated
     steps = sequence.observation, ended
     first, rest = row(steps, slice(burn_in)), row(steps, slice(burn_in, None))
-    _, memory = unroll(network, key, params, sequence.memory, *first)
+    memory = sequence.memory
+    if burn_in:
+        _, memory = unroll(network, key, params, memory, *first)
     memory = jax.lax.stop_gradient(memory)
     return unroll(network, key, params, memory, *rest)[0]
 

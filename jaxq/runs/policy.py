@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxq.agents import acting
 from jaxq.config.fields import ConfigError
 from jaxq.envs import observations
 from jaxq.types import Agent, Array, EnvSpec, Key, LearnerState, PyTree
@@ -149,7 +150,8 @@ class Policy:
                 "'action_reward'). Pass reward = that of the step before, and 0 at "
                 "the start of an episode."
             )
-        return self.agent.remember(memory, memory.action, jnp.float32(reward))
+        action = acting.network_memory(memory).action
+        return self.agent.remember(memory, action, jnp.float32(reward))
 
     def _checked(self, observation: Any) -> PyTree:
         """The observation with the types that the network was trained on."""

@@ -53,7 +53,8 @@ def measure(
         policy_churn: fraction of states whose greedy action one gradient step changes.
         overestimation: mean over states of Q(s, a) minus the discounted return of the
             evaluated policy, of rewards as the agent learns from them; not with
-            normalize_rewards.
+            normalize_rewards, munchausen or an intrinsic bonus, whose estimates are of
+            other sums.
         dormant_units: fraction of hidden units whose score is at most 0.025.
         features, weight: inputs of the output layers, [M, N, D], and the weights [N] of
             the states, for `with_ranks`. These and dormant_units only for networks
@@ -81,7 +82,8 @@ def measure(
             update_key, config, agent, agent_state, observation, memory, weight
         ),
     }
-    if not config.normalize_rewards:  # otherwise estimates have another unit
+    other = config.normalize_rewards or config.munchausen
+    if not other and config.intrinsic_bonus == "none":
         found["overestimation"] = jnp.mean(error)
     if agent.activations is None:
         return found

@@ -75,10 +75,16 @@ def play(
             memory = agent.remember(memory, action, step.reward)
         done = step.terminated | step.truncated
         step = learned_steps.as_learned(config, step)
+        following = memory
+        if config.average_reward != "none":  # another episode has another memory
+            fresh, ended = agent.initial_memory(sample_key), step.terminated
+            following = jax.tree.map(
+                lambda new, old: jnp.where(ended, new, old), fresh, memory
+            )
         learner = agent_state.learner
         step = average_reward.continuing_step(learner, step, env_state.observation)
         cut_off = (step.truncated | (play.steps + 1 == max_steps)) & ~step.terminated
-        after = agent.q_values(agent_state, memory, step.next_observation)
+        after = agent.q_values(agent_state, following, step.next_observation)
         future = jnp.where(cut_off, config.discount * jnp.max(after), 0.0)
         trace = 1.0 + config.discount * play.trace
         moved = _Play(

@@ -4,13 +4,14 @@ import operator
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxq.agents import algorithms
 from jaxq.config.config import Config
 from jaxq.config.fields import CheckpointError, ConfigError
 from jaxq.training import checks, loop, pytree_arrays
-from jaxq.types import EnvSpec, PyTree
+from jaxq.types import Array, EnvSpec, PyTree
 
 
 def with_seeds(shape: PyTree, num_seeds: int) -> PyTree:
@@ -90,7 +91,18 @@ def replace_params(
             jax.device_put(jax.tree.map(operator.itemgetter(members), params), device)
             for _ in range(2)
         )
+        if not jax.tree.leaves(learner.target_params):
+            target = learner.target_params  # the agent has none
+        else:
+            target = jax.tree.map(_as_targets, target, learner.target_params)
         learner = learner._replace(params=online, target_params=target)
         result.append(state._replace(agent=state.agent._replace(learner=learner)))
         first += width
     return result
+
+
+def _as_targets(params: Array, target_params: Array) -> Array:
+    """Parameters [S, ...] as those of one target network, or of K, [S, K, ...]."""
+    if params.ndim == target_params.ndim:
+        return params
+    return jnp.broadcast_to(params[:, None], target_params.shape)

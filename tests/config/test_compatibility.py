@@ -45,6 +45,10 @@ EXAMPLES = {
     conditions.ENSEMBLE: {"ensemble_size": 3},
     conditions.NOISY: {"noisy": True},
     conditions.RECURRENT: {"recurrent": "gru"},
+    conditions.RECALLING_ROLLOUTS: {
+        "algorithm": "pqn_rnn",
+        "recurrent_inputs": "action_reward",
+    },
     conditions.GRADIENT_CORRECTED: {"algorithm": "qrc"},
     conditions.AVERAGED: {"averaged_targets": 3},
     conditions.REDO: {"redo_period": 100},

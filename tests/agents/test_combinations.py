@@ -1,0 +1,146 @@
+"""Parts that meet: each runs beside the others, and means the same there."""
+
+import dataclasses
+
+import family
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import same
+
+from jaxq import Config, ConfigError, load, run
+from jaxq.agents import algorithms
+from jaxq.config.validate import validate
+from jaxq.networks import running_statistics
+from jaxq.training import compiled
+
+REWARDED = {"recurrent_inputs": "action_reward", "sequence_length": 4, "burn_in": 2}
+
+
+def advanced(config, env=None):
+    """One seed after a chunk of two iterations."""
+    config = dataclasses.replace(config, chunk_iterations=2, warmup_steps=200)
+    return family.Trained(config, env or family.gauntlet()).train()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"redo_period": 2, "normalize_observations": True},
+        {"redo_period": 2, "normalize_observations": True, "ensemble_size": 3},
+        {"redo_period": 2, "normalization": "batch"},
+        {"redo_period": 2, "return_estimator": "retrace", "n_step": 3},
+        {"averaged_targets": 3, "double_q": True},
+        {"averaged_targets": 3, "munchausen": True, "normalize_observations": True},
+        {"averaged_targets": 3, "reset_period": 3, "l2_init_penalty": 0.1},
+        {
+            "algorithm": "r2d2", "recurrent": "min_gru", "burn_in": 0,
+            "sequence_length": 4,
+        },
+        {"algorithm": "r2d2", "exploration": "epsilon_z_greedy", **REWARDED},
+        {"algorithm": "r2d2", "intrinsic_bonus": "rnd", **REWARDED},
+        {"algorithm": "r2d2", "average_reward": "centering", **REWARDED},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_parts_run_beside_each_other_and_are_diagnosed(fields):
+    config = family.config(
+        fields.get("algorithm", "dqn"), total_steps=400, buffer_size=400, eval_points=1,
+        hidden_sizes=(8, 6), **{k: v for k, v in fields.items() if k != "algorithm"},
+    )  # fmt: skip
+    trained = advanced(config)
+    measured = compiled.diagnose_block(
+        trained.traced, trained.keys, trained.state, env=trained.env
+    )
+    leaves = jax.tree.leaves((trained.state.agent.learner.params, measured))
+    assert all(np.isfinite(leaf).all() for leaf in leaves)
+    other = {"intrinsic_bonus", "munchausen"} & fields.keys()
+    assert ("overestimation" in measured) is not bool(other)
+
+
+def test_the_two_networks_of_qrc_have_the_same_statistics():
+    config = family.config("qrc", total_steps=2_000, correction_penalty=50.0)
+    params = family.lane(advanced(config).state, 0).agent.learner.params
+    statistics = [
+        params[part][running_statistics.STATISTICS] for part in sorted(params)
+    ]
+    assert float(statistics[0][0].total) > 100
+    assert same(*statistics)
+
+
+@pytest.mark.parametrize("fields", [{}, {"averaged_targets": 3}, {"target_tau": 0.1}])
+def test_target_networks_normalise_by_the_newest_statistics(fields):
+    config = family.config(
+        "dqn", total_steps=400, normalize_observations=True, target_period=1_000,
+        **fields,
+    )  # fmt: skip
+    learner = family.lane(advanced(config).state, 0).agent.learner
+    (online,) = learner.params[running_statistics.STATISTICS]
+    (target,) = learner.target_params[running_statistics.STATISTICS]
+    assert float(online.total) > 0
+    for old, new in zip(target, online, strict=True):
+        assert same(old, jnp.broadcast_to(new, old.shape))
+
+
+def test_double_selects_by_the_online_network_among_averaged_targets():
+    config = family.config("dqn", averaged_targets=2, double_q=True, total_steps=400)
+    trained = advanced(config)
+    learner = family.lane(trained.state, 0).agent.learner
+    pairs = jax.tree.map(
+        lambda target, online: target.shape == (2, *online.shape),
+        learner.target_params,
+        learner.params,
+    )
+    assert all(jax.tree.leaves(pairs))
+
+
+def test_a_policy_that_repeats_actions_and_sees_rewards_is_loaded(tmp_path):
+    config = dataclasses.replace(
+        family.TINY, algorithm="r2d2", exploration="epsilon_z_greedy", num_seeds=2,
+        seed_block=2, **REWARDED,
+    )  # fmt: skip
+    policy = load(run(config, output=tmp_path, plot=False))
+    memory = policy.initial_memory(jax.random.key(0))
+    for reward in (0.0, 1.0):
+        action, memory = policy.step(
+            jax.random.key(1), memory, jnp.ones(4), reward=reward
+        )
+        assert int(action) in (0, 1)
+
+
+@pytest.mark.parametrize("algorithm", ["dqn", "stream_q"])
+def test_given_parameters_start_every_kind_of_target(algorithm):
+    base = {"num_seeds": 2, "seed_block": 2, "eval_points": 1}
+    fields = {"averaged_targets": 3} if algorithm == "dqn" else {"num_envs": 1}
+    config = dataclasses.replace(family.TINY, algorithm=algorithm, **base | fields)
+    first = run(config, plot=False)
+    second = run(config, params=first.params, plot=False)
+    assert np.isfinite(second.curve.eval_return).all()
+    assert not same(first.params, second.params)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"algorithm": "c51", "intrinsic_bonus": "rnd"},
+            "with an intrinsic bonus are not known",
+        ),
+        (
+            {"algorithm": "pqn_rnn", "recurrent_inputs": "action_reward",
+             "intrinsic_bonus": "rnd"},
+            "the cell is shown the reward itself",
+        ),
+    ],
+)  # fmt: skip
+def test_combinations_without_a_sense_are_refused(fields, message):
+    with pytest.raises(ConfigError, match=message):
+        validate(Config(**fields))
+
+
+def test_the_seeds_of_a_wrapped_state_learn_their_own_parameters():
+    config = family.config("dqn", total_steps=400, intrinsic_bonus="rnd")
+    agent = algorithms.make(config, family.gauntlet().spec)
+    state = agent.init(jax.random.key(0), family.gauntlet().spec.example())
+    assert state.rest.learner == () and jax.tree.leaves(state.learner.params)
