@@ -81,9 +81,9 @@ SHOWCASES = {
                 "weight decay 0.01": {"weight_decay": 0.01},
                 "L2 Init 1e-4": {"l2_init_penalty": 1e-4},
                 "ReDo": {"redo_period": 1_000},
-                "resets of the output layer": {"reset_period": 15_000},
+                "resets of the output layer": {"reset_period": 20_000},
                 "shrink and perturb": {
-                    "reset_period": 15_000, "reset_torso": 0.5, "reset_head": 0.5,
+                    "reset_period": 20_000, "reset_torso": 0.5, "reset_head": 0.5,
                 },
                 "CReLU": {"activation": "crelu"},
                 "spectral normalisation": {"weight_norm": "spectral"},
