@@ -79,7 +79,12 @@ def function_lines(place: str) -> int:
     """Lines of a function or a class, written file:name, without its docstrings."""
     path, _, name = place.partition(":")
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-    (node,) = (n for n in ast.walk(tree) if getattr(n, "name", None) == name)
+    (node,) = (
+        n
+        for n in ast.walk(tree)
+        if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name == name
+    )
+    assert node.end_lineno is not None
     lines = node.end_lineno - node.lineno + 1
     for part in ast.walk(node):
         if isinstance(part, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(part):
