@@ -88,7 +88,13 @@ CHANGES = {
     "pqn_rnn": ROLLOUT | {"total_steps": 40_000},
     "stream_q": STREAM | {"learning_rate": 1.0, "learning_rate_updates": 60_000.0},
     "stream_sarsa": STREAM | {"learning_rate": 1.0, "learning_rate_updates": 60_000.0},
-    "qrc": STREAM | {"learning_rate": 3e-3, "learning_rate_updates": 60_000.0},
+    "qrc": STREAM
+    | {
+        "learning_rate": 3e-3,
+        "learning_rate_updates": 400_000.0,
+        "total_steps": 240_000,
+        "weight_init": "torch",
+    },
     "adaptive_q": STREAM | {"learning_rate": 2e-3, "learning_rate_updates": 60_000.0},
     "intentional_q": STREAM | {"learning_rate": 0.3, "learning_rate_updates": 60_000.0},
     "dyna_q": {"batch_size": 16},
