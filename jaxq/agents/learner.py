@@ -174,9 +174,8 @@ def gradient_step(
     state = state._replace(
         target_params=renew(state.target_params, state.params, due, config.target_tau)
     )
-    if config.normalize_observations:
-        newest = running_statistics.shared(state.target_params, state.params)
-        state = state._replace(target_params=newest)
+    newest = running_statistics.shared(state.target_params, state.params)
+    state = state._replace(target_params=newest)
     if config.reset_period is not None:
         observation = plasticity.first(plasticity.observations(examples))
         state = plasticity.reset(

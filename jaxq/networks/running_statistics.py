@@ -161,11 +161,13 @@ def normalized(network: Network, spec: EnvSpec) -> Network:
 def shared(target_params: PyTree, params: PyTree) -> PyTree:
     """Target parameters with the newest statistics, those of the online parameters.
 
+    Those of a network whose inputs are not normalised are returned as they are.
+
     Args:
-        target_params: of a normalised network; a leading axis may hold several.
+        target_params: a leading axis may hold several.
         params: online parameters.
     """
-    if STATISTICS not in params:
+    if not isinstance(params, dict) or STATISTICS not in params:
         return target_params
     newest = jax.tree.map(
         lambda old, new: jnp.broadcast_to(new, old.shape),
