@@ -40,19 +40,13 @@ def init_learner(
         optimizer: of the parameters.
         observation: an example.
         keep_initial: keep another copy, for L2 Init.
-        averaged_targets: number of target networks, K; see
-            `targets.shift_in`.
+        averaged_targets: number of target networks, K; see `targets.shift_in`.
         average: initial average reward.
     """
     params = network.init(key, observation)
-    copies = jax.tree.map(jnp.copy, params)
-    if averaged_targets > 1:
-        copies = jax.tree.map(
-            lambda leaf: jnp.broadcast_to(leaf, (averaged_targets, *leaf.shape)), params
-        )
     return LearnerState(
         params=params,
-        target_params=copies,
+        target_params=targets.copies(params, averaged_targets),
         opt_state=optimizer.init(params),
         diverged_at=jnp.asarray(-1, jnp.int32),
         initial_params=jax.tree.map(jnp.copy, params) if keep_initial else (),

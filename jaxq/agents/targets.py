@@ -7,6 +7,15 @@ import optax
 from jaxq.types import Array, PyTree
 
 
+def copies(params: PyTree, number: int) -> PyTree:
+    """The parameters of one target network, or of several, with a leading axis [K]."""
+    if number == 1:
+        return jax.tree.map(jnp.copy, params)
+    return jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf, (number, *leaf.shape)), params
+    )
+
+
 def refresh(
     target_params: PyTree, params: PyTree, due: Array, tau: Array | float
 ) -> PyTree:

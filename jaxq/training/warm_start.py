@@ -91,10 +91,10 @@ def replace_params(
             jax.device_put(jax.tree.map(operator.itemgetter(members), params), device)
             for _ in range(2)
         )
-        if not jax.tree.leaves(learner.target_params):
-            target = learner.target_params  # the agent has none
-        else:
+        if jax.tree.leaves(learner.target_params):
             target = jax.tree.map(_as_targets, target, learner.target_params)
+        else:
+            target = learner.target_params  # the agent has none
         learner = learner._replace(params=online, target_params=target)
         result.append(state._replace(agent=state.agent._replace(learner=learner)))
         first += width
