@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jaxq.agents.algorithms import register as register
     from jaxq.envs.adapter import adapt as adapt
     from jaxq.envs.five_values import from_five_values as from_five_values
+    from jaxq.envs.teams import adapt_team as adapt_team
     from jaxq.runs.loading import load as load
     from jaxq.runs.policy import Policy as Policy
     from jaxq.runs.results import Result as Result
@@ -29,6 +30,7 @@ _LAZY = {
     "Policy": "jaxq.runs.policy",
     "Result": "jaxq.runs.results",
     "adapt": "jaxq.envs.adapter",
+    "adapt_team": "jaxq.envs.teams",
     "from_five_values": "jaxq.envs.five_values",
     "load": "jaxq.runs.loading",
     "register": "jaxq.agents.algorithms",

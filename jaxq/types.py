@@ -233,6 +233,7 @@ class EnvSpec(NamedTuple):
     valid_actions: Callable[[PyTree], Array] | None = None  # observation -> [A] bool
     frame: PyTree | None = None  # of ShapeDtypeStruct, if the observation stacks frames
     reports_lives: bool = False  # whether steps have `life_lost`
+    num_agents: int = 1  # N, which share one environment; each is a row of the loop
 
     def __hash__(self) -> int:
         """For programs cached by environment; dictionaries have no hash themselves."""

@@ -86,6 +86,7 @@ CHANGES = {
     "r2d2": {"batch_size": 16, "n_step": 1, "priority_exponent": 0.3},
     "pqn": ROLLOUT | {"total_steps": 40_000},
     "pqn_rnn": ROLLOUT | {"total_steps": 40_000},
+    "pqn_vdn": ROLLOUT | {"total_steps": 40_000},
     "stream_q": STREAM | {"learning_rate": 1.0, "learning_rate_updates": 60_000.0},
     "stream_sarsa": STREAM | {"learning_rate": 1.0, "learning_rate_updates": 60_000.0},
     "qrc": STREAM
@@ -116,13 +117,15 @@ NAMES = tuple(algorithms.ALGORITHMS)
 BEHAVIOUR_TARGETS = ("sarsa", "expected_sarsa", "n_step_q", "n_step_dqn", "rainbow")
 BEHAVIOUR_TARGETS += ("btr",)
 BEHAVIOUR_TARGETS += ("watkins_q_lambda", "peng_q_lambda", "pqn", "pqn_rnn")
+BEHAVIOUR_TARGETS += ("pqn_vdn",)
 # Their episodes lead to one another, so their values are not those of one episode.
 CONTINUING = ("differential_q",)
 EPISODIC = tuple(name for name in NAMES if name not in CONTINUING)
 BEHAVIOUR_TARGETS += ("stream_sarsa",)
 STREAMS = ("stream_q", "stream_sarsa", "qrc", "adaptive_q", "intentional_q")
 # They have no target network.
-ROLLOUTS = ("watkins_q_lambda", "peng_q_lambda", "pqn", "pqn_rnn", *STREAMS)
+ROLLOUTS = ("watkins_q_lambda", "peng_q_lambda", "pqn", "pqn_rnn", "pqn_vdn")
+ROLLOUTS += STREAMS
 
 
 @functools.cache

@@ -143,4 +143,29 @@ TEXTS: dict[str, AlgorithmText] = {
         "is no convolution for its spectral normalisation.",
         ("rainbow", "munchausen_iqn", "iqn"),
     ),
+    "pqn_vdn": AlgorithmText(
+        "PQN with value decomposition",
+        aligned(
+            r"Q_{tot}(s_t, a_t; \theta) &= \sum_{i=1}^N Q(o^i_t, a^i_t; \theta)",
+            r"G_t &= \sum_{i=1}^N r^i_{t} + \gamma (1 - d) \Big("
+            r" \lambda G_{t+1} + (1 - \lambda) \sum_{i=1}^N \max_{a'}"
+            r" Q(o^i_{t+1}, a'; \theta) \Big)",
+            r"L(\theta) &= \mathbb{E}\, \tfrac{1}{2}"
+            r" \big(G_t - Q_{tot}(s_t, a_t; \theta)\big)^2",
+        ),
+        (
+            ("i", "an agent of the team of $N$, with its observation, action, reward"),
+            (r"\lambda", "`trace_decay`"),
+            *STEP,
+        ),
+        (
+            "jaxq/rl/value_decomposition.py:regress_sum",
+            "jaxq/agents/rollout_agent.py:as_teams",
+        ),
+        "Choose it for agents that share a goal, in environments of JaxMARL or others "
+        "that `jaxq.adapt_team` adapts. `pqn` on the same environment is independent "
+        "Q-learning, where each agent learns from its own rewards. `num_envs` counts "
+        "agents: 96 for 32 environments of three.",
+        ("pqn", "pqn_rnn"),
+    ),
 }

@@ -51,7 +51,10 @@ def q_lambda(config: Config, spec: EnvSpec) -> Agent:
     loss = loss_factory.add_penalty(
         loss_factory.make_regression_loss(config, networks.online), config
     )
-    return rollout_agent.rollout_agent(networks.online, networks.policy, loss, config)
+    team_size = None if config.value_decomposition == "none" else spec.num_agents
+    return rollout_agent.rollout_agent(
+        networks.online, networks.policy, loss, config, team_size=team_size
+    )
 
 
 def double_q_learning(config: Config, spec: EnvSpec) -> Agent:

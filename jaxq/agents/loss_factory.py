@@ -3,7 +3,13 @@
 from jaxq.agents import corrections, factory, head_factory
 from jaxq.config.config import Config
 from jaxq.networks import ensemble
-from jaxq.rl import ensembles, losses, munchausen, recurrent_losses
+from jaxq.rl import (
+    ensembles,
+    losses,
+    munchausen,
+    recurrent_losses,
+    value_decomposition,
+)
 from jaxq.types import LossFunction, Network
 
 
@@ -69,6 +75,10 @@ def make_ensemble_loss(config: Config, network: Network) -> LossFunction:
 def make_regression_loss(config: Config, network: Network) -> LossFunction:
     """The loss of an estimate against the returns of a rollout."""
     recurrent = config.recurrent != "none"
+    if config.value_decomposition == "vdn":
+        if recurrent:
+            return value_decomposition.sequence_loss(network)
+        return value_decomposition.regression_loss(network)
     regression = recurrent_losses if recurrent else losses
     return regression.regression_loss(network)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxq.agents import acting, average_reward, learner, optimizers, q_lambda
 from jaxq.config.config import Config
 from jaxq.replay import ring
-from jaxq.rl import recall
+from jaxq.rl import recall, value_decomposition
 from jaxq.types import (
     Agent,
     Array,
@@ -42,6 +42,7 @@ def rollout_agent(
     loss: LossFunction,
     config: Config,
     make_returns: q_lambda.Returns = q_lambda.q_lambda_returns,
+    team_size: int | None = None,
 ) -> Agent:
     """An agent that regresses to the Q(lambda) returns of its newest rollout.
 
@@ -55,21 +56,24 @@ def rollout_agent(
         loss: the loss of one Regression, or of one Sequence for a recurrent network.
         config: exploration, returns and optimizer.
         make_returns: the returns [T] of one environment's rollout.
+        team_size: number N of agents whose estimates and returns are summed; `loss` is
+            then one of `rl.value_decomposition`. None: each agent learns alone.
     """
     optimizer = optimizers.make_optimizer(config)
     length, recurrent = config.rollout_length, config.recurrent != "none"
     batches, epochs = config.num_minibatches, config.num_epochs
-    per_epoch = config.num_envs * (1 if recurrent else length)
+    per_epoch = config.num_envs // (team_size or 1) * (1 if recurrent else length)
 
     def make_examples(state: LearnerState, rollout: Step) -> PyTree:
-        """Regression[T E], or Sequence[E] of T steps."""
+        """Regression[T E], or Sequence[E] of T steps; of teams, E / N of them."""
         rollout = average_reward.centred(state, rollout)
         target = jax.vmap(
             lambda steps: make_returns(policy, state.params, steps, config),
             in_axes=1,
             out_axes=1,
         )(rollout)
-        return (as_sequences if recurrent else as_regressions)(rollout, target)
+        examples = (as_sequences if recurrent else as_regressions)(rollout, target)
+        return as_teams(examples, team_size) if team_size else examples
 
     def init(key: Key, example: Step) -> RolloutAgentState:
         memory = acting.initial_memory(policy, config)(jax.random.key(0))
@@ -154,3 +158,21 @@ def as_sequences(rollout: Step, target: Array) -> Sequence:
         terminated=by_env.terminated,
         truncated=by_env.truncated,
     )
+
+
+def as_teams(examples: Regression | Sequence, size: int) -> Regression | Sequence:
+    """Examples of single agents as examples of their teams.
+
+    Args:
+        examples: leading axis [M], the agents of a team one after another.
+        size: N.
+
+    Returns:
+        Leading axes [M / N, N], but for the summed returns, [M / N].
+    """
+    teams = jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), examples)
+    if isinstance(examples, Sequence):
+        total = value_decomposition.team_returns(examples.reward, size)
+        return teams._replace(reward=total)
+    total = value_decomposition.team_returns(examples.target_return, size)
+    return teams._replace(target_return=total)

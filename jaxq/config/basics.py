@@ -41,7 +41,8 @@ class Experiment:
     total_steps: Count = 500_000
     """Environment steps per seed, including the warm-up; rounded up to whole points."""
     num_envs: Count = 1
-    """Environments per seed, stepped together."""
+    """Environments per seed, stepped together; if they have several agents, the number
+    of those."""
     chunk_iterations: Annotated[int, Range(0, MAX_INT32)] = 0
     """Iterations per compiled call; 0 chooses."""
 

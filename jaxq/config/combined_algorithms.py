@@ -1,7 +1,10 @@
 """Rows of the table of algorithms: combinations of many components."""
 
 from jaxq.config.algorithm_entry import Algorithm
+from jaxq.config.deep_algorithms import DEEP
 from jaxq.config.paper_settings import ATARI
+
+_PQN = DEEP["pqn"]
 
 COMBINED: dict[str, Algorithm] = {
     "btr": Algorithm(
@@ -41,5 +44,17 @@ COMBINED: dict[str, Algorithm] = {
         "Differs in that the singular value of spectral normalisation is computed anew "
         "for every minibatch, that noise lasts until the end, and that priorities are "
         "errors of the mean.",
+    ),
+    "pqn_vdn": Algorithm(
+        "PQN for a team of agents, whose value is the sum of its agents' values.",
+        "Sunehag et al., arXiv:1706.05296; with PQN, Gallici et al., arXiv:2407.04811",
+        {
+            **_PQN.components,
+            "value_decomposition": "vdn",
+        },
+        _PQN.settings,
+        "Differs in that the agents share one network, told apart by a one-hot number, "
+        "and in the ways in which pqn does. With one agent it is pqn.",
+        agent="q_lambda",
     ),
 }

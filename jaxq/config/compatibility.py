@@ -30,6 +30,8 @@ _RECALLED = "the model recalls single steps, all equally often"
 _TRACES = "eligibility traces need the gradient of a single estimate"
 _ONE_STEP = "it learns once from every step"
 _MEAN_ENTRY = "the average is the mean of the entries, which must be values"
+_SUMMED = "the sum over a team is one of expected returns"
+_TEAMS = "not implemented for examples of several agents"
 _GREEDY = "the target bootstraps from the best action of one table"
 
 RULES = (
@@ -161,6 +163,14 @@ RULES = (
         on.Q_LAMBDA, "head", on.ARRAY_HEADS,
         f"{_RETURNS}, which are single numbers, not distributions",
     ),
+    Rule(on.SUMMED, "head", ("scalar",), _SUMMED),
+    Rule(on.SUMMED, "value_rescaling", (False,), _SUMMED),
+    Rule(on.SUMMED, "trace_cut", (False,), "its agents have traces of one length"),
+    Rule(on.SUMMED, "average_reward", ("none",), _TEAMS),
+    Rule(on.SUMMED, "normalization", ("none", "layer"), _TEAMS),
+    Rule(on.SUMMED, "normalize_observations", (False,), _TEAMS),
+    Rule(on.SUMMED, "reset_period", (None,), _TEAMS),
+    Rule(on.SUMMED, "redo_period", (None,), _TEAMS),
     Rule(on.DOUBLE_TABLE, "head", ("scalar",), _TWO_TABLES),
     Rule(on.DOUBLE_TABLE, "value_rescaling", (False,), _TWO_TABLES),
     Rule(on.DOUBLE_TABLE, "double_q", (False,), _TWO_TABLES),

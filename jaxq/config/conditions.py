@@ -65,6 +65,10 @@ RVI_TABLE = Condition(
     "RVI Q-learning on a table",
     lambda c: c.average_reward == "rvi" and c.network == "table",
 )
+SUMMED = Condition(
+    "`value_decomposition`",
+    lambda c: Q_LAMBDA.holds(c) and c.value_decomposition != "none",
+)
 BATCH_NORM = Condition("batch normalisation", lambda c: c.normalization == "batch")
 RECALLING_ROLLOUTS = Condition(
     "Q(lambda) with `recurrent_inputs=action_reward`",

@@ -103,6 +103,9 @@ class Target:
     average_reward_rate: Positive = 1.0
     """differential, centering: step size of the average reward, as a multiple of
     learning_rate (eta)."""
+    value_decomposition: Literal["none", "vdn"] = "none"
+    """Value of a team of agents: none, each learns from its own rewards (independent
+    Q-learning); or the sum of the agents' values, learned from all their rewards."""
     q_penalty: NotNegative | None = None
     """Weight of the estimate itself, added to the squared TD error (DQN-Reg: 0.1);
     None adds nothing."""

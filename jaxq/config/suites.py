@@ -25,6 +25,7 @@ SUITES: Mapping[str, Suite] = {
     "craftax": Suite(("craftax",), "Craftax-Classic-Symbolic-v1"),
     "foragax": Suite(("foragax",), "ForagaxTwoBiomeLarge-v1"),
     "gxm": Suite(("gxm", "navix", "xminigrid"), "XMiniGrid/MiniGrid-Empty-6x6"),
+    "jaxmarl": Suite(("jaxmarl",), "MPE_simple_spread_v3"),
     "jumanji": Suite(("jumanji",), "Snake-v1"),
     "navix": Suite(("navix",), "Navix-Empty-5x5-v0"),
     "octax": Suite(("octax", "cv2"), "brix"),

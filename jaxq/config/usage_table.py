@@ -134,7 +134,9 @@ AGENT_USAGE = (
     )),
     Usage("replay", _REPLAYS, ("buffer_size", "prioritized")),
     Usage("replay and Dyna-Q's model", _SAMPLES, ("batch_size",)),
-    Usage("Q(lambda)", _Q_LAMBDA, ("trace_decay", "trace_cut")),
+    Usage("Q(lambda)", _Q_LAMBDA, (
+        "trace_decay", "trace_cut", "value_decomposition",
+    )),
     Usage("minibatches", _MINIBATCHES, ("loss_reduction",)),
     Usage("eligibility traces", _STREAM, (
         "trace_decay", "next_value", "normalize_rewards", "gradient_correction",

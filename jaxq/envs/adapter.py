@@ -36,6 +36,9 @@ class Environment(NamedTuple):
     step: (key, EnvState, action[]) -> (EnvState, Step); resets itself after an episode
     bind: (parameters: name -> []) -> the same environment with these parameters, which
         may be traced
+
+    With several agents (`spec.num_agents`), observations, actions and steps have a
+    leading axis [N]; see `jaxq.envs.lanes`.
     """
 
     spec: EnvSpec

@@ -28,6 +28,11 @@ def stack_frames(
     if count == 1:
         return environment
     spec = environment.spec
+    if spec.num_agents > 1:
+        raise ConfigError(
+            f"frame_stack = {count}: {spec.name} has {spec.num_agents} agents, whose "
+            "frames are not stacked. Use 1, or a recurrent network."
+        )
     if spec.num_categories is not None:
         raise ConfigError(
             f"frame_stack = {count}: {spec.name} observes the number of a category, "

@@ -37,6 +37,8 @@ def make(
     if suites.SEPARATOR in name:
         suites.check_options(name, sticky_actions, full_action_set)
         env = suite_env.build(name, args, time_limit=time_limit)
+        if isinstance(env, adapter.Environment):
+            return adapter.end_at_timeouts(env) if timeout_is_terminal else env
         return adapter.adapt(env, name=name, timeout_is_terminal=timeout_is_terminal)
     build = user_env.build if user_code.is_code(name) else gymnax_env.build
     base = build(

@@ -5,15 +5,15 @@ from typing import Any
 
 from jaxq.config import suites
 from jaxq.config.fields import ConfigError, close_matches
-from jaxq.envs import argument_checks, auto_reset
+from jaxq.envs import adapter, argument_checks, auto_reset
 
 SHOWN = 12  # ids in an error message
 
 
 def build(
     environment: str, args: tuple[str, ...] = (), *, time_limit: int | None = None
-) -> auto_reset.AutoReset:
-    """Construct an environment with gymnax's interface.
+) -> auto_reset.AutoReset | adapter.Environment:
+    """Construct an environment with gymnax's interface, or a team of several agents.
 
     Args:
         environment: suite::id.
@@ -29,6 +29,8 @@ def build(
     suite, name = suites.split(environment)
     arguments = argument_checks.parse(args)
     masked = arguments.pop("mask", None)
+    if masked is not None and not isinstance(masked, bool):
+        raise ConfigError(f"environment_args: mask = {masked!r} must be true or false.")
     try:
         module: Any = importlib.import_module(f"jaxq.envs.suites.{suite}")
     except ImportError as error:
@@ -39,6 +41,8 @@ def build(
     _check_id(environment, name, module.names())
     # The suites reject arguments with many types of exceptions.
     try:
+        if hasattr(module, "make_team"):
+            return module.make_team(environment, name, arguments, time_limit, masked)
         rules = module.make(name, arguments, time_limit)
     except ConfigError:
         raise
@@ -69,8 +73,6 @@ def _with_mask(
     """Rules with their mask, or without it if it is not wanted."""
     if masked is None:
         return rules
-    if not isinstance(masked, bool):
-        raise ConfigError(f"environment_args: mask = {masked!r} must be true or false.")
     if rules.mask is None:
         raise ConfigError(
             f"environment_args: mask = {masked}: {environment} has no mask of valid "

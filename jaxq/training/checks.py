@@ -47,6 +47,7 @@ def check(config: Config, environment: Environment | None = None) -> Environment
         environment = make.with_frame_stack(config, environment)
     env = environment or make.from_config(config)
     check_lives(config, env.spec)
+    check_team(config, env.spec)
     if not config.timeout_is_terminal:
         validate.check_time_limit(env.time_limit)
     check_agent(config, env.spec)
@@ -97,6 +98,34 @@ def check_lives(config: Config, spec: EnvSpec) -> None:
             f"episodic_life = True: {spec.name} does not report lives. Leave it out, "
             "or let the environment return info['life_lost'], or keep their number as "
             "`lives` in its state."
+        )
+
+
+def check_team(config: Config, spec: EnvSpec) -> None:
+    """Check that the agents of an environment fill its rows, and are trained so."""
+    size, summed = spec.num_agents, config.value_decomposition != "none"
+    if size == 1:
+        return
+    for name in ("num_envs", "eval_episodes"):
+        value = getattr(config, name)
+        if value % size:
+            raise ConfigError(
+                f"{name} = {value} must be a multiple of {size}, the number of agents "
+                f"of {spec.name}: it counts one environment for each of them. Set it "
+                f"to {-(-value // size) * size}."
+            )
+    if config.diagnostics:
+        raise ConfigError(
+            f"diagnostics = True: {spec.name} has {size} agents, and diagnostics are "
+            "of one. Leave it out."
+        )
+    rows = config.num_envs // (size if summed else 1)
+    examples = rows * (1 if config.recurrent != "none" else config.rollout_length)
+    if summed and examples % config.num_minibatches:
+        raise ConfigError(
+            f"num_minibatches = {config.num_minibatches} must divide {examples}, the "
+            f"examples per rollout of teams of {size} agents. Set num_envs to a "
+            f"multiple of {size * config.num_minibatches}."
         )
 
 

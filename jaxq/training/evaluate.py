@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxq.envs import lanes
 from jaxq.envs.adapter import Environment, EnvState
 from jaxq.types import Agent, Array, Key, PyTree, Step
 
@@ -67,14 +68,14 @@ def evaluate(
         act_keys = jax.random.split(act_key, num_episodes)
         action, memory = jax.vmap(act)(act_keys, play.memory, play.env.observation)
         env_keys = jax.random.split(env_key, num_episodes)
-        state, step = jax.vmap(env.step)(env_keys, play.env, action)
+        state, step = lanes.step(env, env_keys, play.env, action)
         if agent.remember is not None:
             memory = jax.vmap(agent.remember)(memory, action, step.reward)
         return _Play(play.time + 1, state, memory, _record(play.result, step))
 
     start = _Play(
         time=jnp.int32(0),
-        env=jax.vmap(env.reset)(jax.random.split(reset_key, num_episodes)),
+        env=lanes.reset(env, jax.random.split(reset_key, num_episodes)),
         memory=jax.vmap(agent.initial_memory)(
             jax.random.split(memory_key, num_episodes)
         ),

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxq.agents import algorithms, schedules
 from jaxq.config.config import Config
 from jaxq.config.loop_lengths import LoopLengths
+from jaxq.envs import lanes
 from jaxq.envs.adapter import Environment, EnvState
 from jaxq.training import learned_steps, metrics
 from jaxq.types import Agent, Array, Counter, Key, PyTree, Step, counter
@@ -23,7 +24,7 @@ class RunState(NamedTuple):
     """Complete state of one seed's run, besides its configuration and key."""
 
     agent: Any
-    env: EnvState  # leading axis [E]
+    env: EnvState  # leading axis [E]; see `lanes`
     memory: PyTree  # of the agent, leading axis [E]
     episodes: metrics.Episodes
     tally: metrics.TrainMetrics
@@ -33,7 +34,7 @@ class RunState(NamedTuple):
 def init(key: Key, agent: Agent, env: Environment, num_envs: int) -> RunState:
     """A new agent in new environments."""
     agent_key, env_key, memory_key = jax.random.split(key, 3)
-    env_state = jax.vmap(env.reset)(jax.random.split(env_key, num_envs))
+    env_state = lanes.reset(env, jax.random.split(env_key, num_envs))
     return RunState(
         agent=agent.init(agent_key, env.spec.example()),
         env=env_state,
@@ -83,7 +84,7 @@ def collect(
         action, memory, probability = jax.vmap(act)(
             act_keys, state.memory, state.env.observation, epsilon
         )
-        env_state, step = jax.vmap(env.step)(env_keys, state.env, action)
+        env_state, step = lanes.step(env, env_keys, state.env, action)
         step = step._replace(memory=state.memory, action_probability=probability)
         if agent.remember is not None:
             memory = jax.vmap(agent.remember)(memory, action, step.reward)

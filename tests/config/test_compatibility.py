@@ -55,6 +55,7 @@ EXAMPLES = {
     conditions.AVERAGE_REWARD: {"average_reward": "centering"},
     conditions.UNDISCOUNTED: {"average_reward": "differential"},
     conditions.RVI_TABLE: {"average_reward": "rvi", "network": "table"},
+    conditions.SUMMED: {"algorithm": "pqn_vdn"},
     conditions.BATCH_NORM: {"normalization": "batch"},
 }
 

@@ -325,6 +325,65 @@ def test_masks_are_those_of_the_suite(name):
     assert ends
 
 
+TEAMS = {
+    "MPE_simple_spread_v3": (),
+    "MPE_simple_speaker_listener_v4": (),
+    "HeuristicEnemySMAX": (),
+    "overcooked": (("max_steps", 40),),
+    "switch_riddle": (),
+    "hanabi": (),
+}
+
+
+@needs("jaxmarl")
+@pytest.mark.parametrize("name", TEAMS)
+def test_a_team_steps_as_jaxmarl_does(name):
+    import jaxmarl
+
+    arguments = dict(TEAMS[name])
+    args = tuple(f"{key}={value}" for key, value in arguments.items())
+    env, game = make.make(f"jaxmarl::{name}", args), jaxmarl.make(name, **arguments)
+    agents, size = game.agents, env.spec.num_agents
+    masks = getattr(game, "get_legal_moves", None) or game.get_avail_actions
+    reset, step = jax.jit(env.reset), jax.jit(env.step)
+    own_step = jax.jit(game.step_env)
+    keys = jax.random.split(jax.random.key(0), STEPS + 1)
+    state, (seen, own_state) = reset(keys[-1]), game.reset(keys[-1])
+    count = ends = 0
+    for key in keys[:-1]:
+        step_key, reset_key = jax.random.split(key)
+        mask = np.ones((size, env.spec.num_actions), bool)
+        values = state.observation
+        if env.spec.valid_actions is not None:
+            mask, values = np.asarray(values.action_mask), values.observation
+        for i, agent in enumerate(agents):
+            width = seen[agent].size
+            if values.ndim == 2:
+                np.testing.assert_allclose(values[i, :width], seen[agent], ROUNDING)
+                assert np.argmax(values[i, -size:]) == i
+                assert np.all(values[i, width:-size] == 0)
+            else:
+                np.testing.assert_array_equal(values[i], seen[agent])
+            num_actions = game.action_space(agent).n
+            assert not np.any(mask[i, num_actions:])
+            if name in ("HeuristicEnemySMAX", "hanabi"):
+                assert np.all(mask[i, :num_actions] == masks(own_state)[agent])
+        rng = np.random.default_rng(count)
+        action = np.array([rng.choice(np.flatnonzero(row)) for row in mask])
+        state, transition = step(key, state, jnp.int32(action))
+        named = {agent: jnp.int32(action[i]) for i, agent in enumerate(agents)}
+        seen, own_state, rewards, dones, _ = own_step(step_key, own_state, named)
+        count += 1
+        late = count >= getattr(game, "max_steps", np.inf)
+        for i, agent in enumerate(agents):
+            assert transition.reward[i] == pytest.approx(float(rewards[agent]), 1e-5)
+        assert np.all(transition.truncated == late)
+        assert np.all(transition.terminated == (bool(dones["__all__"]) and not late))
+        if late or dones["__all__"]:
+            (seen, own_state), count, ends = game.reset(reset_key), 0, ends + 1
+    assert ends
+
+
 @needs("gxm")
 @pytest.mark.parametrize(
     ("library", "name"),
@@ -371,6 +430,10 @@ def test_gxm_steps_as_its_library_does(library, name):
         (("octax::cavern",), r"'cavern' is unknown\. Did you mean cavern"),
         (("gxm::Pgx/2048",), r"unknown\..*Known: Navix/"),
         (("foragax::ForagaxTwoBiomeLarge-v1", ("colour=1",)), r"rejects colour=1"),
+        (("jaxmarl::jaxnav",), r"actions of agent_0 are .* not a finite set"),
+        (("jaxmarl::storm",), r"an observation that is one array"),
+        (("jaxmarl::MPE_simple_spread_v3", ("mask=true",)), r"has no mask"),
+        (("jaxmarl::coin_game", ("agent_ids=2",)), r"agent_ids = 2 must be true"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
