@@ -45,4 +45,7 @@ ADDED: dict[str, Any] = {
     "rnd_learning_rate": 1e-4,
     "average_reward": "none",
     "average_reward_rate": 1.0,
+    "n_step_start": None,
+    "discount_start": None,
+    "anneal_updates": 10_000.0,
 }
