@@ -33,6 +33,8 @@ def parameters(run):
     return run.state.agent.learner.params
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 def test_equal_ends_are_no_annealing():
     plain = trained(n_step=3)
     equal = trained(n_step=3, n_step_start=3, discount_start=0.9)
@@ -44,6 +46,8 @@ def test_equal_ends_are_no_annealing():
         np.testing.assert_allclose(leaf, other, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 @pytest.mark.parametrize(
     "changes",
     [{"n_step_start": None}, {"discount_start": None}, {"anneal_updates": 1.0}],
@@ -128,7 +132,7 @@ FIXED_POINT = [
     {"algorithm": "bbf", "reset_period": 1_000, "anneal_updates": 200.0},
     {"algorithm": "r2d2", "recurrent": "min_gru"},
     {"return_estimator": "retrace"},
-    {"rollout_length": 8, "num_updates": 1},
+    {"rollout_length": 8, "total_steps": 96_000},
     {"algorithm": "bootstrapped_dqn", "ensemble_target": "minimum"},
 ]
 
