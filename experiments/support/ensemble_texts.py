@@ -95,7 +95,8 @@ TEXTS: dict[str, AlgorithmText] = {
             ("U", "`anneal_updates`"),
             ("k", "the length of a return: from `n_step_start`, 10, to `n_step`, 3"),
             (r"\tau", "`target_tau`"),
-            *_RAINBOW_SYMBOLS[:-1],
+            (r"\theta^-", "target parameters, an average of the online ones"),
+            *(symbol for symbol in _RAINBOW_SYMBOLS[:-1] if symbol[0] != r"\theta^-"),
             (r"\gamma", "from `discount_start`, 0.97, to `discount`, 0.997"),
         ),
         (

@@ -112,9 +112,10 @@ COMBINED: dict[str, Algorithm] = {
         "images; that the online network acts, not the target network; that features "
         "are not rescaled to [0, 1], and the two streams share no hidden layer; that "
         "biases decay too; that one draw of new parameters serves the online and the "
-        "target network; and that resets go on until the end of the run. The torso is "
-        "that of network; the preset selects IMPALA's, four times as wide. Settings "
-        "were checked against the authors' program, except the eight gradient steps "
-        "per step, which are the paper's.",
+        "target network; and that the last reset may be close to the end of the run. "
+        "The torso is that of network; the preset selects IMPALA's, four times as "
+        "wide. Settings were checked against the authors' program; only the eight "
+        "gradient steps per environment step, where it has two, are from the paper "
+        "(not checked).",
     ),
 }

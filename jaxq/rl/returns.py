@@ -10,7 +10,7 @@ from jaxq.types import Array, Step, Transition
 
 
 class Horizon(NamedTuple):
-    """How far returns look ahead."""
+    """Discount factor and length of returns."""
 
     discount: Array | float  # [] gamma
     limit: Array | None = None  # [] int32: rewards of a window that count; None: all
