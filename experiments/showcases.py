@@ -51,6 +51,26 @@ _REPEATED = Config(
     eval_points=10,
     diagnostics=True,
 )
+# One gradient step per environment step, and few of these.
+_FEW_STEPS = Config(
+    environment="Breakout-MinAtar",
+    num_seeds=10,
+    num_envs=4,
+    total_steps=100_000,
+    warmup_steps=2_000,
+    update_steps=4,
+    num_updates=4,
+    learning_rate_schedule="constant",
+    epsilon_steps=10_000.0,
+    epsilon_end=0.01,
+    importance_updates=98_000.0,
+    eval_points=10,
+)
+_BBF: dict[str, Any] = {
+    "algorithm": "bbf",
+    "reset_period": 20_000,
+    "anneal_updates": 5_000.0,
+}
 _ESTIMATES = Config(
     environment="Acrobot-v1",
     num_seeds=10,
@@ -93,6 +113,26 @@ SHOWCASES = {
             },
         ),
         ("dormant_units", "effective_rank", "weight_norm"),
+    ),
+    "data_efficiency": Showcase(
+        "From few environment steps, resets and returns that are annealed after each "
+        "of them learn more than Rainbow.",
+        "van Hasselt et al., arXiv:1906.05243; Schwarzer et al., arXiv:2305.19452",
+        _variants(
+            _FEW_STEPS,
+            {
+                "DQN": {},
+                "Rainbow": {"algorithm": "rainbow"},
+                "Data-Efficient Rainbow": {"algorithm": "der"},
+                "BBF without SPR": _BBF,
+                "3 steps throughout": {**_BBF, "n_step_start": None},
+                "discount 0.997 throughout": {**_BBF, "discount_start": None},
+                "neither annealed": {
+                    **_BBF, "n_step_start": None, "discount_start": None,
+                },
+                "no resets, annealed once": {**_BBF, "reset_period": None},
+            },
+        ),
     ),
     "overestimation": Showcase(
         "Double DQN, an average of earlier targets and the minimum over an ensemble "

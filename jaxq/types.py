@@ -91,6 +91,7 @@ class Sequence(NamedTuple):
     reward: Array  # [L] float32, or the return to regress to
     terminated: Array  # [L] bool
     truncated: Array  # [L] bool
+    horizon: PyTree = ()  # `returns.Horizon`, if it is annealed
 
 
 class Head(NamedTuple):
@@ -200,8 +201,7 @@ class Agent(NamedTuple):
     act_with_probability: `act` with explore = True, and the action's probability
     remember: (memory, action, reward) -> memory, after a step; None: it needs neither
 
-    An AgentState is any pytree with a field `learner: LearnerState`. Counts that are
-    the same for every seed are wrapped in `Counter`.
+    An AgentState has a field `learner: LearnerState`; its shared counts are `Counter`s.
     """
 
     init: Callable[[Key, Step], Any]

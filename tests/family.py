@@ -83,6 +83,22 @@ CHANGES = {
     "munchausen_qr_dqn": {"munchausen_alpha": 0.0},
     "munchausen_iqn": {"munchausen_alpha": 0.0},
     "bootstrapped_dqn": {"ensemble_size": 3, "prior_scale": 0.3},
+    "maxmin": {"ensemble_size": 2},
+    "rem": {"ensemble_size": 2},
+    "der": {"n_step": 3, "priority_exponent": 0.3},
+    # A reset at half of the run, and returns of five steps at first.
+    "bbf": {
+        "priority_exponent": 0.3,
+        "n_step": 1,
+        "n_step_start": 5,
+        "discount_start": 0.8,
+        "anneal_updates": 500.0,
+        "reset_period": 2_000,
+        "total_steps": 32_000,
+        "learning_rate_updates": 4_000.0,
+        "weight_decay": 1e-4,
+        "target_tau": 0.5,
+    },
     "r2d2": {"batch_size": 16, "n_step": 1, "priority_exponent": 0.3},
     "pqn": ROLLOUT | {"total_steps": 40_000},
     "pqn_rnn": ROLLOUT | {"total_steps": 40_000},
@@ -115,7 +131,7 @@ TABULAR = tuple(algorithm_table.TABULAR)
 NAMES = tuple(algorithms.ALGORITHMS)
 # With random behaviour, their targets are not those of the greedy policy.
 BEHAVIOUR_TARGETS = ("sarsa", "expected_sarsa", "n_step_q", "n_step_dqn", "rainbow")
-BEHAVIOUR_TARGETS += ("btr",)
+BEHAVIOUR_TARGETS += ("btr", "der", "bbf")
 BEHAVIOUR_TARGETS += ("watkins_q_lambda", "peng_q_lambda", "pqn", "pqn_rnn")
 BEHAVIOUR_TARGETS += ("pqn_vdn",)
 # Their episodes lead to one another, so their values are not those of one episode.

@@ -8,14 +8,21 @@ from jaxq.types import Array, Network, PyTree, Step
 from jaxq.xla import loops
 
 
-def shifted(policy: Network, params: PyTree, steps: Step, config: Config) -> Array:
+def shifted(
+    policy: Network,
+    params: PyTree,
+    steps: Step,
+    config: Config,
+    discount: Array | float,
+) -> Array:
     """Returns of purejaxql: step T - 2 bootstraps from the value of step T - 1.
 
     Args:
         policy: evaluates the successors.
         params: its parameters.
         steps: Step[T] of one environment.
-        config: discount and trace_decay.
+        config: trace_decay.
+        discount: [] gamma.
 
     Returns:
         [T].
@@ -23,14 +30,20 @@ def shifted(policy: Network, params: PyTree, steps: Step, config: Config) -> Arr
     value = successor_values(policy, params, steps, config)
     return returns.lambda_returns(
         steps.reward,
-        config.discount * (1.0 - steps.terminated),
+        discount * (1.0 - steps.terminated),
         steps.truncated,
         value.at[-2].set(value[-1]),
         config.trace_decay,
     )
 
 
-def leaking(policy: Network, params: PyTree, steps: Step, config: Config) -> Array:
+def leaking(
+    policy: Network,
+    params: PyTree,
+    steps: Step,
+    config: Config,
+    discount: Array | float,
+) -> Array:
     """Returns of cleanrl/pqn.py at fe8d8a0, which run on through the end of an episode.
 
     G_t = r_t + gamma ((1 - lambda) (1 - done_t) max_a Q(s_{t+1}, a) + lambda G_{t+1})
@@ -39,14 +52,14 @@ def leaking(policy: Network, params: PyTree, steps: Step, config: Config) -> Arr
     the next step, which belongs to another episode, is not.
 
     Args:
-        policy, params, steps, config: as in `shifted`.
+        policy, params, steps, config, discount: as in `shifted`.
 
     Returns:
         [T].
     """
     return returns.lambda_returns(
         steps.reward,
-        jnp.full(steps.reward.shape, config.discount),
+        jnp.full(steps.reward.shape, discount),
         jnp.zeros_like(steps.truncated),
         successor_values(policy, params, steps, config),
         config.trace_decay,

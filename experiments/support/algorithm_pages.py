@@ -9,6 +9,7 @@ import re
 
 from experiments.support import (
     algorithm_results,
+    ensemble_texts,
     histogram_texts,
     quantile_texts,
     stream_texts,
@@ -30,6 +31,7 @@ TEXTS: dict[str, AlgorithmText] = (
     | histogram_texts.TEXTS
     | quantile_texts.TEXTS
     | stream_texts.TEXTS
+    | ensemble_texts.TEXTS
 )
 
 

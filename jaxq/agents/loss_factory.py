@@ -1,6 +1,7 @@
 """The loss of a configuration."""
 
 from jaxq.agents import corrections, factory, head_factory
+from jaxq.config import annealing
 from jaxq.config.config import Config
 from jaxq.networks import ensemble
 from jaxq.rl import (
@@ -26,7 +27,7 @@ def make_loss(config: Config, networks: factory.Networks) -> LossFunction:
         return recurrent_losses.td_loss(
             networks.online,
             config.burn_in,
-            config.n_step,
+            annealing.longest_return(config),
             config.discount,
             config.double_q,
             config.sequence_max_weight,

@@ -11,12 +11,16 @@ from jaxq.rl import recall, returns
 from jaxq.types import Array, Network, PyTree, Step
 from jaxq.xla import loops
 
-# Of a policy, its parameters, Step[T] and a configuration: [T].
-Returns = Callable[[Network, PyTree, Step, Config], Array]
+# Of a policy, its parameters, Step[T], a configuration and the discount factor: [T].
+Returns = Callable[[Network, PyTree, Step, Config, Array | float], Array]
 
 
 def q_lambda_returns(
-    policy: Network, params: PyTree, steps: Step, config: Config
+    policy: Network,
+    params: PyTree,
+    steps: Step,
+    config: Config,
+    discount: Array | float,
 ) -> Array:
     """Q(lambda) returns of one environment's rollout, for fixed parameters.
 
@@ -27,7 +31,8 @@ def q_lambda_returns(
         policy: evaluates the true successors.
         params: its parameters.
         steps: Step[T], with the memory before each step.
-        config: discount, trace_decay, and trace_cut for Watkins's traces.
+        config: trace_decay, and trace_cut for Watkins's traces.
+        discount: [] gamma.
 
     Returns:
         [T].
@@ -60,7 +65,7 @@ def q_lambda_returns(
         trace *= is_next_greedy(q_values, steps.action)
     return returns.lambda_returns(
         steps.reward,
-        config.discount * (1.0 - ends),
+        discount * (1.0 - ends),
         steps.truncated,
         next_value,
         trace,

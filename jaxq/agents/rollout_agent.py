@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxq.agents import acting, average_reward, learner, optimizers, q_lambda
 from jaxq.config.config import Config
-from jaxq.replay import ring
+from jaxq.replay import horizons, ring
 from jaxq.rl import recall, value_decomposition
 from jaxq.types import (
     Agent,
@@ -64,11 +64,12 @@ def rollout_agent(
     batches, epochs = config.num_minibatches, config.num_epochs
     per_epoch = config.num_envs // (team_size or 1) * (1 if recurrent else length)
 
-    def make_examples(state: LearnerState, rollout: Step) -> PyTree:
+    def make_examples(state: LearnerState, rollout: Step, updates: Array) -> PyTree:
         """Regression[T E], or Sequence[E] of T steps; of teams, E / N of them."""
         rollout = average_reward.centred(state, rollout)
+        discount = horizons.discount(config, updates)
         target = jax.vmap(
-            lambda steps: make_returns(policy, state.params, steps, config),
+            lambda steps: make_returns(policy, state.params, steps, config, discount),
             in_axes=1,
             out_axes=1,
         )(rollout)
@@ -85,7 +86,7 @@ def rollout_agent(
             average=average_reward.init(config),
         )  # fmt: skip
         rollout = ring.zeros(example, length, config.num_envs)
-        shapes = jax.eval_shape(make_examples, state, rollout)
+        shapes = jax.eval_shape(make_examples, state, rollout, jnp.int32(0))
         return RolloutAgentState(
             learner=state,
             examples=jax.tree.map(jnp.zeros_like, shapes),
@@ -94,7 +95,7 @@ def rollout_agent(
         )
 
     def observe(key: Key, state: RolloutAgentState, rollout: Step) -> RolloutAgentState:
-        examples = make_examples(state.learner, rollout)
+        examples = make_examples(state.learner, rollout, state.updates.value)
         keys = jax.random.split(key, epochs)
         order = jax.vmap(lambda key: ops.permutation(key, per_epoch))(keys)
         return state._replace(examples=examples, order=order)

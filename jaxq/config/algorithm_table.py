@@ -8,12 +8,14 @@ has; `preset` adds them.
 from jaxq.config.algorithm_entry import NOTHING, Algorithm, Fields
 from jaxq.config.combined_algorithms import COMBINED
 from jaxq.config.deep_algorithms import DEEP
+from jaxq.config.ensemble_algorithms import ENSEMBLES
 from jaxq.config.stream_algorithms import STREAMS
 from jaxq.config.tabular_algorithms import TABULAR
 
 GROUPS = {
     "Tables": TABULAR,
     "Networks": DEEP,
+    "Ensembles": ENSEMBLES,
     "Combinations": COMBINED,
     "Streams": STREAMS,
 }

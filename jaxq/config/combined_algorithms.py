@@ -5,7 +5,7 @@ from jaxq.config.deep_algorithms import DEEP
 from jaxq.config.paper_settings import ATARI
 
 _PQN = DEEP["pqn"]
-
+_RAINBOW = DEEP["rainbow"].components
 COMBINED: dict[str, Algorithm] = {
     "btr": Algorithm(
         "Beyond the Rainbow: Rainbow with implicit quantiles for atoms, Munchausen's "
@@ -56,5 +56,79 @@ COMBINED: dict[str, Algorithm] = {
         "Differs in that the agents share one network, told apart by a one-hot number, "
         "and in the ways in which pqn does. With one agent it is pqn.",
         agent="q_lambda",
+    ),
+    "der": Algorithm(
+        "Data-Efficient Rainbow: Rainbow that learns at every step, from returns of "
+        "20 steps, with a smaller network.",
+        "van Hasselt et al., arXiv:1906.05243",
+        {**_RAINBOW, "n_step": 20},
+        {
+            **ATARI,
+            "total_steps": 100_000,
+            "buffer_size": 100_000,
+            "warmup_steps": 1_600,
+            "update_steps": 1,
+            "target_period": 2_000,
+            "learning_rate": 1e-4,
+            "optimizer_eps": 1.5e-4,
+            "max_grad_norm": 10.0,
+            "stream_sizes": (256,),
+            "importance_updates": 98_400.0,
+        },
+        "Differs in that the torso is that of network, not the paper's two layers of 5 "
+        "x 5 convolutions with 32 and 64 channels. The preset has the values with "
+        "which Kaixhin/Rainbow reproduces the paper (not checked against the paper).",
+    ),
+    "bbf": Algorithm(
+        "Bigger, Better, Faster without its self-supervised loss: Rainbow without "
+        "noise, with resets, after which the length and the discount of returns are "
+        "annealed, weight decay and an averaged target.",
+        "Schwarzer et al., arXiv:2305.19452",
+        {
+            "head": "categorical",
+            "double_q": True,
+            "dueling": True,
+            "prioritized": True,
+            "priority_exponent": 0.5,
+            "importance_exponent": 0.5,
+            "n_step": 3,
+            "n_step_start": 10,
+            "discount": 0.997,
+            "discount_start": 0.97,
+            "anneal_updates": 10_000.0,
+            "reset_period": 40_000,
+            "reset_torso": 0.5,
+            "reset_head": 1.0,
+            "weight_decay": 0.1,
+            "target_tau": 0.005,
+            "target_period": 1,
+            "learning_rate_schedule": "constant",
+        },
+        {
+            "network": "impala",
+            "impala_scale": 4,
+            "impala_pool": 11,
+            "stream_sizes": (2048,),
+            "total_steps": 100_000,
+            "buffer_size": 200_000,
+            "batch_size": 32,
+            "warmup_steps": 2_000,
+            "update_steps": 1,
+            "num_updates": 8,
+            "learning_rate": 1e-4,
+            "optimizer_eps": 1.5e-4,
+            "importance_updates": 1e12,  # keeps the exponent constant
+            "epsilon_steps": 2_000.0,
+            "epsilon_end": 0.0,
+        },
+        "Differs in that there is no self-supervised loss (SPR) and no augmentation of "
+        "images; that the online network acts, not the target network; that features "
+        "are not rescaled to [0, 1], and the two streams share no hidden layer; that "
+        "biases decay too; that one draw of new parameters serves the online and the "
+        "target network; and that the last reset may be close to the end of the run. "
+        "The torso is that of network; the preset selects IMPALA's, four times as "
+        "wide. Settings were checked against the authors' program; only the eight "
+        "gradient steps per environment step, where it has two, are from the paper "
+        "(not checked).",
     ),
 }

@@ -125,6 +125,7 @@ RULES = (
         "the task is continuing, and no step ends it",
     ),
     Rule(on.UNDISCOUNTED, "discount", (1.0,), "it maximises the reward per step"),
+    Rule(on.UNDISCOUNTED, "discount_start", (None,), "its discount is always 1"),
     Rule(
         on.UNDISCOUNTED, "head", ("scalar", "hl_gauss", "two_hot"),
         "the variance of an undiscounted sum of rewards grows without bound, so its "
@@ -157,6 +158,7 @@ RULES = (
     Rule(on.Q_LAMBDA, "munchausen", (False,), _RETURNS),
     Rule(on.Q_LAMBDA, "ensemble_size", (1,), _RETURNS),
     Rule(on.Q_LAMBDA, "n_step", (1,), f"{_RETURNS}; see trace_decay"),
+    Rule(on.Q_LAMBDA, "n_step_start", (None,), f"{_RETURNS}; see trace_decay"),
     Rule(on.Q_LAMBDA, "return_estimator", ("n_step",), f"{_RETURNS}; see trace_decay"),
     Rule(on.Q_LAMBDA, "next_value", ("max",), _RETURNS),
     Rule(
@@ -200,6 +202,8 @@ RULES = (
     Rule(on.STREAM, "num_minibatches", (1,), _ONE_STEP),
     Rule(on.STREAM, "num_epochs", (1,), _ONE_STEP),
     Rule(on.STREAM, "n_step", (1,), "it bootstraps from every step; see trace_decay"),
+    Rule(on.STREAM, "n_step_start", (None,), "it bootstraps from every step"),
+    Rule(on.STREAM, "discount_start", (None,), "its traces decay by one factor"),
     Rule(on.STREAM, "average_reward", ("none",), "not implemented for its traces"),
     Rule(on.STREAM, "return_estimator", ("n_step",), _ONE_STEP),
     Rule(on.STREAM, "prioritized", (False,), _ONE_STEP),
@@ -225,6 +229,7 @@ RULES = (
     ),
     Rule(on.DYNA, "averaged_targets", (1,), _GREEDY),
     Rule(on.DYNA, "n_step", (1,), _RECALLED),
+    Rule(on.DYNA, "n_step_start", (None,), _RECALLED),
     Rule(on.DYNA, "return_estimator", ("n_step",), _RECALLED),
     Rule(on.DYNA, "prioritized", (False,), _RECALLED),
     Rule(on.DYNA, "num_minibatches", (1,), _RECALLED),

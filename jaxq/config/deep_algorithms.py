@@ -149,24 +149,6 @@ DEEP: dict[str, Algorithm] = {
         {"q_penalty": 0.1},
         MNIH,
     ),
-    "bootstrapped_dqn": Algorithm(
-        "Bootstrapped DQN with randomized prior functions: one member of an ensemble "
-        "acts for a whole episode; all learn, each against its own target.",
-        "Osband et al., arXiv:1602.04621 and arXiv:1806.03335",
-        {"ensemble_size": 10, "epsilon_schedule": "none"},
-        {
-            "optimizer": "adam",
-            "learning_rate": 1e-3,
-            "discount": 0.99,
-            "batch_size": 128,
-            "update_steps": 1,
-            "target_period": 4,
-            "ensemble_size": 20,
-            "hidden_sizes": (50, 50),
-            "warmup_steps": 128,
-        },
-        "Differs in that members share no layers.",
-    ),
     "r2d2": Algorithm(
         "Recurrent replay: stored memory, burn-in, rescaled values and prioritised "
         "sequences.",

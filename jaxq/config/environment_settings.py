@@ -88,7 +88,12 @@ ALGORITHMS: dict[str, Fields] = {
     "fqf": {"num_quantiles": 8},
     "bootstrapped_dqn": {"ensemble_size": 5, "prior_scale": 1.0},
     "dyna_q": {"batch_size": 5},
+    # A run has a tenth of the gradient steps of the paper's.
+    "bbf": {"reset_period": 5_000, "anneal_updates": 1_250.0},
 }
+# Fields of an algorithm that no environment overrides: the periods of targets that are
+# copied do not suit averaged ones, and resets need a step size that does not vanish.
+KEPT = frozenset({"learning_rate_schedule", "target_period"})
 
 # The outputs of a recurrent cell are bounded: without value rescaling, PQN learned
 # nothing on Acrobot-v1 and reached 40 % of the maximal return on CartPole-v1.

@@ -12,7 +12,14 @@ from typing import Any
 from jaxq.config import algorithm_table
 from jaxq.config.algorithm_entry import NOTHING, Fields
 from jaxq.config.environment_entry import Environment
-from jaxq.config.environment_settings import ALGORITHMS, CLASSIC, KINDS, MINATAR, SMALL
+from jaxq.config.environment_settings import (
+    ALGORITHMS,
+    CLASSIC,
+    KEPT,
+    KINDS,
+    MINATAR,
+    SMALL,
+)
 from jaxq.config.suite_settings import SUITES
 
 ENVIRONMENTS: dict[str, Environment] = CLASSIC | MINATAR | SMALL  # gymnax's
@@ -34,6 +41,9 @@ def kind(fields: Mapping[str, Any]) -> str:
 def filled_in(fields: Mapping[str, Any]) -> Fields:
     """Fields that the table sets in a configuration, unless they are given."""
     environment, discount = str(fields["environment"]), fields["discount"]
+    if isinstance(discount, int | float):
+        start = fields["discount_start"]
+        discount = max(discount, start) if isinstance(start, int | float) else discount
     bounds = NOTHING
     # The largest sum of bonuses is not known.
     if isinstance(discount, int | float) and fields["intrinsic_bonus"] == "none":
@@ -51,7 +61,7 @@ def settings(environment: str, algorithm: str, kind: str) -> Fields:
     if row is None or (kind == "table" and not row.numbered):
         return NOTHING
     plain_kind = kind.removeprefix("recurrent_")
-    return {
+    table = {
         **KINDS[kind],
         **ALGORITHMS.get(algorithm, NOTHING),
         **row.settings,
@@ -59,6 +69,8 @@ def settings(environment: str, algorithm: str, kind: str) -> Fields:
         **row.kinds.get(kind, NOTHING),
         **row.algorithms.get(algorithm, NOTHING),
     }
+    own = KEPT & algorithm_table.components(algorithm).keys()
+    return {name: value for name, value in table.items() if name not in own}
 
 
 def return_bounds(

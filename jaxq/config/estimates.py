@@ -7,6 +7,7 @@ from jaxq.config.fields import (
     MAX_INT32,
     TRACED,
     Count,
+    Decay,
     NotNegative,
     Positive,
     Probability,
@@ -69,6 +70,14 @@ class Target:
     """Discount factor gamma, per environment step."""
     n_step: Annotated[int, Range(1, 100)] = 1
     """Rewards summed before bootstrapping."""
+    n_step_start: Annotated[int, Range(1, 100)] | None = None
+    """n_step at the start and after every reset, from where it falls or rises
+    geometrically to n_step (BBF: from 10 to 3); None keeps n_step."""
+    discount_start: Decay | None = None
+    """discount at the start and after every reset, from where 1 - discount falls or
+    rises geometrically (BBF: from 0.97 to 0.997); None keeps discount."""
+    anneal_updates: Positive = 10_000.0
+    """n_step_start, discount_start: gradient steps of the annealing."""
     return_estimator: Literal["n_step", "retrace", "tree_backup", "peng"] = "n_step"
     """Return over n_step steps. n_step: uncorrected for the actions taken; retrace,
     tree_backup: corrected towards the policy of next_value, without bias (for max they

@@ -63,6 +63,7 @@ RARE = (
     "return_estimator",
     "ensemble_acting", "intrinsic_bonus",
     "average_reward", "value_decomposition",
+    "n_step_start", "discount_start",
 )  # fmt: skip
 COLUMN = 24  # wider flags than this have their own line in tyro's help
 

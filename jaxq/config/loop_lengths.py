@@ -3,6 +3,7 @@
 from fractions import Fraction
 from typing import NamedTuple
 
+from jaxq.config import annealing
 from jaxq.config.config import Config
 
 
@@ -33,9 +34,10 @@ class LoopLengths(NamedTuple):
 
 def window(config: Config) -> int:
     """Rows of the replay buffer that follow the first row of a sample."""
+    longest = annealing.longest_return(config)
     if config.recurrent == "none":
-        return config.n_step
-    return config.burn_in + config.sequence_length + config.n_step - 1
+        return longest
+    return config.burn_in + config.sequence_length + longest - 1
 
 
 def loop_lengths(config: Config) -> LoopLengths:
@@ -106,11 +108,12 @@ def _warmup_rollouts(config: Config, iteration_steps: int) -> int:
 def notes(config: Config, lengths: LoopLengths) -> list[str]:
     """Warnings about legal but probably unintended settings."""
     updates = lengths.iterations * lengths.num_updates
-    last = config.learning_rate_updates
+    found, last = annealing.notes(config, updates), config.learning_rate_updates
     if config.learning_rate_schedule != "linear" or updates <= 1.05 * last:
-        return []
+        return found
     return [
+        *found,
         f"note: the learning rate reaches 0 after {last:,.0f} of {updates:,} updates, "
         f"and nothing is learned after that; --learning-rate-updates {updates} "
-        "spreads it over the run"
+        "spreads it over the run",
     ]

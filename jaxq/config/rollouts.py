@@ -1,6 +1,6 @@
 """Checks of rollouts, and of how they are split."""
 
-from jaxq.config import algorithm_table
+from jaxq.config import algorithm_table, annealing
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.config.loop_lengths import LoopLengths
@@ -21,10 +21,10 @@ def check(config: Config, lengths: LoopLengths) -> None:
             )
     elif agent == "q_lambda":
         _check_minibatches(config)
-    elif agent is not None and config.n_step > config.rollout_length:
+    elif agent is not None and annealing.longest_return(config) > config.rollout_length:
         raise ConfigError(
-            f"n_step = {config.n_step} exceeds rollout_length = "
-            f"{config.rollout_length}: returns end with their rollout. Lower n_step or "
+            f"{annealing.longest_field(config)} exceeds rollout_length = "
+            f"{config.rollout_length}: returns end with their rollout. Lower it or "
             "raise rollout_length."
         )
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from jaxq.config import algorithm_table, average_reward, conditions
+from jaxq.config import algorithm_table, annealing, average_reward, conditions
 from jaxq.config.config import Config
 from jaxq.config.estimates import HISTOGRAMS
 
@@ -48,6 +48,7 @@ _HUBER = Condition(
     "set loss to huber",
 )
 _LAYERS = Condition(lambda c: c.network != "table")
+_ANNEALED = Condition(annealing.is_annealed, "give n_step_start or discount_start")
 _RESETS = Condition(lambda c: c.reset_period is not None, "give reset_period")
 _AVERAGE_LEARNED = Condition(
     lambda c: c.average_reward in average_reward.LEARNED,
@@ -124,8 +125,8 @@ LOOP_USAGE = (
 # Read by the agents of jaxq, composed as the configuration says.
 AGENT_USAGE = (
     Usage("every agent", _ALWAYS, (
-        "discount", "learning_rate", "learning_rate_schedule", "optimizer",
-        "max_grad_norm", "head", "network", "q_penalty", "recurrent",
+        "discount", "discount_start", "learning_rate", "learning_rate_schedule",
+        "optimizer", "max_grad_norm", "head", "network", "q_penalty", "recurrent",
         "exploration", "weight_decay", "l2_penalty", "l2_init_penalty", "reset_period",
         "redo_period", "hare_period", "intrinsic_bonus", "average_reward",
     )),
@@ -148,10 +149,10 @@ AGENT_USAGE = (
     Usage("sparse weights", _any("weight_init", "sparse"), ("sparsity",)),
     Usage("corrected returns", _CORRECTED, ("trace_decay",)),
     Usage("TD targets", _TEMPORAL_DIFFERENCE, (
-        "n_step", "return_estimator", "next_value", "double_q", "munchausen",
-        "averaged_targets",
-        "target_period", "target_tau",
+        "n_step", "n_step_start", "return_estimator", "next_value", "double_q",
+        "munchausen", "averaged_targets", "target_period", "target_tau",
     )),
+    Usage("annealed returns", _ANNEALED, ("anneal_updates",)),
     Usage("Munchausen's target", _any("munchausen", True), (
         "munchausen_alpha", "entropy_temperature", "munchausen_clip",
     )),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from jaxq.config import (
+    annealing,
     compatibility,
     hyperparameters,
     loop_lengths,
@@ -125,7 +126,7 @@ def _check_replay(config: Config, lengths: LoopLengths) -> None:
         return
     window = loop_lengths.window(config) + config.frame_stack - 1
     if lengths.buffer_rows <= window:
-        parts = f"n_step = {config.n_step}"
+        parts = annealing.longest_field(config)
         if config.frame_stack > 1:
             parts += f", frame_stack = {config.frame_stack}"
         if config.recurrent != "none":
@@ -151,7 +152,8 @@ def _check_replay(config: Config, lengths: LoopLengths) -> None:
 
 
 def _check_returns(config: Config, lengths: LoopLengths) -> None:
-    if config.return_estimator != "n_step" and config.n_step == 1:
+    annealing.check_discount(config)
+    if config.return_estimator != "n_step" and annealing.longest_return(config) == 1:
         raise ConfigError(
             f"return_estimator = {config.return_estimator!r} corrects the returns of "
             "n_step steps, and n_step = 1. Set n_step to the steps of a return, for "

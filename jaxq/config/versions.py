@@ -46,4 +46,7 @@ ADDED: dict[str, Any] = {
     "average_reward": "none",
     "average_reward_rate": 1.0,
     "value_decomposition": "none",
+    "n_step_start": None,
+    "discount_start": None,
+    "anneal_updates": 10_000.0,
 }

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxq.config.config import Config
-from jaxq.replay import ring, stores
+from jaxq.replay import horizons, ring, stores
 from jaxq.types import Array, EnvSpec, Key, PyTree, Step, Transition
 from jaxq.xla import ops
 
@@ -27,16 +27,17 @@ def dyna_store(config: Config, spec: EnvSpec) -> stores.Store:
     """A deterministic model of a finite environment, for Dyna-Q.
 
     A sample consists of the newest rollout and of batch_size pairs of a state and an
-    action, drawn uniformly from those visited so far, with their latest outcomes.
+    action, drawn uniformly from those visited so far, with their latest outcomes. If
+    the discount factor is annealed, outcomes are remembered without it.
 
     Reference: Sutton (1990); Sutton and Barto (2018), section 8.2.
     """
     assert spec.num_states is not None and spec.state_index is not None
     index, shape = spec.state_index, (spec.num_states, spec.num_actions)
-    length = config.rollout_length
+    length, annealed = config.rollout_length, config.discount_start is not None
     as_transition = functools.partial(
         _as_transition,
-        gamma=config.discount,
+        gamma=1.0 if annealed else config.discount,
         continuing=config.average_reward != "none",
     )
 
@@ -53,10 +54,12 @@ def dyna_store(config: Config, spec: EnvSpec) -> stores.Store:
         return state._replace(rollout=rollout)
 
     def sample(key: Key, state: DynaState, updates: Array) -> ring.Sample:
-        del updates
         real = jax.vmap(as_transition)(_flat(state.rollout))
         imagined = _imagine(key, state, config.batch_size)
         examples = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), real, imagined)
+        if annealed:
+            gamma = horizons.discount(config, updates)
+            examples = examples._replace(discount=gamma * examples.discount)
         weight = jnp.ones(examples.reward.shape)
         return ring.Sample(examples, weight, jnp.zeros(weight.shape, jnp.int32))
 

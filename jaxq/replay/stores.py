@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxq.config import loop_lengths
+from jaxq.config import annealing, loop_lengths
 from jaxq.config.config import Config
+from jaxq.replay import horizons, sum_tree, transition_readers
 from jaxq.replay import ring as replay_ring
-from jaxq.replay import sum_tree, transition_readers
 from jaxq.rl import frames
 from jaxq.types import Array, EnvSpec, Key, Step
 from jaxq.xla import indexing
@@ -31,23 +31,35 @@ class Store(NamedTuple):
     update_priorities: Callable[[Any, replay_ring.Sample, Array], Any]
 
 
-def reader(config: Config, spec: EnvSpec) -> replay_ring.Reader:
-    """Reader of sequences for a recurrent network, of windows or transitions if not."""
+def reader(config: Config, spec: EnvSpec, updates: Array) -> replay_ring.Reader:
+    """Reader of sequences for a recurrent network, of windows or transitions if not.
+
+    Args:
+        config: the network, and the returns.
+        spec: of the environment.
+        updates: [] gradient steps done, on which annealed returns depend.
+    """
     example = spec.observation if spec.frame is None else spec.frame
-    if config.recurrent == "none":
-        if config.return_estimator != "n_step":
-            return transition_readers.windows(
-                example, config.n_step, config.discount, config.frame_stack
-            )
-        return transition_readers.transitions(
+    horizon = horizons.horizon(config, updates)
+    if config.recurrent != "none":
+        return transition_readers.sequences(
             example,
-            config.n_step,
-            config.discount,
+            loop_lengths.window(config) + 1,
             config.frame_stack,
-            config.average_reward != "none",
+            horizon if annealing.is_annealed(config) else (),
         )
-    return transition_readers.sequences(
-        example, loop_lengths.window(config) + 1, config.frame_stack
+    n, stack = annealing.longest_return(config), config.frame_stack
+    if config.return_estimator != "n_step":
+        return transition_readers.windows(
+            example, n, horizon.discount, stack, horizon.limit
+        )
+    return transition_readers.transitions(
+        example,
+        n,
+        horizon.discount,
+        stack,
+        config.average_reward != "none",
+        horizon.limit,
     )
 
 
@@ -82,13 +94,12 @@ def uniform(config: Config, spec: EnvSpec) -> Store:
     """
     rows = loop_lengths.loop_lengths(config).buffer_rows
     window, history = loop_lengths.window(config), config.frame_stack - 1
-    read = reader(config, spec)
     init, add = ring_functions(config, spec, rows)
 
     def sample(
         key: Key, state: replay_ring.ReplayState, updates: Array
     ) -> replay_ring.Sample:
-        del updates
+        read = reader(config, spec, updates)
         return replay_ring.sample_uniform(
             key, state, read, config.batch_size, window, history
         )
@@ -132,7 +143,7 @@ def proportional(config: Config, spec: EnvSpec) -> Store:
     """
     window, num_envs = loop_lengths.window(config), config.num_envs
     history = config.frame_stack - 1
-    read, base = reader(config, spec), uniform(config, spec)
+    base = uniform(config, spec)
 
     def mass(priority: Array) -> Array:
         return (priority + config.priority_epsilon) ** config.priority_exponent
@@ -160,6 +171,7 @@ def proportional(config: Config, spec: EnvSpec) -> Store:
         row, env = indexing.row_and_column(place, num_envs)
         if history:
             row = _since_the_start(state.ring, row)
+        read = reader(config, spec, updates)
         batch = replay_ring.gather(state.ring, read, row, env)
         progress = jnp.minimum(updates / config.importance_updates, 1.0)
         start = config.importance_exponent

@@ -19,6 +19,7 @@ def transitions(
     gamma: Array | float,
     stack: int = 1,
     continuing: bool = False,
+    limit: Array | None = None,
 ) -> ring.Reader:
     """Reader of n-step transitions.
 
@@ -29,6 +30,7 @@ def transitions(
         stack: frames in an observation.
         continuing: whether a terminated step leads to the next episode, which the next
             row starts.
+        limit: [] int32: length of the window, if it is shorter than n.
     """
     observe = observations(example, stack)
 
@@ -46,6 +48,7 @@ def transitions(
             ends,
             ended & ring.TRUNCATED != 0,
             gamma,
+            limit,
         )
         successor = row + n_step.length
         transition = Transition(
@@ -66,7 +69,11 @@ def transitions(
 
 
 def windows(
-    example: PyTree, n: int, gamma: Array | float, stack: int = 1
+    example: PyTree,
+    n: int,
+    gamma: Array | float,
+    stack: int = 1,
+    limit: Array | None = None,
 ) -> ring.Reader:
     """Reader of windows of n steps, for a corrected return.
 
@@ -75,6 +82,7 @@ def windows(
         n: steps in a window; n rows must follow the first.
         gamma: [] discount factor.
         stack: frames in an observation.
+        limit: [] int32: length of the window, if it is shorter than n.
     """
     observe = rows_of_observations(example, stack)
 
@@ -93,7 +101,7 @@ def windows(
             action=action[0],
             reward=get(state.reward, steps),
             discount=jnp.where(ended & ring.TERMINATED != 0, 0.0, gamma),
-            continues=off_policy.continues_in_ring(truncated),
+            continues=off_policy.continues_in_ring(truncated, limit),
             next_observation=jax.tree.map(lambda leaf: leaf[1:], observation),
             next_action=action[1:],
             next_probability=jax.tree.map(
@@ -105,13 +113,16 @@ def windows(
     return read
 
 
-def sequences(example: PyTree, length: int, stack: int = 1) -> ring.Reader:
+def sequences(
+    example: PyTree, length: int, stack: int = 1, horizon: PyTree = ()
+) -> ring.Reader:
     """Reader of sequences of `length` rows, with the memory before the first.
 
     Args:
         example: an observation, or its shapes and dtypes; of a stack, one frame.
         length: L; length - 1 rows must follow the first.
         stack: frames in an observation.
+        horizon: of the returns along the sequence, if it is annealed.
     """
     observe = rows_of_observations(example, stack)
 
@@ -135,6 +146,7 @@ def sequences(example: PyTree, length: int, stack: int = 1) -> ring.Reader:
             reward=get(state.reward, window),
             terminated=ended & ring.TERMINATED != 0,
             truncated=ended & ring.TRUNCATED != 0,
+            horizon=horizon,
         )
         return sequence, jnp.ones(())
 

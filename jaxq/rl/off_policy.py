@@ -199,7 +199,7 @@ def corrected_loss(
     return loss
 
 
-def continues_in_ring(truncated: Array) -> Array:
+def continues_in_ring(truncated: Array, limit: Array | None = None) -> Array:
     """Whether the window continues after each of its steps, [n] bool, in a replay ring.
 
     The successor of a truncated step is not stored: the window ends just before it, and
@@ -207,18 +207,25 @@ def continues_in_ring(truncated: Array) -> Array:
 
     Args:
         truncated: [n] bool.
+        limit: [] int32: length of the window, if it is shorter than n.
     """
-    return jnp.concatenate([~truncated[1:], jnp.zeros(1, bool)])
+    continues = jnp.concatenate([~truncated[1:], jnp.zeros(1, bool)])
+    if limit is None:
+        return continues
+    return continues & (jnp.arange(truncated.size) < limit - 1)
 
 
-def window(steps: Step, gamma: Array | float) -> Window:
+def window(steps: Step, gamma: Array | float, limit: Array | None = None) -> Window:
     """The window of consecutive steps whose true successors are known.
 
     Args:
         steps: Step with a leading axis [n].
         gamma: [] discount factor.
+        limit: [] int32: length of the window, if it is shorter than n.
     """
     last = jnp.arange(steps.reward.size) == steps.reward.size - 1
+    if limit is not None:
+        last = jnp.arange(steps.reward.size) >= limit - 1
     probability = steps.action_probability
     return Window(
         observation=jax.tree.map(lambda leaf: leaf[0], steps.observation),

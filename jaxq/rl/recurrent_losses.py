@@ -30,7 +30,8 @@ def n_step_transition(
     """The n-step transition that starts at a step of a sequence.
 
     Args:
-        steps: Sequence with at least n steps from `time`, and their successor.
+        steps: Sequence with at least n steps from `time`, and their successor; its
+            horizon, if it has one, replaces gamma and limits n.
         time: [] int32 index of the first step.
         n: maximal length of the transition.
         gamma: [] discount factor.
@@ -40,11 +41,11 @@ def n_step_transition(
         Transition, [] int32 index of its successor, and its weight []; see
         `returns.n_step_return_from_ring`.
     """
-    window = time + jnp.arange(n)
+    window, horizon = time + jnp.arange(n), steps.horizon or returns.Horizon(gamma)
     reward = steps.reward[window]
     ends = jnp.zeros(n, bool) if continuing else steps.terminated[window]
     n_step, weight = returns.n_step_return_from_ring(
-        reward, ends, steps.truncated[window], gamma
+        reward, ends, steps.truncated[window], *horizon
     )
     successor = time + n_step.length
     transition = Transition(
@@ -66,14 +67,14 @@ def corrected_window(
     Arguments as in `n_step_transition`. Observations are left out, and so are the
     probabilities of the actions, which a greedy policy does not need.
     """
-    window = time + jnp.arange(n)
+    window, horizon = time + jnp.arange(n), steps.horizon or returns.Horizon(gamma)
     truncated = steps.truncated[window]
     return off_policy.Window(
         observation=(),
         action=steps.action[time],
         reward=steps.reward[window],
-        discount=jnp.where(steps.terminated[window], 0.0, gamma),
-        continues=off_policy.continues_in_ring(truncated),
+        discount=jnp.where(steps.terminated[window], 0.0, horizon.discount),
+        continues=off_policy.continues_in_ring(truncated, horizon.limit),
         next_observation=(),
         next_action=steps.action[window + 1],
     ), 1.0 - truncated[0].astype(jnp.float32)
@@ -133,7 +134,9 @@ def td_loss(
             network, target_key, target_params, example, burn_in
         )
         outputs = _Outputs(online, evaluate, online if double else evaluate)
-        steps = unrolling.row(example._replace(memory=()), slice(burn_in, None))
+        rows = example._replace(memory=(), horizon=())
+        steps = unrolling.row(rows, slice(burn_in, None))
+        steps = steps._replace(horizon=example.horizon)
         times = jnp.arange(steps.action.size - n)
         value, info, weight = jax.vmap(step_loss, in_axes=(None, None, 0))(
             outputs, steps, times

@@ -9,6 +9,13 @@ import jax.numpy as jnp
 from jaxq.types import Array, Step, Transition
 
 
+class Horizon(NamedTuple):
+    """Discount factor and length of returns."""
+
+    discount: Array | float  # [] gamma
+    limit: Array | None = None  # [] int32: rewards of a window that count; None: all
+
+
 class NStepReturn(NamedTuple):
     """The return of a window of n steps, up to its bootstrap value.
 
@@ -21,7 +28,11 @@ class NStepReturn(NamedTuple):
 
 
 def n_step_return(
-    reward: Array, terminated: Array, truncated: Array, gamma: Array | float
+    reward: Array,
+    terminated: Array,
+    truncated: Array,
+    gamma: Array | float,
+    limit: Array | None = None,
 ) -> NStepReturn:
     """Discounted sum of rewards up to the first end of an episode in the window.
 
@@ -34,6 +45,7 @@ def n_step_return(
         reward: [n] rewards.
         terminated, truncated: [n] bool.
         gamma: [] discount factor.
+        limit: [] int32, from 1 to n: length of the window, if it is shorter than n.
 
     Reference: Sutton (1988); Sutton and Barto (2018), equation 7.1. A truncated window
     bootstraps, as in Pardo et al., arXiv:1712.00378.
@@ -43,6 +55,8 @@ def n_step_return(
     ended = (terminated | truncated).astype(jnp.int32)
     # A step counts if no earlier step of the window ended an episode.
     counts = jnp.cumsum(ended) - ended == 0
+    if limit is not None:
+        counts &= jnp.arange(reward.size) < limit
     powers = jnp.cumprod(jnp.full(reward.shape, gamma))
     weights = jnp.concatenate([jnp.ones(1), powers[:-1]])
     length = jnp.sum(counts, dtype=jnp.int32)
@@ -56,7 +70,11 @@ def n_step_return(
 
 
 def n_step_return_from_ring(
-    reward: Array, terminated: Array, truncated: Array, gamma: Array | float
+    reward: Array,
+    terminated: Array,
+    truncated: Array,
+    gamma: Array | float,
+    limit: Array | None = None,
 ) -> tuple[NStepReturn, Array]:
     """`n_step_return` without the successors of truncated steps, which are not stored.
 
@@ -64,14 +82,14 @@ def n_step_return_from_ring(
     therefore ends just before a truncated step, and has weight 0 if it starts with one.
 
     Args:
-        reward, terminated, truncated, gamma: as in `n_step_return`.
+        reward, terminated, truncated, gamma, limit: as in `n_step_return`.
 
     Returns:
         The return, and the weight [] of the window: 0 or 1.
     """
     cut = jnp.concatenate([truncated[1:], jnp.zeros(1, bool)])
     weight = 1.0 - truncated[0].astype(jnp.float32)
-    return n_step_return(reward, terminated, cut, gamma), weight
+    return n_step_return(reward, terminated, cut, gamma, limit), weight
 
 
 def duration(length: Array, n: int, gamma: Array | float) -> Array:
@@ -89,7 +107,12 @@ def duration(length: Array, n: int, gamma: Array | float) -> Array:
     return jnp.sum(jnp.where(jnp.arange(n) < length, weights, 0.0))
 
 
-def n_step(window: Step, gamma: Array | float, continuing: bool = False) -> Transition:
+def n_step(
+    window: Step,
+    gamma: Array | float,
+    continuing: bool = False,
+    limit: Array | None = None,
+) -> Transition:
     """The n-step transition of a window of consecutive steps.
 
     Args:
@@ -97,13 +120,14 @@ def n_step(window: Step, gamma: Array | float, continuing: bool = False) -> Tran
         gamma: [] discount factor.
         continuing: whether a terminated step leads to the next episode, whose first
             observation is then its successor.
+        limit: [] int32: length of the window, if it is shorter than n.
 
     Returns:
         Transition from the first observation to the successor of the last step that
         counts; see `n_step_return`.
     """
     ends = jnp.zeros_like(window.terminated) if continuing else window.terminated
-    total = n_step_return(window.reward, ends, window.truncated, gamma)
+    total = n_step_return(window.reward, ends, window.truncated, gamma, limit)
     first = jax.tree.map(lambda leaf: leaf[0], window)
     last = total.length - 1
     successor = jax.tree.map(lambda leaf: leaf[last], window.next_observation)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxq.agents import average_reward
 from jaxq.config.config import Config
 from jaxq.envs.adapter import Environment, EnvState
+from jaxq.replay import horizons
 from jaxq.training import learned_steps
 from jaxq.types import Agent, Array, Key, PyTree
 
@@ -62,6 +63,7 @@ def play(
     reset_key, play_key, memory_key = jax.random.split(key, 3)
     num_episodes = config.eval_episodes
     epsilon = jnp.asarray(config.eval_epsilon)
+    discount = _discount(config, agent_state)
 
     def advance(key: Key, play: _Play) -> _Play:
         act_key, env_key, sample_key = jax.random.split(key, 3)
@@ -85,8 +87,8 @@ def play(
         step = average_reward.continuing_step(learner, step, env_state.observation)
         cut_off = (step.truncated | (play.steps + 1 == max_steps)) & ~step.terminated
         after = agent.q_values(agent_state, following, step.next_observation)
-        future = jnp.where(cut_off, config.discount * jnp.max(after), 0.0)
-        trace = 1.0 + config.discount * play.trace
+        future = jnp.where(cut_off, discount * jnp.max(after), 0.0)
+        trace = 1.0 + discount * play.trace
         moved = _Play(
             env=env_state,
             memory=memory,
@@ -115,6 +117,14 @@ def play(
         (jnp.int32(0), start),
     )
     return plays.samples, plays.error / plays.steps
+
+
+def _discount(config: Config, agent_state: PyTree) -> Array | float:
+    """The discount factor of the estimates, which may still be annealed; []."""
+    updates = getattr(agent_state, "updates", None)
+    if updates is None:  # the agent learns from other rewards, or is a user's own
+        return config.discount
+    return horizons.discount(config, updates.value)
 
 
 def _begin(agent: Agent, env: Environment, reset_key: Key, memory_key: Key) -> _Play:

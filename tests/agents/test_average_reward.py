@@ -351,7 +351,7 @@ def test_the_next_episode_is_evaluated_without_a_memory_of_the_last():
         defaults="plain", algorithm="pqn_rnn", trace_decay=0.0, discount=0.5,
         average_reward="centering",
     )  # fmt: skip
-    returns = q_lambda.q_lambda_returns(network, (), steps, config)
+    returns = q_lambda.q_lambda_returns(network, (), steps, config, config.discount)
     np.testing.assert_allclose(returns, [3.0, 0.0, 0.5, 1.0])
 
 

@@ -38,6 +38,17 @@ def advanced(config, env=None):
             "algorithm": "r2d2", "recurrent": "min_gru", "burn_in": 0,
             "sequence_length": 4,
         },
+        {"n_step_start": 4, "discount_start": 0.5, "frame_stack": 2},
+        {"n_step_start": 4, "discount_start": 0.5, "average_reward": "centering"},
+        {
+            "n_step_start": 4, "discount_start": 0.5, "munchausen": True,
+            "head": "implicit_quantile", "prioritized": True, "intrinsic_bonus": "rnd",
+        },
+        {
+            "n_step_start": 4, "discount_start": 0.5, "ensemble_size": 3,
+            "ensemble_target": "minimum", "reset_period": 3,
+        },
+        {"algorithm": "r2d2", "n_step_start": 4, "discount_start": 0.5, **REWARDED},
         {"algorithm": "r2d2", "exploration": "epsilon_z_greedy", **REWARDED},
         {"algorithm": "r2d2", "intrinsic_bonus": "rnd", **REWARDED},
         {"algorithm": "r2d2", "average_reward": "centering", **REWARDED},

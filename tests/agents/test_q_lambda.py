@@ -31,7 +31,7 @@ def random_rollout(rng):
 @functools.partial(jax.jit, static_argnames="config")
 def returns_of(params, rollout, config):
     def one(steps):
-        return q_lambda.q_lambda_returns(TABLE, params, steps, config)
+        return q_lambda.q_lambda_returns(TABLE, params, steps, config, config.discount)
 
     return jax.vmap(one, in_axes=1, out_axes=1)(rollout)
 
@@ -104,5 +104,6 @@ def test_a_terminal_state_needs_no_valid_action():
         terminated=np.array([True]), truncated=np.array([False]),
     )  # fmt: skip
     params = table.init(jax.random.key(0), jnp.int32(0))
-    actual = q_lambda.q_lambda_returns(table, params, step, Config(defaults="plain"))
+    config = Config(defaults="plain")
+    actual = q_lambda.q_lambda_returns(table, params, step, config, 0.99)
     np.testing.assert_array_equal(actual, [1])

@@ -111,7 +111,9 @@ def test_the_successor_of_a_step_comes_with_it():
     steps = learned_steps.as_learned(settings, jax.jit(collect)(jax.random.key(1)))
     one = jax.tree.map(lambda x: x[:, 0], steps)
     returns = jax.jit(
-        lambda one: q_lambda.q_lambda_returns(echoing(), {}, one, settings)
+        lambda one: q_lambda.q_lambda_returns(
+            echoing(), {}, one, settings, settings.discount
+        )
     )(one)
     # The value of every true successor is that of its right action, 1.
     np.testing.assert_allclose(returns, one.reward + 0.5, atol=1e-6)

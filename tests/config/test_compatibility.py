@@ -11,7 +11,9 @@ from jaxq.config.config import annotation
 
 OTHER = {
     "n_step": 3,
+    "n_step_start": 5,
     "discount": 0.5,
+    "discount_start": 0.5,
     "ensemble_size": 3,
     "num_minibatches": 2,
     "num_epochs": 2,

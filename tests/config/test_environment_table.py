@@ -17,8 +17,8 @@ CONTINUOUS = {
 }  # fmt: skip
 # Sizes and weights that an environment may choose for an algorithm.
 SIZES = {
-    "batch_size", "ensemble_size", "learning_rate", "max_grad_norm", "num_epochs",
-    "num_minibatches", "num_quantiles", "rollout_length",
+    "anneal_updates", "batch_size", "ensemble_size", "learning_rate", "max_grad_norm",
+    "num_epochs", "num_minibatches", "num_quantiles", "reset_period", "rollout_length",
 }  # fmt: skip
 
 

@@ -36,6 +36,7 @@ SHARED = {
     "optimizer_eps", "learning_rate_updates", "adam_b1", "adam_b2",
     "buffer_size",  # by the loop lengths
     "ensemble_size",  # by the networks, also those of Q(lambda)
+    "mask_probability",  # by the memory of an ensemble, also of a mixture
     "sequence_max_weight",  # by the loss of sequences, prioritised or not
     # By the refresh, also of a target that is not used.
     "target_period", "target_tau", "averaged_targets",
@@ -58,6 +59,10 @@ CASES = [
     {"algorithm": "bootstrapped_dqn", "ensemble_acting": "ucb"},
     {"algorithm": "dqn", "average_reward": "centering"},
     {"algorithm": "pqn", "average_reward": "rvi", "discount": 1.0},
+    {"algorithm": "dqn", "n_step_start": 5},
+    {"algorithm": "r2d2", "n_step_start": 5, "discount_start": 0.5},
+    {"algorithm": "pqn", "discount_start": 0.5},
+    {"algorithm": "dyna_q", "discount_start": 0.5},
 ]
 
 

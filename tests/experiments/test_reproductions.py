@@ -213,7 +213,7 @@ def returns_of(make_returns, reward, done, values, config):
         next_observation=jnp.array(values[1:]),
         memory=None,
     )
-    return make_returns(policy, None, steps, config)
+    return make_returns(policy, None, steps, config, config.discount)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from jaxq.rl import (
     munchausen,
     off_policy,
     recurrent_losses,
+    returns,
     unrolling,
 )
 from jaxq.types import Network, Sequence
@@ -204,6 +205,45 @@ def test_td_loss_equals_its_definition(burn_in, n, policy, double, rng, strict):
         terminations.add(bool(sequence.terminated[burn_in:-n].any()))
         truncations.add(None in targets)
     assert len(terminations) == len(truncations) == 2
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+@pytest.mark.parametrize("estimator", [None, "retrace", "peng"])
+def test_a_horizon_shortens_the_returns_of_a_sequence(n, estimator, rng, strict):
+    """The loss is that of returns of n steps, along a sequence that ends earlier."""
+    burn_in, longest = 3, 4
+    correction = estimator and off_policy.Correction(estimator, jnp.float32(0.8))
+    losses_of = [
+        jax.jit(recurrent_losses.td_loss(
+            NETWORK, burn_in, length, jnp.float32(gamma), True, 0.7,
+            correction=correction,
+        ))
+        for length, gamma in ((longest, 0.5), (n, 0.9))
+    ]  # fmt: skip
+    for seed in range(20):
+        params, target_params = random_params(rng), random_params(rng)
+        sequence = random_sequence(rng)
+        horizon = returns.Horizon(jnp.float32(0.9), jnp.int32(n))
+        arguments = params, target_params
+        annealed = sequence._replace(horizon=horizon)
+        actual = losses_of[0](jax.random.key(seed), *arguments, annealed)
+        rows = jax.tree.map(
+            lambda x: x[: LENGTH - longest + n], sequence._replace(memory=())
+        )
+        rows = rows._replace(memory=sequence.memory)
+        expected = losses_of[1](jax.random.key(seed), *arguments, rows)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+            actual,
+            expected,
+        )
+        if estimator is None:
+            targets = plain_targets(
+                params, target_params, sequence, burn_in, n, 0.9, True, "max"
+            )[: LENGTH - burn_in - longest]
+            _, memory = plain_unroll(params, sequence.memory, sequence, 0, burn_in)
+            value = plain_loss(params, memory, targets, sequence, burn_in)[0]
+            np.testing.assert_allclose(actual[0], value, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("double", [False, True])

@@ -40,6 +40,25 @@ def test_n_step_return_equals_its_definition(n, rng, strict):
         np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("limit", [1, 2, 4, 7])
+def test_a_limit_is_that_of_a_shorter_window(limit, rng, strict):
+    reward = rng.normal(size=(200, 7)).astype(np.float32)
+    terminated, truncated = rng.random((2, 200, 7)) < 0.2
+    arguments = reward, terminated, truncated, jnp.float32(0.9)
+    plain = [plain_n_step_return, plain_n_step_return_from_ring]
+    for ring, definition in enumerate(plain):
+        of = [returns.n_step_return, returns.n_step_return_from_ring][ring]
+        compiled = jax.jit(jax.vmap(of, in_axes=(0, 0, 0, None, None)))
+        result = compiled(*arguments, jnp.int32(limit))
+        result = result[0] if ring else result
+        for i in range(200):
+            rows = (x[i, :limit] for x in (reward, terminated, truncated))
+            expected = definition(*rows, 0.9)
+            if expected is not None:
+                actual = [np.asarray(field)[i] for field in result]
+                np.testing.assert_allclose(actual, expected, atol=1e-6)
+
+
 def plain_n_step_return_from_ring(reward, terminated, truncated, gamma):
     """(reward, discount, length), or None, if successors of truncations are unknown.
 
@@ -216,7 +235,9 @@ def test_the_forward_view_equals_eligibility_traces(watkins, rng):
     )
     network = table_network(heads.scalar())
     forward_returns = jax.jit(
-        lambda params, steps: q_lambda.q_lambda_returns(network, params, steps, config)
+        lambda params, steps: q_lambda.q_lambda_returns(
+            network, params, steps, config, config.discount
+        )
     )
     for _ in range(20):
         state = rng.integers(4, size=LENGTH + 1)
