@@ -104,6 +104,7 @@ class Head(NamedTuple):
     mix: (output[A, ...], policy[A]) -> next_output, of the mixture of all actions'
         returns; None: targets must select one action
     td_error: (output[...], target) -> expected target minus estimate, signed
+    penalty: (q_values[A], action) -> added to the loss of the estimate of the action
     """
 
     num_outputs: int  # K, outputs of the last layer per action
@@ -112,14 +113,14 @@ class Head(NamedTuple):
     loss: Callable[[PyTree, Any], tuple[Array, Array]]
     mix: Callable[[PyTree, Array], PyTree] | None = None
     td_error: Callable[[PyTree, Any], Array] | None = None
+    penalty: Callable[[Array, Array], Array] | None = None
 
 
 class Network(NamedTuple):
     """A function from an observation to the output for all actions.
 
     init: (key, observation) -> params
-    apply: (key, params, observation) -> output, from the initial memory; the key is for
-        noise, and None means no noise
+    apply: (key, params, observation) -> output from the initial memory; None: no noise
     head: how the output represents returns
     step: (key, params, memory, observation) -> (output, memory)
     initial_memory: (key) -> memory at the start of an episode
@@ -200,8 +201,7 @@ class Agent(NamedTuple):
     act_with_probability: `act` with explore = True, and the action's probability
     remember: (memory, action, reward) -> memory, after a step; None: it needs neither
 
-    An AgentState is any pytree with a field `learner: LearnerState`. Counts that are
-    the same for every seed are wrapped in `Counter`.
+    An AgentState is any pytree with `learner: LearnerState`, and a `Counter` per clock.
     """
 
     init: Callable[[Key, Step], Any]

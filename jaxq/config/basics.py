@@ -93,6 +93,10 @@ class Replay:
     replay ratio num_updates / update_steps is exact for any num_envs."""
     num_updates: Count = 1
     """Gradient steps per round."""
+    dataset: str | None = None
+    """File of recorded steps, all of which are replayed in place of the agent's own
+    (offline learning). There is no warm-up, and total_steps counts steps that would be
+    taken: the replay ratio gives the gradient steps. None collects."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -65,6 +65,11 @@ RVI_TABLE = Condition(
     "RVI Q-learning on a table",
     lambda c: c.average_reward == "rvi" and c.network == "table",
 )
+DATASET = Condition("a `dataset`", lambda c: c.dataset is not None)
+WEIGHED = Condition(
+    "Retrace of an epsilon-greedy policy",
+    lambda c: c.return_estimator == "retrace" and c.next_value == "expected_sarsa",
+)
 BATCH_NORM = Condition("batch normalisation", lambda c: c.normalization == "batch")
 RECALLING_ROLLOUTS = Condition(
     "Q(lambda) with `recurrent_inputs=action_reward`",

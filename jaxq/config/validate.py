@@ -121,7 +121,7 @@ def _check_counters(config: Config, lengths: LoopLengths) -> None:
 
 
 def _check_replay(config: Config, lengths: LoopLengths) -> None:
-    if config.rollout_length:
+    if config.rollout_length or config.dataset is not None:
         return
     window = loop_lengths.window(config) + config.frame_stack - 1
     if lengths.buffer_rows <= window:

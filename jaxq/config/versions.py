@@ -45,4 +45,8 @@ ADDED: dict[str, Any] = {
     "rnd_learning_rate": 1e-4,
     "average_reward": "none",
     "average_reward_rate": 1.0,
+    "conservative_weight": None,
+    "margin_weight": None,
+    "margin": 0.8,
+    "dataset": None,
 }
