@@ -95,8 +95,8 @@ class Replay:
     """Gradient steps per round."""
     dataset: str | None = None
     """File of recorded steps, all of which are replayed in place of the agent's own
-    (offline learning). There is no warm-up, and total_steps counts steps that would be
-    taken: the replay ratio gives the gradient steps. None collects."""
+    (offline learning), without a warm-up. total_steps then counts steps that are not
+    taken, and the replay ratio gives the gradient steps. None collects."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -42,5 +42,5 @@ def tree(config: Config, mass: Array) -> sum_tree.Tree:
     if isinstance(config.dataset, str):  # only parameters are asked for
         return sum_tree.init(1)
     ended = ring_of(config, ()).ended.reshape(-1)
-    masses = jnp.where((ended & replay_ring.TRUNCATED) == 0, mass, 0.0)
-    return sum_tree.update(sum_tree.init(ended.size), jnp.arange(ended.size), masses)
+    usable = (ended & replay_ring.TRUNCATED) == 0
+    return sum_tree.of(jnp.where(usable, mass, 0.0))

@@ -12,7 +12,7 @@ from jaxq.types import Array
 
 
 def conservative(q_values: Array, action: Array) -> Array:
-    """How far a soft maximum of all estimates exceeds that of the action taken.
+    """Excess of a soft maximum of all estimates over that of the action taken.
 
     log sum_b exp Q(s, b) - Q(s, a)
 
@@ -32,7 +32,7 @@ def conservative(q_values: Array, action: Array) -> Array:
 
 
 def large_margin(q_values: Array, action: Array, margin: Array | float) -> Array:
-    """How far the action taken is from exceeding every other by a margin.
+    """Shortfall of the action taken, which is to exceed every other by a margin.
 
     max_b (Q(s, b) + margin 1[b != a]) - Q(s, a)
 
@@ -46,8 +46,8 @@ def large_margin(q_values: Array, action: Array, margin: Array | float) -> Array
 
     Reference: Hester et al., arXiv:1704.03732, equation 2, the supervised loss of DQfD.
     """
-    other = jnp.arange(q_values.size) != action
-    return jnp.max(q_values + margin * other) - _of(q_values, action)
+    others = jnp.where(jnp.arange(q_values.size) == action, 0.0, margin)
+    return jnp.max(q_values + others) - _of(q_values, action)
 
 
 def _of(q_values: Array, action: Array) -> Array:

@@ -166,11 +166,13 @@ def _refuse(path: pathlib.Path, text: str, values: np.ndarray, bad: np.ndarray) 
 def _check_observations(
     path: pathlib.Path, name: str, leaf: np.ndarray, spec: EnvSpec
 ) -> None:
+    if not leaf.size:
+        return
     flat = leaf.reshape(leaf.shape[0], -1)
     if flat.dtype.kind == "f":
         bad = ~np.isfinite(flat).all(axis=1)
         _refuse(path, f"{name} {{}} is not finite", flat, bad)
-    if spec.num_categories is not None and flat.size:
+    if spec.num_categories is not None and leaf.ndim == 1:
         outside = np.asarray((flat < 0) | (flat >= spec.num_categories))
         bad = np.any(outside, axis=1)
         text = f"{name} = {{}} is not one of {spec.num_categories} states"

@@ -62,7 +62,7 @@ def _step(spec: EnvSpec) -> PyTree:
 
 
 def facts(config: Config, spec: EnvSpec) -> dict[str, Any]:
-    """What is known of a dataset, and its digest; empty without one."""
+    """The facts of a dataset, and its digest; empty without one."""
     if config.dataset is None:
         return {}
     content = _content(config, spec)

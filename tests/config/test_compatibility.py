@@ -26,6 +26,10 @@ OTHER = {
     "reset_period": 100,
     "redo_period": 100,
     "hare_period": 100,
+    "dataset": "steps.npz",
+    "mask_probability": 0.5,
+    "conservative_weight": 1.0,
+    "margin_weight": 1.0,
 }
 EXAMPLES = {
     conditions.TABULAR: {"algorithm": "tabular_q"},
@@ -56,6 +60,8 @@ EXAMPLES = {
     conditions.UNDISCOUNTED: {"average_reward": "differential"},
     conditions.RVI_TABLE: {"average_reward": "rvi", "network": "table"},
     conditions.BATCH_NORM: {"normalization": "batch"},
+    conditions.DATASET: {"dataset": "steps.npz"},
+    conditions.WEIGHED: {"return_estimator": "retrace", "next_value": "expected_sarsa"},
 }
 
 

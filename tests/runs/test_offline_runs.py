@@ -1,0 +1,288 @@
+"""Runs that learn from a dataset: the same loop, and no step of the agent's own."""
+
+import dataclasses
+import json
+
+import family
+import jax
+import numpy as np
+import pytest
+from conftest import CONFORMANCE, equations, same
+from scripts import run_script
+
+from jaxq import Config, ConfigError, load, run
+from jaxq.config import loop_lengths
+from jaxq.envs import make
+from jaxq.runs import checkpoint, recording, resume
+from jaxq.training import (
+    blocks,
+    checks,
+    compiled,
+    dataset_format,
+    datasets,
+    memory,
+    population,
+)
+
+BASE = Config(
+    defaults="plain",
+    environment="Catch-bsuite",
+    num_seeds=3,
+    seed_block=2,
+    total_steps=600,
+    batch_size=16,
+    update_steps=4,
+    hidden_sizes=(8,),
+    target_period=7,
+    eval_points=3,
+    eval_episodes=2,
+    chunk_iterations=25,
+)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """A dataset of the random policy on Catch."""
+    return write(tmp_path_factory.mktemp("data") / "catch.npz", BASE, 300)
+
+
+def random_steps(env, count, seed=0):
+    """Steps of random actions, recorded in one environment."""
+
+    def advance(state, key):
+        action_key, env_key = jax.random.split(key)
+        action = jax.random.randint(action_key, (), 0, env.spec.num_actions)
+        return env.step(env_key, state, action)
+
+    keys = jax.random.split(jax.random.key(seed), count)
+    steps = jax.lax.scan(advance, env.reset(jax.random.key(seed)), keys)[1]
+    steps = jax.tree.map(lambda leaf: leaf[:, None], jax.device_get(steps))
+    return recording.from_steps(env.spec, steps)
+
+
+def write(path, config, count, seed=0):
+    env = make.from_config(config)
+    dataset = random_steps(env, count, seed)
+    recording.write(path, dataset, recording.describe(dataset, env.spec, {}))
+    return str(path)
+
+
+def offline(path, **changes):
+    return dataclasses.replace(BASE, dataset=path, **changes)
+
+
+KINDS = {
+    "uniform": {},
+    "cql": {"algorithm": "cql", "head": "quantile", "num_quantiles": 4},
+    "prioritized": {"prioritized": True, "n_step": 3, "double_q": True},
+    "rem": {
+        "ensemble_size": 3, "ensemble_target": "mixture", "ensemble_acting": "mean",
+    },
+    "bootstrapped": {"ensemble_size": 3, "prior_scale": 1.0},
+    "munchausen_iqn": {
+        "algorithm": "munchausen_iqn", "quantile_samples": 4, "target_samples": 4,
+        "policy_samples": 4, "num_cosines": 4,
+    },
+    "retrace": {"return_estimator": "retrace", "n_step": 3},
+    "expected_sarsa": {"next_value": "expected_sarsa", "epsilon_end": 0.3},
+    "noisy_c51": {
+        "algorithm": "c51", "noisy": True, "v_min": -1.0, "v_max": 1.0, "num_atoms": 5,
+    },
+    "averaged": {"averaged_targets": 3, "redo_period": 20, "reset_period": 50},
+    "centred": {"average_reward": "centering"},
+    "batch_norm": {"normalization": "batch", "margin_weight": 0.5},
+    "normalized": {"normalize_observations": True, "num_envs": 3, "update_steps": 6},
+    "table": {
+        "algorithm": "tabular_q", "environment": "FrozenLake-misc", "update_steps": 1,
+    },
+    "double_table": {
+        "algorithm": "double_q_learning", "environment": "FrozenLake-misc",
+        "rollout_length": 0,
+    },
+}  # fmt: skip
+EVERY_KIND = [
+    kind if kind == "prioritized" else pytest.param(kind, marks=CONFORMANCE)
+    for kind in KINDS
+]
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory):
+    config = dataclasses.replace(BASE, environment="FrozenLake-misc")
+    return write(tmp_path_factory.mktemp("data") / "lake.npz", config, 300)
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+def test_every_kind_learns_and_resumes_bit_for_bit(kind, path, lake, tmp_path):
+    file = lake if "environment" in KINDS[kind] else path
+    config = offline(file, **KINDS[kind])
+    whole = run(config, plot=False, output=tmp_path / "whole")
+    assert np.isfinite(whole.curve.loss[:, 1:]).all()
+    assert not whole.curve.diverged.any()
+    assert (whole.curve.train_episodes == 0).all()
+    assert whole.curve.steps[0] == 0
+    lengths = loop_lengths.loop_lengths(config)
+    assert whole.curve.steps[-1] == lengths.total_steps
+
+    short = dataclasses.replace(config, total_steps=lengths.point_steps, eval_points=1)
+    part = run(short, plot=False, output=tmp_path / "part")
+    more = dataclasses.replace(
+        short, total_steps=lengths.total_steps, eval_points=lengths.num_points
+    )
+    resumed = run(more, plot=False, resume=part.directory)
+    assert same(resumed.params, whole.params)
+    np.testing.assert_array_equal(resumed.curve.eval_return, whole.curve.eval_return)
+    np.testing.assert_array_equal(resumed.curve.loss, whole.curve.loss)
+    policy = load(resumed)
+    observation = policy.spec.example().observation
+    assert int(policy.act(jax.random.key(0), observation)) >= 0
+
+
+def started(config):
+    env = checks.check(config)
+    lengths = loop_lengths.loop_lengths(config)
+    layout = blocks.layout(config, jax.devices()[:1])
+    return env, lengths, population.Population(config, env, lengths, layout)
+
+
+def test_no_step_is_taken_to_learn(path):
+    _, _, seeds = started(offline(path))
+    before = jax.device_get(seeds.states)
+    seeds.train(5)
+    after = jax.device_get(seeds.states)
+    assert same([s.env for s in before], [s.env for s in after])
+    assert same([s.episodes for s in before], [s.episodes for s in after])
+    assert int(after[0].steps.value) == 5 * 4 and seeds.iterations == 5
+    assert int(after[0].agent.updates.value) == 5
+    assert not same(before[0].agent.learner.params, after[0].agent.learner.params)
+
+
+def test_seeds_differ_and_do_not_depend_on_each_other(path):
+    several = run(offline(path), plot=False).params
+    alone = run(offline(path, num_seeds=2, first_seed=1), plot=False).params
+    for leaf, other in zip(
+        jax.tree.leaves(several), jax.tree.leaves(alone), strict=True
+    ):
+        np.testing.assert_array_equal(leaf[1:], other)
+        assert (leaf[0] != leaf[1]).any()
+
+
+@pytest.mark.parametrize("prioritized", [False, True])
+def test_seeds_share_the_dataset(prioritized, path):
+    """It has no axis for seeds, and is in no state and in no checkpoint."""
+    config = offline(path, prioritized=prioritized)
+    env, _, seeds = started(config)
+    rows = datasets.loaded(config, env.spec).dataset
+    size = rows.action.shape[0]
+    traced = compiled.traced(config, dataset=rows)
+    keys, state = seeds._keys[0], seeds.states[0]
+    shapes = [
+        leaf.shape for leaf in jax.tree.leaves((state.agent.store, seeds.arrays()))
+    ]
+    tree = -(-size // 8) * 8
+    assert all(shape[1:] != (size, 1) for shape in shapes)
+    assert any(shape[-1:] == (tree,) for shape in shapes) is prioritized
+    jaxpr = jax.make_jaxpr(lambda *a: compiled.chunk(*a, env=env))(traced, keys, state)
+    wide = {
+        variable.aval.shape
+        for equation in equations(jaxpr.jaxpr)
+        for variable in equation.outvars
+        if variable.aval.shape[1:3] == (size, 1)
+    }
+    assert not wide  # [S, rows, 1, ...]
+
+
+def test_the_estimate_counts_the_dataset_once(path):
+    config = offline(path)
+    env, lengths, _ = started(config)
+    need = memory.estimate(config, env, lengths)
+    rows = datasets.loaded(config, env.spec).dataset
+    held = sum(leaf.nbytes for leaf in jax.tree.leaves(rows._replace(added=())))
+    assert need.dataset == held and need.experience < 100
+    assert need.total < memory.estimate(BASE, env, lengths).total
+    layout = blocks.layout(config, jax.devices()[:1])
+    message = memory.check(config, lengths, need, layout)
+    assert f"and {memory.readable(held)} of data per device" in message
+
+
+def test_rewards_are_clipped_as_those_of_the_agents_own_steps(path):
+    """Catch pays 1 or -1: clipped to 0.5, values are half as large."""
+    fields = {"batch_size": 128, "learning_rate": 1e-2, "total_steps": 8_000}
+    clipped, full = (
+        run(offline(path, reward_clip=clip, num_seeds=2, **fields), plot=False)
+        for clip in (0.5, 1.0)
+    )
+    ratio = np.abs(clipped.curve.td_error[:, 1]) / np.abs(full.curve.td_error[:, 1])
+    assert (ratio < 0.8).all()
+
+
+def test_another_dataset_does_not_resume_a_run(tmp_path):
+    file = tmp_path / "steps.npz"
+    write(file, BASE, 200)
+    config = offline(str(file), total_steps=200, eval_points=1)
+    result = run(config, output=tmp_path / "runs", plot=False)
+    manifest = resume.read_manifest(result.directory)
+    assert manifest["dataset"]["steps"] == 200 and manifest["dataset"]["sha256"]
+    header = checkpoint.newest(result.directory)[0]
+    assert header["made_with"]["dataset"] == manifest["dataset"]["sha256"]
+    file.unlink()
+    assert load(result.directory).seeds  # acting needs no data
+    with pytest.raises(ConfigError, match="cannot be read"):
+        run(config, resume=result.directory, plot=False)
+    write(file, BASE, 200, seed=1)
+    with pytest.raises(ConfigError, match=r"other versions, data or .*dataset was '"):
+        run(config, resume=result.directory, plot=False)
+
+
+def test_a_field_without_effect_is_noted(path):
+    config = offline(path, epsilon_end=0.3, total_steps=40, eval_points=1)
+    with pytest.warns(UserWarning, match="epsilon_end has no effect: a dataset is rep"):
+        result = run(config, plot=False)
+    assert (result.curve.epsilon == 0).all()
+
+
+@pytest.mark.conformance
+@pytest.mark.slow
+def test_a_dataset_is_recorded_by_the_script(tmp_path):
+    config = dataclasses.replace(family.TINY, num_seeds=2, seed_block=2, frame_stack=2)
+    directory = run(config, output=tmp_path, plot=False).directory
+    file = tmp_path / "cartpole.npz"
+    words = [str(directory), "--steps", "90", "--num-envs", "4", "--epsilon", "0.5"]
+    done = run_script("experiments/record_dataset.py", *words, "--output", str(file))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("92 steps, ")
+    env = make.make("CartPole-v1")  # frames are stored one by one
+    dataset, facts, _ = dataset_format.read(file, env.spec)
+    assert facts["epsilon"] == 0.5 and facts["algorithm"] == "dqn"
+    assert facts["environment"] == "CartPole-v1" and facts["steps"] == 92
+    assert int(dataset.cut.sum()) <= 4
+    _check_dynamics(env, dataset)
+    again = run_script("experiments/record_dataset.py", *words, "--output", str(file))
+    assert again.returncode != 0 and "exists. Delete it" in again.stderr
+    for stack in (1, 3):
+        learned = dataclasses.replace(config, dataset=str(file), frame_stack=stack)
+        assert np.isfinite(run(learned, plot=False).curve.loss[:, -1]).all()
+
+
+def _check_dynamics(env, dataset):
+    """Every stored successor is that of the dynamics of CartPole."""
+    finals = iter(dataset.final_observation)
+    for t in range(dataset.action.size):
+        closed = dataset.truncated[t] or dataset.cut[t]
+        if dataset.terminated[t]:
+            continue
+        after = next(finals) if closed else dataset.observation[t + 1]
+        x, v, angle, w = np.float64(dataset.observation[t])
+        force = 10.0 if dataset.action[t] else -10.0
+        part = (force + 0.05 * w**2 * np.sin(angle)) / 1.1
+        turn = (9.8 * np.sin(angle) - np.cos(angle) * part) / (
+            0.5 * (4 / 3 - 0.1 * np.cos(angle) ** 2 / 1.1)
+        )
+        push = part - 0.05 * turn * np.cos(angle) / 1.1
+        expected = [x + 0.02 * v, v + 0.02 * push, angle + 0.02 * w, w + 0.02 * turn]
+        np.testing.assert_allclose(after, expected, atol=1e-5)
+
+
+def test_facts_are_json(path):
+    env = make.from_config(BASE)
+    assert json.dumps(datasets.facts(offline(path), env.spec), allow_nan=False)
