@@ -166,6 +166,14 @@ def describe(
     }
 
 
+def returns_of(facts: Mapping[str, Any]) -> str:
+    """Episodes and their mean return, after the number of steps; empty if unknown."""
+    mean, episodes = facts.get("mean_return"), facts.get("episodes")
+    if mean is None:
+        return ""
+    return f", {episodes:,} episodes, mean return {mean:.5g}"
+
+
 def episode_returns(dataset: Dataset) -> np.ndarray:
     """Returns of the episodes that the dataset holds to their end, undiscounted."""
     ended = dataset.terminated | dataset.truncated

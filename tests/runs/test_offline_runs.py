@@ -5,6 +5,7 @@ import json
 
 import family
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import CONFORMANCE, equations, same
@@ -13,7 +14,8 @@ from scripts import run_script
 from jaxq import Config, ConfigError, load, run
 from jaxq.config import loop_lengths
 from jaxq.envs import make
-from jaxq.runs import checkpoint, recording, resume
+from jaxq.replay import ring, transition_readers
+from jaxq.runs import checkpoint, recording, replayed, resume
 from jaxq.training import (
     blocks,
     checks,
@@ -192,6 +194,20 @@ def test_seeds_share_the_dataset(prioritized, path):
     assert not wide  # [S, rows, 1, ...]
 
 
+def test_rewards_that_members_clip_differently_have_an_axis(path):
+    """So that the shapes above would show one."""
+    config = offline(path, reward_clip=1.0)
+    env, _, seeds = started(config)
+    rows = datasets.loaded(config, env.spec).dataset
+    changes = {"reward_clip": np.float32([0.5, 1.0])}
+    traced = compiled.traced(config, changes, rows)
+    jaxpr = jax.make_jaxpr(lambda *a: compiled.chunk(*a, env=env))(
+        traced, seeds._keys[0], seeds.states[0]
+    )
+    shapes = [v.aval.shape for e in equations(jaxpr.jaxpr) for v in e.outvars]
+    assert (2, *rows.reward.shape) in shapes
+
+
 def test_the_estimate_counts_the_dataset_once(path):
     config = offline(path)
     env, lengths, _ = started(config)
@@ -286,3 +302,69 @@ def _check_dynamics(env, dataset):
 def test_facts_are_json(path):
     env = make.from_config(BASE)
     assert json.dumps(datasets.facts(offline(path), env.spec), allow_nan=False)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_the_replay_buffer_of_a_run_is_a_dataset(wrapped, tmp_path):
+    """Its transitions are those that the run could replay."""
+    size = 60 if wrapped else 2_000
+    config = dataclasses.replace(
+        BASE, num_envs=3, buffer_size=size, warmup_steps=60, update_steps=3,
+        total_steps=150, eval_points=1, time_limit=7,
+    )  # fmt: skip
+    directory = run(config, output=tmp_path, plot=False).directory
+    env = make.from_config(config)
+    for seed in (0, 2):  # in two blocks
+        dataset = replayed.read(directory, env.spec, seed)
+        own = _transitions(_ring_of(directory, config, env, seed), env.spec)
+        held = _transitions(datasets.to_ring(dataset, env.spec), env.spec, 1)
+        assert own <= held and len(own) > (20 if wrapped else 100)
+        assert all(discount == 0 for *_, discount, _ in held - own)  # the newest
+        assert not dataset.truncated.any() and dataset.cut.any()
+    with pytest.raises(ConfigError, match="seed = 5: choose one of 0 to 2"):
+        replayed.read(directory, env.spec, 5)
+
+
+def _ring_of(directory, config, env, seed):
+    """The ring of a seed, from the newest checkpoint."""
+    _, arrays, _ = checkpoint.newest(directory)
+    lengths = loop_lengths.loop_lengths(config)
+    layout = blocks.layout(config, jax.devices()[:1])
+    states = population.Population(config, env, lengths, layout, dict(arrays)).states
+    block, lane = divmod(seed, 2)
+    return family.lane(states[block], lane).agent.store
+
+
+def _transitions(rows, spec, window=0):
+    """Distinct transitions of one step that can be learned from."""
+    added = rows.added._replace(value=rows.added.value + window)
+    rows = jax.tree.map(jnp.asarray, rows._replace(added=added))
+    count = int(ring.num_starts(rows, 1))
+    num_envs = rows.action.shape[1]
+    oldest = int(rows.added.value) - count - 1
+    row, env = np.divmod(np.arange(count * num_envs), num_envs)
+    read = transition_readers.transitions(spec.observation, 1, 0.9)
+    sample = ring.gather(rows, read, jnp.asarray(oldest + row), jnp.asarray(env))
+    keep = np.asarray(sample.weight) > 0
+    example = jax.tree.map(lambda leaf: np.asarray(leaf)[keep], sample.example)
+    return {
+        (
+            example.observation[i].tobytes(), int(example.action[i]),
+            float(example.reward[i]), float(example.discount[i]),
+            example.next_observation[i].tobytes() if example.discount[i] else b"",
+        )
+        for i in range(example.action.size)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"algorithm": "pqn", "rollout_length": 8}, "keeps no replay buffer"),
+        ({"intrinsic_bonus": "rnd"}, "include the bonus of their time"),
+    ],
+)
+def test_runs_without_steps_to_replay_are_refused(fields, message):
+    config = dataclasses.replace(BASE, **fields)
+    with pytest.raises(ConfigError, match=message):
+        replayed._ring_shape(config, make.from_config(config).spec)
