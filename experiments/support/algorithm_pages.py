@@ -10,6 +10,7 @@ import re
 from experiments.support import (
     algorithm_results,
     histogram_texts,
+    offline_texts,
     quantile_texts,
     stream_texts,
     tables_library,
@@ -30,6 +31,7 @@ TEXTS: dict[str, AlgorithmText] = (
     | histogram_texts.TEXTS
     | quantile_texts.TEXTS
     | stream_texts.TEXTS
+    | offline_texts.TEXTS
 )
 
 

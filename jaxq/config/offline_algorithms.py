@@ -9,7 +9,7 @@ OFFLINE: dict[str, Algorithm] = {
         "actions that the data lacks.",
         "Kumar et al., arXiv:2006.04779",
         {"conservative_weight": 1.0},
-        {**DISTRIBUTIONAL, "head": "quantile"},
+        {**DISTRIBUTIONAL, "head": "quantile", "target_period": 2_000},
         "Differs in that it extends DQN, where the paper extends QR-DQN: set head to "
         "quantile. Without a dataset it replays its own steps.",
     ),

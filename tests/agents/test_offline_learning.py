@@ -41,7 +41,14 @@ OPTIMAL = 0.9 ** (3.0 - np.arange(4))
 NAMES = ("tabular_q", "dqn", "cql", "c51", "qr_dqn", "iqn", "bootstrapped_dqn")
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=CONFORMANCE) for n in NAMES])
+CI_NAMES = ("tabular_q", "dqn", "cql")
+EVERY_NAME = [
+    pytest.param(name, marks=CONFORMANCE if name in CI_NAMES else SLOW)
+    for name in NAMES
+]
+
+
+@pytest.mark.parametrize("name", EVERY_NAME)
 def test_the_best_policy_is_found_in_random_steps(name, tmp_path):
     """With its values, although every episode is truncated after six steps."""
     values = learned(name, corridor(tmp_path, RANDOM))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import CONFORMANCE, equations, same
+from conftest import CONFORMANCE, SLOW, equations, same
 from scripts import run_script
 
 from jaxq import Config, ConfigError, load, run
@@ -102,8 +102,11 @@ KINDS = {
         "rollout_length": 0,
     },
 }  # fmt: skip
+CI_KINDS = ("cql", "bootstrapped", "table")
 EVERY_KIND = [
-    kind if kind == "prioritized" else pytest.param(kind, marks=CONFORMANCE)
+    kind
+    if kind == "prioritized"
+    else pytest.param(kind, marks=CONFORMANCE if kind in CI_KINDS else SLOW)
     for kind in KINDS
 ]
 
