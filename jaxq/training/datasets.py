@@ -132,7 +132,7 @@ def _read(
     return _Content(to_ring(dataset, spec, timeout_is_terminal), facts, digest)
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=8)
 def _placed(
     path: str,
     time: float,

@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 from conftest import CONFORMANCE, SLOW, equations, same
 from scripts import run_script
+from small_sweeps import train_curves
 
 from jaxq import Config, ConfigError, load, run
+from jaxq.agents import algorithms, factory, replay_agent
 from jaxq.config import loop_lengths
 from jaxq.envs import make
 from jaxq.replay import ring, transition_readers
-from jaxq.runs import checkpoint, recording, replayed, resume
+from jaxq.rl import losses
+from jaxq.runs import checkpoint, manifest, recording, replayed, resume
+from jaxq.sweeps import storage
 from jaxq.training import (
     blocks,
     checks,
@@ -240,10 +244,10 @@ def test_another_dataset_does_not_resume_a_run(tmp_path):
     write(file, BASE, 200)
     config = offline(str(file), total_steps=200, eval_points=1)
     result = run(config, output=tmp_path / "runs", plot=False)
-    manifest = resume.read_manifest(result.directory)
-    assert manifest["dataset"]["steps"] == 200 and manifest["dataset"]["sha256"]
+    facts = resume.read_manifest(result.directory)["dataset"]
+    assert facts["steps"] == 200 and facts["sha256"]
     header = checkpoint.newest(result.directory)[0]
-    assert header["made_with"]["dataset"] == manifest["dataset"]["sha256"]
+    assert header["made_with"]["dataset"] == facts["sha256"]
     file.unlink()
     assert load(result.directory).seeds  # acting needs no data
     with pytest.raises(ConfigError, match="cannot be read"):
@@ -371,3 +375,64 @@ def test_runs_without_steps_to_replay_are_refused(fields, message):
     config = dataclasses.replace(BASE, **fields)
     with pytest.raises(ConfigError, match=message):
         replayed._ring_shape(config, make.from_config(config).spec)
+
+
+def own_replay(config, spec):
+    """An algorithm of a user's own, with a store of jaxq."""
+    networks = factory.make_networks(config, spec)
+    loss = losses.td_loss(networks.online)
+    store = algorithms.make_store(config, spec)
+    return replay_agent.replay_agent(
+        networks.online, networks.policy, loss, store, config
+    )
+
+
+def own_store(config, spec):
+    """An algorithm of a user's own, whose store knows no dataset."""
+    plain = dataclasses.replace(config, dataset=None)
+    store = algorithms.make_store(plain, spec)
+    networks = factory.make_networks(config, spec)
+    loss = losses.td_loss(networks.online)
+    return replay_agent.replay_agent(
+        networks.online, networks.policy, loss, store, plain
+    )
+
+
+def own_scale(config, spec, *, scale=1.0):
+    """An algorithm with a hyper-parameter, which is traced."""
+    return own_replay(dataclasses.replace(config, q_penalty=scale), spec)
+
+
+def test_an_algorithm_of_ones_own_learns_from_a_dataset_or_is_refused(
+    path, monkeypatch
+):
+    for algorithm in (own_replay, own_store, own_scale):
+        monkeypatch.setitem(algorithms.ALGORITHMS, algorithm.__name__, algorithm)
+    checks.check(offline(path, algorithm="own_scale", algorithm_args=("scale=0.5",)))
+    config = offline(path, algorithm="own_replay")
+    checks.check(config)
+    unread = dataclasses.replace(config, double_q=True)
+    with pytest.raises(ConfigError, match="does not read double_q = True"):
+        checks.check(unread)
+    with pytest.raises(ConfigError, match="'own_store' does not read dataset = "):
+        checks.check(offline(path, algorithm="own_store"))
+
+
+@pytest.mark.conformance
+@pytest.mark.slow
+def test_members_of_a_sweep_share_a_dataset_and_equal_their_single_runs(path, tmp_path):
+    config = offline(path, num_seeds=4, seed_block=4, total_steps=200, eval_points=1)
+    settings = [{"conservative_weight": w, "reward_clip": c} for w, c in PAIRS]
+    sweep, curves = train_curves(tmp_path, config, settings)
+    assert len(sweep.programs) == 1
+    for setting, curve in zip(settings, curves, strict=True):
+        alone = run(dataclasses.replace(config, **setting), plot=False,
+                    devices=jax.devices()[:1])  # fmt: skip
+        np.testing.assert_array_equal(curve.arrays["loss"], alone.curve.loss)
+    assert not np.array_equal(curves[0].arrays["loss"], curves[1].arrays["loss"])
+    provenance = manifest.collect("Catch-bsuite", jax.devices(), 4)
+    made_with = storage.contents(sweep, provenance)["made_with"]
+    assert len(made_with[f"dataset {path}"]) == 64
+
+
+PAIRS = [(0.1, 1.0), (1.0, 1.0), (0.1, 0.5)]
