@@ -1,6 +1,7 @@
 """Runs that learn from a dataset: the same loop, and no step of the agent's own."""
 
 import dataclasses
+import functools
 import json
 
 import family
@@ -13,12 +14,12 @@ from scripts import run_script
 from small_sweeps import train_curves
 
 from jaxq import Config, ConfigError, load, run
-from jaxq.agents import algorithms, factory, replay_agent
+from jaxq.agents import algorithms, factory, field_effects, replay_agent
 from jaxq.config import loop_lengths
 from jaxq.envs import make
 from jaxq.replay import ring, transition_readers
 from jaxq.rl import losses
-from jaxq.runs import checkpoint, manifest, recording, replayed, resume
+from jaxq.runs import checkpoint, curves, manifest, recording, replayed, resume
 from jaxq.sweeps import storage
 from jaxq.training import (
     blocks,
@@ -106,11 +107,9 @@ KINDS = {
         "rollout_length": 0,
     },
 }  # fmt: skip
-CI_KINDS = ("cql", "bootstrapped", "table")
+CI_KINDS = ("cql", "prioritized", "bootstrapped", "table")
 EVERY_KIND = [
-    kind
-    if kind == "prioritized"
-    else pytest.param(kind, marks=CONFORMANCE if kind in CI_KINDS else SLOW)
+    pytest.param(kind, marks=CONFORMANCE if kind in CI_KINDS else SLOW)
     for kind in KINDS
 ]
 
@@ -166,6 +165,8 @@ def test_no_step_is_taken_to_learn(path):
     assert not same(before[0].agent.learner.params, after[0].agent.learner.params)
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 def test_seeds_differ_and_do_not_depend_on_each_other(path):
     several = run(offline(path), plot=False).params
     alone = run(offline(path, num_seeds=2, first_seed=1), plot=False).params
@@ -176,48 +177,42 @@ def test_seeds_differ_and_do_not_depend_on_each_other(path):
         assert (leaf[0] != leaf[1]).any()
 
 
+def shapes(config, **changes):
+    """Shapes of the rows, of a block's state, and in the program that trains it."""
+    env = checks.check(config)
+    rows = datasets.loaded(config, env.spec).dataset
+    traced = compiled.traced(config, changes, rows)
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0)))
+    start, chunk = (
+        functools.partial(program, env=env)
+        for program in (compiled.start, compiled.chunk)
+    )
+    state = jax.eval_shape(start, traced, keys)
+    jaxpr = jax.make_jaxpr(chunk)(traced, keys, state)
+    inside = [v.aval.shape for e in equations(jaxpr.jaxpr) for v in e.outvars]
+    return rows.action.shape, [x.shape for x in jax.tree.leaves(state)], inside
+
+
 @pytest.mark.parametrize("prioritized", [False, True])
 def test_seeds_share_the_dataset(prioritized, path):
-    """It has no axis for seeds, and is in no state and in no checkpoint."""
-    config = offline(path, prioritized=prioritized)
-    env, _, seeds = started(config)
-    rows = datasets.loaded(config, env.spec).dataset
-    size = rows.action.shape[0]
-    traced = compiled.traced(config, dataset=rows)
-    keys, state = seeds._keys[0], seeds.states[0]
-    shapes = [
-        leaf.shape for leaf in jax.tree.leaves((state.agent.store, seeds.arrays()))
-    ]
-    tree = -(-size // 8) * 8
-    assert all(shape[1:] != (size, 1) for shape in shapes)
-    assert any(shape[-1:] == (tree,) for shape in shapes) is prioritized
-    jaxpr = jax.make_jaxpr(lambda *a: compiled.chunk(*a, env=env))(traced, keys, state)
-    wide = {
-        variable.aval.shape
-        for equation in equations(jaxpr.jaxpr)
-        for variable in equation.outvars
-        if variable.aval.shape[1:3] == (size, 1)
-    }
-    assert not wide  # [S, rows, 1, ...]
+    """It has no axis for seeds, and is in no state and so in no checkpoint."""
+    rows, state, inside = shapes(offline(path, prioritized=prioritized))
+    tree = -(-rows[0] // 8) * 8
+    assert not any(shape[1:3] == rows or shape[:2] == rows for shape in state)
+    assert ((2, tree) in state) is prioritized
+    assert not any(shape[:1] == (2,) and shape[1:3] == rows for shape in inside)
 
 
 def test_rewards_that_members_clip_differently_have_an_axis(path):
     """So that the shapes above would show one."""
-    config = offline(path, reward_clip=1.0)
-    env, _, seeds = started(config)
-    rows = datasets.loaded(config, env.spec).dataset
-    changes = {"reward_clip": np.float32([0.5, 1.0])}
-    traced = compiled.traced(config, changes, rows)
-    jaxpr = jax.make_jaxpr(lambda *a: compiled.chunk(*a, env=env))(
-        traced, seeds._keys[0], seeds.states[0]
-    )
-    shapes = [v.aval.shape for e in equations(jaxpr.jaxpr) for v in e.outvars]
-    assert (2, *rows.reward.shape) in shapes
+    clips = np.float32([0.5, 1.0])
+    rows, _, inside = shapes(offline(path, reward_clip=1.0), reward_clip=clips)
+    assert (2, *rows) in inside
 
 
 def test_the_estimate_counts_the_dataset_once(path):
     config = offline(path)
-    env, lengths, _ = started(config)
+    env, lengths = checks.check(config), loop_lengths.loop_lengths(config)
     need = memory.estimate(config, env, lengths)
     rows = datasets.loaded(config, env.spec).dataset
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(rows._replace(added=())))
@@ -228,6 +223,8 @@ def test_the_estimate_counts_the_dataset_once(path):
     assert f"and {memory.readable(held)} of data per device" in message
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
 def test_rewards_are_clipped_as_those_of_the_agents_own_steps(path):
     """Catch pays 1 or -1: clipped to 0.5, values are half as large."""
     fields = {"batch_size": 128, "learning_rate": 1e-2, "total_steps": 8_000}
@@ -258,10 +255,13 @@ def test_another_dataset_does_not_resume_a_run(tmp_path):
 
 
 def test_a_field_without_effect_is_noted(path):
-    config = offline(path, epsilon_end=0.3, total_steps=40, eval_points=1)
-    with pytest.warns(UserWarning, match="epsilon_end has no effect: a dataset is rep"):
-        result = run(config, plot=False)
-    assert (result.curve.epsilon == 0).all()
+    config = offline(path, epsilon_end=0.3)
+    spec = make.from_config(config).spec
+    notes = field_effects.notes(config, spec, ["epsilon_end", "update_steps"])
+    reason = "a dataset is replayed, and no steps are taken to learn from"
+    assert notes == [f"epsilon_end has no effect: {reason}"]
+    assert curves._epsilon(config, np.arange(3), np.zeros(3)) == 0.0
+    assert curves._epsilon(BASE, np.arange(3), np.zeros(3))[0] == 1.0
 
 
 @pytest.mark.conformance
@@ -311,7 +311,9 @@ def test_facts_are_json(path):
     assert json.dumps(datasets.facts(offline(path), env.spec), allow_nan=False)
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.slow
+@pytest.mark.conformance
+@pytest.mark.parametrize("wrapped", [True, False])
 def test_the_replay_buffer_of_a_run_is_a_dataset(wrapped, tmp_path):
     """Its transitions are those that the run could replay."""
     size = 60 if wrapped else 2_000
