@@ -105,6 +105,7 @@ class Head(NamedTuple):
     mix: (output[A, ...], policy[A]) -> next_output, of the mixture of all actions'
         returns; None: targets must select one action
     td_error: (output[...], target) -> expected target minus estimate, signed
+    penalty: (q_values[A], action) -> added to the loss of the estimate of the action
     """
 
     num_outputs: int  # K, outputs of the last layer per action
@@ -113,14 +114,14 @@ class Head(NamedTuple):
     loss: Callable[[PyTree, Any], tuple[Array, Array]]
     mix: Callable[[PyTree, Array], PyTree] | None = None
     td_error: Callable[[PyTree, Any], Array] | None = None
+    penalty: Callable[[Array, Array], Array] | None = None
 
 
 class Network(NamedTuple):
     """A function from an observation to the output for all actions.
 
     init: (key, observation) -> params
-    apply: (key, params, observation) -> output, from the initial memory; the key is for
-        noise, and None means no noise
+    apply: (key, params, observation) -> output from the initial memory; None: no noise
     head: how the output represents returns
     step: (key, params, memory, observation) -> (output, memory)
     initial_memory: (key) -> memory at the start of an episode

@@ -115,6 +115,7 @@ CHANGES = {
     "adaptive_q": STREAM | {"learning_rate": 2e-3, "learning_rate_updates": 60_000.0},
     "intentional_q": STREAM | {"learning_rate": 0.3, "learning_rate_updates": 60_000.0},
     "dyna_q": {"batch_size": 16},
+    "cql": {"conservative_weight": 1e-3},
     "differential_q": {"discount": 1.0},
     "double_q_learning": {"total_steps": 32_000},
 }

@@ -11,6 +11,7 @@ from experiments.support import (
     algorithm_results,
     ensemble_texts,
     histogram_texts,
+    offline_texts,
     quantile_texts,
     stream_texts,
     tables_library,
@@ -32,6 +33,7 @@ TEXTS: dict[str, AlgorithmText] = (
     | quantile_texts.TEXTS
     | stream_texts.TEXTS
     | ensemble_texts.TEXTS
+    | offline_texts.TEXTS
 )
 
 

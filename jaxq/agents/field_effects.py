@@ -17,7 +17,8 @@ from jaxq.config import algorithm_table, field_usage, loop_lengths, usage_table
 from jaxq.config.config import Config, given
 from jaxq.config.fields import ConfigError
 from jaxq.networks import torsos
-from jaxq.types import EnvSpec, Key, PyTree, unmasked
+from jaxq.replay import ring, stores
+from jaxq.types import EnvSpec, Key, PyTree, Step, unmasked
 from jaxq.xla import prng
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Config)}
@@ -44,8 +45,8 @@ def without_effect(config: Config, spec: EnvSpec) -> dict[str, str]:
     config = with_torso(config, spec)
     unused = field_usage.unused(config)
     if not _is_own(config):
-        return {name: field_usage.reason(name) for name in unused}
-    known = {n: field_usage.reason(n) for n in unused if n in LOOP_FIELDS}
+        return {name: field_usage.reason(name, config) for name in unused}
+    known = {n: field_usage.reason(n, config) for n in unused if n in LOOP_FIELDS}
     ignored = FIELDS - LOOP_FIELDS - honoured(config, spec)
     return known | {
         name: f"algorithm = {config.algorithm!r} does not read it" for name in ignored
@@ -148,9 +149,23 @@ def cycle(key: Key, config: Config, recording: Config, spec: EnvSpec) -> PyTree:
     rollout = jax.tree.map(
         lambda x: jnp.zeros((length, num_envs, *x.shape), x.dtype), step
     )
-    state = agent.observe(key, state, rollout)
+    if config.dataset is None:
+        state = agent.observe(key, state, rollout)
+    else:
+        agent = algorithms.make(_with_rows(recording, step, spec), spec)
     agent.act(key, state, memory, step.observation, jnp.float32(0), True)
     return agent.update(key, state, jnp.float32(0))
+
+
+def _with_rows(config: Config, step: Step, spec: EnvSpec) -> Config:
+    """The configuration, with some rows in place of its dataset."""
+    rows: Any = ring.init(
+        stores.newest_frames(spec, step),
+        loop_lengths.window(config) + 2,
+        1,
+        spec.num_actions,
+    )
+    return dataclasses.replace(config, dataset=rows)
 
 
 def recorder(config: Config) -> tuple[Config, set[str]]:

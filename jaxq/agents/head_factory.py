@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+import jax.numpy as jnp
+
 from jaxq.config import average_reward
 from jaxq.config.config import Config
-from jaxq.rl import categorical, heads
-from jaxq.types import Head
+from jaxq.rl import categorical, heads, offline
+from jaxq.types import Array, Head
 
 HEADS: dict[str, Callable[[Config], Head]] = {
     "scalar": lambda c: heads.scalar(c.loss, c.huber_delta, c.value_rescaling),
@@ -30,8 +32,25 @@ def _return_bounds(config: Config) -> tuple[float, float]:
 
 
 def make_head(config: Config) -> Head:
-    """The head that a configuration names."""
-    return reporting(HEADS[config.head](config), config)
+    """The head that a configuration names, with the penalties that it weighs."""
+    return penalized(reporting(HEADS[config.head](config), config), config)
+
+
+def penalized(head: Head, config: Config) -> Head:
+    """The head, whose loss also keeps to the actions of the data, if it is to."""
+    conservative, imitation = config.conservative_weight, config.margin_weight
+    if conservative is None and imitation is None:
+        return head
+
+    def penalty(q_values: Array, action: Array) -> Array:
+        total = jnp.zeros(())
+        if conservative is not None:
+            total += conservative * offline.conservative(q_values, action)
+        if imitation is not None:
+            total += imitation * offline.large_margin(q_values, action, config.margin)
+        return total
+
+    return head._replace(penalty=penalty)
 
 
 def reporting(head: Head, config: Config) -> Head:

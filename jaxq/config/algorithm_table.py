@@ -9,6 +9,7 @@ from jaxq.config.algorithm_entry import NOTHING, Algorithm, Fields
 from jaxq.config.combined_algorithms import COMBINED
 from jaxq.config.deep_algorithms import DEEP
 from jaxq.config.ensemble_algorithms import ENSEMBLES
+from jaxq.config.offline_algorithms import OFFLINE
 from jaxq.config.stream_algorithms import STREAMS
 from jaxq.config.tabular_algorithms import TABULAR
 
@@ -18,6 +19,7 @@ GROUPS = {
     "Ensembles": ENSEMBLES,
     "Combinations": COMBINED,
     "Streams": STREAMS,
+    "Datasets": OFFLINE,
 }
 ALGORITHMS: dict[str, Algorithm] = {
     name: row for rows in GROUPS.values() for name, row in rows.items()

@@ -94,6 +94,10 @@ class Replay:
     replay ratio num_updates / update_steps is exact for any num_envs."""
     num_updates: Count = 1
     """Gradient steps per round."""
+    dataset: str | None = None
+    """File of recorded steps, all of which are replayed in place of the agent's own
+    (offline learning), without a warm-up. total_steps then counts steps that are not
+    taken, and the replay ratio gives the gradient steps. None collects."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

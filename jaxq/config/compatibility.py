@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from jaxq.config import conditions as on
+from jaxq.config import offline
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 
@@ -227,6 +228,7 @@ RULES = (
     Rule(
         on.TABLE, "normalize_observations", (False,), "a table has no inputs",
     ),
+    *(Rule(*rule) for rule in offline.RULES),
     Rule(on.DYNA, "averaged_targets", (1,), _GREEDY),
     Rule(on.DYNA, "n_step", (1,), _RECALLED),
     Rule(on.DYNA, "n_step_start", (None,), _RECALLED),

@@ -69,6 +69,11 @@ SUMMED = Condition(
     "`value_decomposition`",
     lambda c: Q_LAMBDA.holds(c) and c.value_decomposition != "none",
 )
+DATASET = Condition("a `dataset`", lambda c: c.dataset is not None)
+WEIGHED = Condition(
+    "Retrace of an epsilon-greedy policy",
+    lambda c: c.return_estimator == "retrace" and c.next_value == "expected_sarsa",
+)
 BATCH_NORM = Condition("batch normalisation", lambda c: c.normalization == "batch")
 RECALLING_ROLLOUTS = Condition(
     "Q(lambda) with `recurrent_inputs=action_reward`",

@@ -118,3 +118,11 @@ class Target:
     q_penalty: NotNegative | None = None
     """Weight of the estimate itself, added to the squared TD error (DQN-Reg: 0.1);
     None adds nothing."""
+    conservative_weight: NotNegative | None = None
+    """Weight of log sum_b exp Q(s, b) - Q(s, a) in the loss, which lowers the estimates
+    of actions that the experience lacks (CQL: alpha); None adds nothing."""
+    margin_weight: NotNegative | None = None
+    """Weight of the large-margin loss, by which the action taken is to exceed all
+    others (DQfD: 1); None adds nothing."""
+    margin: NotNegative = 0.8
+    """margin_weight: the margin, in units of the return."""

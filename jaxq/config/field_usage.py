@@ -6,7 +6,7 @@ A field without a reader in a configuration has no effect there.
 import dataclasses
 from collections.abc import Iterable
 
-from jaxq.config import algorithm_table
+from jaxq.config import algorithm_table, offline
 from jaxq.config.config import Config, given
 from jaxq.config.usage_table import USAGE, Usage
 
@@ -18,7 +18,8 @@ def readers(field: str) -> list[str]:
 
 def read(config: Config, usages: Iterable[Usage] = USAGE) -> set[str]:
     """Fields that the parts in use read; the torso of network = "auto" is unknown."""
-    return {name for u in usages if u.used.holds(config) for name in u.fields}
+    names = {name for u in usages if u.used.holds(config) for name in u.fields}
+    return names - offline.idle(config)
 
 
 def unused(config: Config) -> list[str]:
@@ -43,8 +44,15 @@ def chosen(config: Config) -> set[str]:
     }
 
 
-def reason(field: str) -> str:
-    """Why a field without effect has none, and how it gets one."""
+def reason(field: str, config: Config | None = None) -> str:
+    """Why a field without effect has none, and how it gets one.
+
+    Args:
+        field: its name.
+        config: in which it has none; None: in which no part reads it.
+    """
+    if config is not None and field in offline.idle(config):
+        return offline.REASON
     remedies = [u.used.remedy for u in USAGE if field in u.fields and u.used.remedy]
     parts = " and ".join(readers(field))
     return "; ".join([f"only {parts} would read it", *remedies])

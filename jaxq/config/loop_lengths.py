@@ -46,6 +46,7 @@ def loop_lengths(config: Config) -> LoopLengths:
     With replay, each iteration is T steps of E environments and then U updates, where
     U / (T E) must equal num_updates / update_steps; T and U are the smallest such
     integers. Without replay, T is rollout_length and U is num_epochs num_minibatches.
+    With a dataset, the T steps are counted but not taken.
     """
     length, num_updates = _iteration(config)
     iteration_steps = length * config.num_envs
@@ -99,7 +100,7 @@ def _iteration(config: Config) -> tuple[int, int]:
 
 def _warmup_rollouts(config: Config, iteration_steps: int) -> int:
     """Rollouts of the warm-up: at least enough rows for one sample."""
-    if config.rollout_length:
+    if config.rollout_length or config.dataset is not None:
         return 0
     needed = (window(config) + 1) * config.num_envs
     return _ceil(max(config.warmup_steps, needed), iteration_steps)

@@ -50,6 +50,7 @@ _HUBER = Condition(
 _LAYERS = Condition(lambda c: c.network != "table")
 _ANNEALED = Condition(annealing.is_annealed, "give n_step_start or discount_start")
 _RESETS = Condition(lambda c: c.reset_period is not None, "give reset_period")
+_MARGIN = Condition(lambda c: c.margin_weight is not None, "give margin_weight")
 _AVERAGE_LEARNED = Condition(
     lambda c: c.average_reward in average_reward.LEARNED,
     "set average_reward to differential or centering",
@@ -129,11 +130,13 @@ AGENT_USAGE = (
         "optimizer", "max_grad_norm", "head", "network", "q_penalty", "recurrent",
         "exploration", "weight_decay", "l2_penalty", "l2_init_penalty", "reset_period",
         "redo_period", "hare_period", "intrinsic_bonus", "average_reward",
+        "conservative_weight", "margin_weight",
     )),
+    Usage("a large margin", _MARGIN, ("margin",)),
     Usage("an average reward learned from TD errors", _AVERAGE_LEARNED, (
         "average_reward_rate",
     )),
-    Usage("replay", _REPLAYS, ("buffer_size", "prioritized")),
+    Usage("replay", _REPLAYS, ("buffer_size", "prioritized", "dataset")),
     Usage("replay and Dyna-Q's model", _SAMPLES, ("batch_size",)),
     Usage("Q(lambda)", _Q_LAMBDA, (
         "trace_decay", "trace_cut", "value_decomposition",

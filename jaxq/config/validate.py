@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import pathlib
 import typing
 from collections.abc import Callable
 from typing import Any, Literal
@@ -69,6 +70,8 @@ def _check_field(name: str, value: Any, default: Any) -> None:
 
 def _converted(kind: type, item: Any, default: Any) -> Any:
     """A value of the right type: the item's own if it has one, else the default."""
+    if kind is str and isinstance(item, pathlib.PurePath):
+        return str(item)
     with contextlib.suppress(TypeError, ValueError, OverflowError):
         number = float(item)
         if kind is float or (kind is int and number.is_integer()):
@@ -122,7 +125,7 @@ def _check_counters(config: Config, lengths: LoopLengths) -> None:
 
 
 def _check_replay(config: Config, lengths: LoopLengths) -> None:
-    if config.rollout_length:
+    if config.rollout_length or config.dataset is not None:
         return
     window = loop_lengths.window(config) + config.frame_stack - 1
     if lengths.buffer_rows <= window:

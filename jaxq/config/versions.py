@@ -49,4 +49,8 @@ ADDED: dict[str, Any] = {
     "n_step_start": None,
     "discount_start": None,
     "anneal_updates": 10_000.0,
+    "conservative_weight": None,
+    "margin_weight": None,
+    "margin": 0.8,
+    "dataset": None,
 }

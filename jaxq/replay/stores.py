@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxq.config import annealing, loop_lengths
 from jaxq.config.config import Config
-from jaxq.replay import horizons, sum_tree, transition_readers
+from jaxq.replay import fixed, horizons, sum_tree, transition_readers
 from jaxq.replay import ring as replay_ring
 from jaxq.rl import frames
 from jaxq.types import Array, EnvSpec, Key, Step
@@ -88,7 +88,7 @@ def ignore_priorities(state: Any, sample: replay_ring.Sample, priority: Array) -
 
 
 def uniform(config: Config, spec: EnvSpec) -> Store:
-    """A ring sampled uniformly.
+    """A ring, or a dataset, sampled uniformly.
 
     Reference: Lin (1992); Mnih et al. (2015), doi:10.1038/nature14236.
     """
@@ -99,9 +99,9 @@ def uniform(config: Config, spec: EnvSpec) -> Store:
     def sample(
         key: Key, state: replay_ring.ReplayState, updates: Array
     ) -> replay_ring.Sample:
-        read = reader(config, spec, updates)
+        read, ring = reader(config, spec, updates), fixed.ring_of(config, state)
         return replay_ring.sample_uniform(
-            key, state, read, config.batch_size, window, history
+            key, ring, read, config.batch_size, window, history
         )
 
     return Store(init, add, sample, ignore_priorities)
@@ -112,7 +112,9 @@ def ring_functions(
 ) -> tuple[Callable[[Step], Any], Callable[[Any, Step], Any]]:
     """The functions `init` and `add` of a store that keeps its steps in a ring."""
 
-    def init(example: Step) -> replay_ring.ReplayState:
+    def init(example: Step) -> Any:
+        if config.dataset is not None:
+            return ()
         example = newest_frames(spec, example)
         return replay_ring.init(example, rows, config.num_envs, spec.num_actions)
 
@@ -150,6 +152,10 @@ def proportional(config: Config, spec: EnvSpec) -> Store:
 
     def init(example: Step) -> Prioritized:
         ring = base.init(example)
+        if config.dataset is not None:
+            return Prioritized(
+                ring, fixed.tree(config, mass(jnp.ones(()))), jnp.ones(())
+            )
         return Prioritized(ring, sum_tree.init(ring.action.size), jnp.ones(()))
 
     def add(state: Prioritized, rollout: Step) -> Prioritized:
@@ -168,11 +174,12 @@ def proportional(config: Config, spec: EnvSpec) -> Store:
     def sample(key: Key, state: Prioritized, updates: Array) -> replay_ring.Sample:
         place = sum_tree.sample(key, state.tree, config.batch_size)
         place = indexing.fence(place)
-        row, env = indexing.row_and_column(place, num_envs)
+        ring = fixed.ring_of(config, state.ring)
+        row, env = indexing.row_and_column(place, ring.action.shape[1])
         if history:
-            row = _since_the_start(state.ring, row)
+            row = _since_the_start(ring, row)
         read = reader(config, spec, updates)
-        batch = replay_ring.gather(state.ring, read, row, env)
+        batch = replay_ring.gather(ring, read, row, env)
         progress = jnp.minimum(updates / config.importance_updates, 1.0)
         start = config.importance_exponent
         beta = start + (1.0 - start) * progress

@@ -30,6 +30,20 @@ def init(capacity: int) -> Tree:
             return tuple(levels)
 
 
+def of(mass: Array) -> Tree:
+    """A tree of given masses.
+
+    Args:
+        mass: [capacity] float32, not negative.
+    """
+    levels: list[Array] = []
+    while not levels or levels[-1].size > BRANCHES:
+        mass = jnp.pad(mass, (0, -mass.size % BRANCHES))
+        levels.append(mass)
+        mass = jnp.sum(mass.reshape(-1, BRANCHES), axis=1)
+    return tuple(levels)
+
+
 def update(tree: Tree, place: Array, mass: Array) -> Tree:
     """Set the masses of some leaves.
 

@@ -139,7 +139,10 @@ def compare(
     """
     chosen, target = select_action(output, action), jax.lax.stop_gradient(target)
     value, priority = head.loss(chosen, target)
-    q_value = select_action(head.q_values(output)[:, None], action)[0]
+    q_values = head.q_values(output)
+    q_value = select_action(q_values[:, None], action)[0]
+    if head.penalty is not None:
+        value += head.penalty(q_values, action)
     error = None if head.td_error is None else head.td_error(chosen, target)
     return value, LossInfo(priority, q_value, error)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxq.agents import schedules
-from jaxq.config import loop_lengths
+from jaxq.config import loop_lengths, offline
 from jaxq.config.config import Config
 from jaxq.runs import results
 from jaxq.stats import intervals
@@ -52,6 +52,8 @@ def _epsilon(config: Config, steps: np.ndarray, finished: Any) -> np.ndarray:
         steps: [P] environment steps.
         finished: [S, P] finished episodes.
     """
+    if "epsilon_schedule" in offline.idle(config):
+        return np.zeros(())
     epsilon = schedules.epsilon_schedule(config)(jnp.asarray(steps), finished)
     if config.epsilon_schedule == "ladder":
         epsilon = jnp.mean(epsilon)

@@ -45,6 +45,7 @@ def made_with(provenance: Mapping[str, Any]) -> dict[str, Any]:
         "cpu": provenance["cpu"],
         "deterministic": "xla_gpu_deterministic_ops=true" in provenance["xla_flags"],
         **versions,
+        **{k: v["sha256"] for k, v in provenance.items() if k == "dataset"},
     }
 
 
@@ -140,7 +141,7 @@ def load(
     changed = differences(before, made_with(provenance))
     if changed and not force:
         raise ConfigError(
-            f"{directory} was created with other versions or on another device: "
+            f"{directory} was created with other versions, data or devices: "
             f"{'; '.join(changed)}. The resumed run would differ from an uninterrupted "
             "one; --force-resume resumes it anyway."
         )

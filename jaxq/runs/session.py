@@ -29,7 +29,7 @@ from jaxq.runs import (
     signals,
     trackers,
 )
-from jaxq.training import blocks, memory, metrics
+from jaxq.training import blocks, datasets, memory, metrics
 from jaxq.training import population as populations
 from jaxq.types import PyTree
 
@@ -132,6 +132,9 @@ def prepare(config: Config, env: Environment, options: Options) -> Iterator[Sess
     devices = options.devices or blocks.workers()
     layout = blocks.layout(config, devices, need.update)
     provenance = manifest.collect(env.spec.name, blocks.used_devices(layout), 0)
+    facts = datasets.facts(config, env.spec)
+    if facts:
+        provenance["dataset"] = facts
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(signals.Stopper())
         directory, saved = options.resume, None
@@ -223,6 +226,7 @@ def _print_header(session: Session, estimate: str) -> None:
         f"seed | {len(used)} x {used[0].device_kind}",
         *environment_notes.notes(config),
         *torso_factory.notes(config, session.env.spec),
+        *datasets.notes(config, session.env.spec),
         estimate,
         *loop_lengths.notes(config, session.lengths),
     ]

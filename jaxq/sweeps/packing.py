@@ -199,7 +199,8 @@ def _limit(program: Program, devices: Sequence[jax.Device], width: int) -> int:
     free = memory.available(list(devices))
     if free is None:
         return MAX_INT32
-    limit = int(memory.USABLE_SHARE * free / len(devices) / program.need.total)
+    room = memory.USABLE_SHARE * free - len(set(devices)) * program.need.dataset
+    limit = int(max(0.0, room) / len(devices) / program.need.total)
     if not limit:
         raise ConfigError(
             f"a member needs {memory.readable(program.need.total)}, but only "

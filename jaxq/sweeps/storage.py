@@ -18,6 +18,7 @@ from jaxq.config.fields import ConfigError
 from jaxq.runs import files, resume
 from jaxq.sweeps import block_files, planning, search_space
 from jaxq.sweeps.planning import SCHEMA, Curves, Job, Sweep
+from jaxq.training import datasets
 
 
 def contents(sweep: Sweep, manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,9 +33,20 @@ def contents(sweep: Sweep, manifest: Mapping[str, Any]) -> dict[str, Any]:
             {"settings": list(program.settings), "width": width}
             for program, width in zip(sweep.programs, sweep.widths, strict=True)
         ],
-        "made_with": resume.made_with(manifest),
+        "made_with": resume.made_with(manifest) | _datasets(sweep),
     }
     return json.loads(json.dumps(content))  # as when read back: lists, not tuples
+
+
+def _datasets(sweep: Sweep) -> dict[str, str]:
+    """SHA-256 of every dataset that the sweep learns from."""
+    return {
+        f"dataset {program.config.dataset}": datasets.facts(
+            program.config, program.env.spec
+        )["sha256"]
+        for program in sweep.programs
+        if program.config.dataset is not None
+    }
 
 
 def read(directory: pathlib.Path) -> dict[str, Any]:

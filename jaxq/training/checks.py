@@ -14,7 +14,7 @@ from jaxq.config.estimates import HISTOGRAMS
 from jaxq.config.fields import ConfigError, check_name
 from jaxq.envs import make
 from jaxq.envs.adapter import Environment, end_at_timeouts
-from jaxq.training import pytree_arrays
+from jaxq.training import datasets, pytree_arrays
 from jaxq.types import Agent, EnvSpec, Key, PyTree
 from jaxq.xla import prng
 
@@ -51,6 +51,7 @@ def check(config: Config, environment: Environment | None = None) -> Environment
     if not config.timeout_is_terminal:
         validate.check_time_limit(env.time_limit)
     check_agent(config, env.spec)
+    datasets.check(config, env.spec)
     return env
 
 

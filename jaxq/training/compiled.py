@@ -8,7 +8,7 @@ learning rates are one program. That is also why `algorithms.make(config, spec)`
 called inside traced code: the traced fields of `config` are tracers there.
 
 Traced fields, and the parameters of the environment, are [] where all members of a
-block share a value and [S] where each has its own.
+block share a value and [S] where each has its own. A dataset has no axis for members.
 """
 
 import dataclasses
@@ -25,11 +25,13 @@ from jaxq.config.aliases import HYPERPARAMETER
 from jaxq.config.config import Config, annotation, static_fields, traced_fields
 from jaxq.config.loop_lengths import loop_lengths
 from jaxq.envs.adapter import Environment
+from jaxq.replay import ring
 from jaxq.training import diagnostics, evaluate, loop
 from jaxq.types import Array, Key, PyTree, seed_axes
 from jaxq.xla import loops, prng
 
-_INPUTS = (*traced_fields(), "algorithm_args")  # an `algorithms.Hyperparameters`
+# Here `algorithm_args` is an `algorithms.Hyperparameters`, and `dataset` a ring.
+_INPUTS = (*traced_fields(), "algorithm_args", "dataset")
 _STATIC = tuple(name for name in static_fields() if name not in _INPUTS)
 jax.tree_util.register_dataclass(Config, _INPUTS, _STATIC)
 
@@ -40,13 +42,18 @@ RANDOM_POLICY = 2**32 - 3  # the level of the random policy
 DIAGNOSTICS = 2**32 - 4
 
 
-def traced(config: Config, changes: Mapping[str, Any] = _NOTHING) -> Config:
+def traced(
+    config: Config,
+    changes: Mapping[str, Any] = _NOTHING,
+    dataset: ring.ReplayState | None = None,
+) -> Config:
     """The configuration with its traced fields as arrays, ready for `jit`.
 
     Args:
         config: configuration of all members.
         changes: traced fields, and hyper-parameters of the algorithm as algo.NAME,
             that replace its own: [], or [S] with one per member.
+        dataset: content of the file that `config` names; see `jaxq.training.datasets`.
     """
     own = algorithms.compiled(config)
     fields = {k: v for k, v in changes.items() if not k.startswith(HYPERPARAMETER)}
@@ -56,7 +63,8 @@ def traced(config: Config, changes: Mapping[str, Any] = _NOTHING) -> Config:
     }
     config = dataclasses.replace(config, **fields)
     arrays: dict[str, Any] = {
-        "algorithm_args": dataclasses.replace(own, traced=numbers)
+        "algorithm_args": dataclasses.replace(own, traced=numbers),
+        "dataset": config.dataset if dataset is None else dataset,
     }
     for name in traced_fields():
         value, kind = getattr(config, name), annotation(name)[0]
@@ -70,12 +78,24 @@ def traced(config: Config, changes: Mapping[str, Any] = _NOTHING) -> Config:
 
 def _axes(tree: PyTree) -> PyTree:
     """in_axes of scalars for `vmap`: None, or 0 where every member has its own."""
-    return jax.tree.map(lambda leaf: 0 if jnp.ndim(leaf) else None, tree)
+
+    def axis(leaf: Any) -> int | None:
+        return 0 if not _is_dataset(leaf) and jnp.ndim(leaf) else None
+
+    return jax.tree.map(axis, tree, is_leaf=_is_dataset)
 
 
 def _first(tree: PyTree) -> PyTree:
     """The scalars of the first member."""
-    return jax.tree.map(lambda leaf: leaf[0] if jnp.ndim(leaf) else leaf, tree)
+
+    def first(leaf: Any) -> Any:
+        return leaf[0] if not _is_dataset(leaf) and jnp.ndim(leaf) else leaf
+
+    return jax.tree.map(first, tree, is_leaf=_is_dataset)
+
+
+def _is_dataset(leaf: Any) -> bool:
+    return isinstance(leaf, ring.ReplayState)
 
 
 def _bind(env: Environment, parameters: Mapping[str, Array]) -> Environment:

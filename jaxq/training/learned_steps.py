@@ -1,5 +1,8 @@
 """Steps as an agent learns from them; metrics are of the steps as they are."""
 
+import dataclasses
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -31,6 +34,16 @@ def as_learned(config: Config, rollout: Step, after: PyTree = None) -> Step:
         terminated = rollout.terminated | rollout.life_lost
         rollout = rollout._replace(terminated=terminated)
     return rollout._replace(life_lost=None)
+
+
+def with_dataset_as_learned(config: Config) -> Config:
+    """The configuration of a compiled program, whose dataset has clipped rewards."""
+    dataset: Any = config.dataset
+    if dataset is None or config.reward_clip is None:
+        return config
+    clip = config.reward_clip
+    dataset = dataset._replace(reward=jnp.clip(dataset.reward, -clip, clip))
+    return dataclasses.replace(config, dataset=dataset)
 
 
 def continued(rollout: Step, after: PyTree) -> Step:

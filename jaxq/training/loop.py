@@ -111,12 +111,15 @@ def start(
 ) -> RunState:
     """Initialise one seed and fill its replay buffer with random actions.
 
-    Finished episodes are counted from here on, so that an epsilon that decays per
-    episode has not decayed yet when learning starts.
+    With a dataset nothing is filled: all seeds replay it. Finished episodes are counted
+    from here on, so that an epsilon that decays per episode has not decayed yet when
+    learning starts.
     """
     agent = algorithms.make(config, env.spec)
     init_key, warmup_key = jax.random.split(jax.random.fold_in(seed_key, _START))
     state = init(init_key, agent, env, config.num_envs)
+    if config.dataset is not None:
+        return state
 
     def always_random(steps: Array, episodes: Array) -> Array:
         del steps, episodes
@@ -152,11 +155,13 @@ def iteration(
     env: Environment,
     seed_key: Key,
     state: RunState,
-) -> tuple[RunState, Step]:
+) -> tuple[RunState, Step | None]:
     """T steps of every environment, then U gradient steps.
 
+    With a dataset the steps are only counted.
+
     Returns:
-        The new state and the rollout, Step[T, E].
+        The new state and the rollout, Step[T, E], or None.
     """
     agent = algorithms.make(config, env.spec)
     schedule = schedules.epsilon_schedule(config)
@@ -164,9 +169,13 @@ def iteration(
     collect_key, observe_key, update_key = jax.random.split(
         jax.random.fold_in(seed_key, clock), 3
     )
-    state, rollout = collect(
-        collect_key, agent, env, state, schedule, lengths.rollout_length
-    )
+    rollout = None
+    if config.dataset is None:
+        state, rollout = collect(
+            collect_key, agent, env, state, schedule, lengths.rollout_length
+        )
+    else:
+        state = state._replace(steps=Counter(clock + lengths.rollout_length))
     steps = state.steps.value * config.num_envs
     epsilon = jnp.mean(schedule(steps, state.episodes.finished))
 
@@ -178,8 +187,10 @@ def iteration(
         agent_state, update_metrics = agent.update(key, agent_state, epsilon)
         return agent_state, metrics.record_update(tally, update_metrics)
 
-    observed = learned_steps.as_learned(config, rollout, state.env.observation)
-    agent_state = agent.observe(observe_key, state.agent, observed)
+    agent_state = state.agent
+    if rollout is not None:
+        observed = learned_steps.as_learned(config, rollout, state.env.observation)
+        agent_state = agent.observe(observe_key, agent_state, observed)
     agent_state, tally = loops.fori_loop(
         lengths.num_updates, update, (agent_state, state.tally), clock
     )
@@ -203,6 +214,7 @@ def chunk(
         iterations: [] int32, so that one program serves any number; None:
             lengths.chunk_iterations, which the compiler then knows.
     """
+    config = learned_steps.with_dataset_as_learned(config)
 
     def step(_: Array, state: RunState) -> RunState:
         return iteration(config, lengths, env, seed_key, state)[0]

@@ -13,7 +13,7 @@ from jaxq.config import loop_lengths
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.envs.adapter import Environment
-from jaxq.training import loop
+from jaxq.training import datasets, loop
 from jaxq.training.blocks import Block
 from jaxq.types import Counter, PyTree, is_key
 from jaxq.xla import prng
@@ -30,11 +30,12 @@ class MemoryNeed(NamedTuple):
     environment: int  # environments, agent memories and running means
     work: int  # temporaries of an update (estimated)
     rollout: int  # temporaries of evaluating a rollout beyond a minibatch (estimated)
+    dataset: int = 0  # per device, whatever the number of seeds
 
     @property
     def total(self) -> int:
-        """Bytes per seed, everything included."""
-        return sum(self)
+        """Bytes per seed, everything included that is not shared."""
+        return sum(self) - self.dataset
 
     @property
     def update(self) -> int:
@@ -45,13 +46,8 @@ class MemoryNeed(NamedTuple):
 def estimate(
     config: Config, env: Environment, lengths: loop_lengths.LoopLengths
 ) -> MemoryNeed:
-    """Estimate the memory of one seed from shapes alone.
-
-    Args:
-        config: of the run.
-        env: the environment.
-        lengths: loop lengths of `config`.
-    """
+    """Estimate the memory of one seed from shapes alone."""
+    config = datasets.loaded(config, env.spec)
     state = _run_state(config, env)
     agent, learner = bytes_per_seed(state.agent), bytes_per_seed(state.agent.learner)
     batch, minibatch = _batch_sizes(config, lengths)
@@ -63,6 +59,7 @@ def estimate(
         environment=bytes_per_seed(state) - agent,
         work=_work(state.agent.learner.params, minibatch, observation),
         rollout=4 * 2 * (batch - minibatch) * observation,
+        dataset=bytes_per_seed(config.dataset),
     )
 
 
@@ -89,10 +86,10 @@ def _batch_sizes(config: Config, lengths: loop_lengths.LoopLengths) -> tuple[int
 def _work(params: PyTree, minibatch: int, observation_bytes: int) -> int:
     """Temporaries of an update, in bytes.
 
-    They are counted as three copies of the parameters (gradient, direction and new
-    parameters), four of the minibatch's observations and their successors, and seven of
-    the layers' outputs (prediction, target and gradient, each before and after the
-    activation, and one transposed copy).
+    They are counted as three copies of the parameters (gradient, direction, result),
+    four of the minibatch's observations and successors, and seven of the layers'
+    outputs (prediction, target and gradient, each before and after the activation, and
+    one transposed copy).
     """
     return (
         3 * bytes_per_seed(params)
@@ -130,8 +127,7 @@ def check(
     """Check that a run fits in the free memory.
 
     Args:
-        config: of the run.
-        lengths: loop lengths of `config`.
+        config, lengths: of the run.
         need: memory per seed.
         blocks: of the run; the repeats that fill up the last one use memory too.
 
@@ -143,15 +139,18 @@ def check(
     """
     num_seeds = _seeds_per_memory(blocks)
     message = f"memory: {readable(need.total)} per seed"
-    if not config.rollout_length:
+    if config.dataset is not None:
+        message += f", and {readable(need.dataset)} of data per device"
+    elif not config.rollout_length:
         transitions = lengths.buffer_rows * config.num_envs
         message += f" ({need.experience / transitions:.0f} bytes per transition)"
-    message += f", {readable(num_seeds.total() * need.total)} in total"
+    total = num_seeds.total() * need.total + len(num_seeds) * need.dataset
+    message += f", {readable(total)} in total"
     free = _free(list(num_seeds))
     if free is None:
         return message
     for device, count in num_seeds.items():
-        if count * need.total > USABLE_SHARE * free[device]:
+        if count * need.total + need.dataset > USABLE_SHARE * free[device]:
             raise ConfigError(_does_not_fit(config, need, blocks, free))
     return f"{message}, of {readable(sum(free.values()))} free"
 
@@ -174,9 +173,10 @@ def _does_not_fit(
 ) -> str:
     """Error message with the number of seeds that fit, and ways out."""
     width = config.seed_block or 1
-    per_device = int(USABLE_SHARE * min(free.values()) // need.total)
+    usable = max(0.0, USABLE_SHARE * min(free.values()) - need.dataset)
+    per_device = int(usable // need.total)
     fit = per_device // width * width * len(free)
-    remedy = "a smaller --buffer-size"
+    remedy = "a smaller --" + ("dataset" if config.dataset else "buffer-size")
     if fit:
         remedy = f"--num-seeds {fit}"
     elif per_device:

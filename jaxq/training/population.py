@@ -12,6 +12,7 @@ from jaxq.envs.adapter import Environment
 from jaxq.training import (
     block_pool,
     compiled,
+    datasets,
     diagnostics,
     evaluate,
     loop,
@@ -84,12 +85,11 @@ class Population:
         return self.devices[0].platform == "cpu"
 
     def _setting(self, block: Block) -> tuple[Config, dict[str, np.ndarray]]:
-        """Traced fields and environment parameters of a block."""
+        """Inputs of a block's programs: the configuration, and the environment's."""
         values = dict(self._env.parameters) | dict(block.parameters)
-        parameters = {
-            name: np.asarray(value, np.float32) for name, value in values.items()
-        }
-        return compiled.traced(self._config, block.changes), parameters
+        parameters = {k: np.asarray(v, np.float32) for k, v in values.items()}
+        dataset = datasets.on_device(self._config, self._env.spec, block.device)
+        return compiled.traced(self._config, block.changes, dataset), parameters
 
     def _map(
         self,

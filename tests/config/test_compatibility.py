@@ -28,6 +28,10 @@ OTHER = {
     "reset_period": 100,
     "redo_period": 100,
     "hare_period": 100,
+    "dataset": "steps.npz",
+    "mask_probability": 0.5,
+    "conservative_weight": 1.0,
+    "margin_weight": 1.0,
 }
 EXAMPLES = {
     conditions.TABULAR: {"algorithm": "tabular_q"},
@@ -59,6 +63,8 @@ EXAMPLES = {
     conditions.RVI_TABLE: {"average_reward": "rvi", "network": "table"},
     conditions.SUMMED: {"algorithm": "pqn_vdn"},
     conditions.BATCH_NORM: {"normalization": "batch"},
+    conditions.DATASET: {"dataset": "steps.npz"},
+    conditions.WEIGHED: {"return_estimator": "retrace", "next_value": "expected_sarsa"},
 }
 
 

@@ -245,6 +245,7 @@ def test_traced_and_static_fields_are_all_fields():
 
     some = Config(
         max_grad_norm=1.0, q_penalty=0.1, reward_clip=1.0, weight_decay=0.1,
+        conservative_weight=0.1, margin_weight=0.1,
         l2_penalty=0.1, l2_init_penalty=0.1, hare_period=9, discount_start=0.5,
     )  # fmt: skip
     assert len(jax.tree.leaves(some)) == len(traced)

@@ -14,6 +14,7 @@ from jaxq.config import (
     compatibility,
     field_usage,
     loop_lengths,
+    offline,
     usage_table,
 )
 from jaxq.sweeps import search_space
@@ -35,6 +36,7 @@ SHARED = {
     # By the optimizer, also by sgd.
     "optimizer_eps", "learning_rate_updates", "adam_b1", "adam_b2",
     "buffer_size",  # by the loop lengths
+    "dataset",  # by every ring, also that of SARSA's queue
     "ensemble_size",  # by the networks, also those of Q(lambda)
     "mask_probability",  # by the memory of an ensemble, also of a mixture
     "sequence_max_weight",  # by the loss of sequences, prioritised or not
@@ -63,6 +65,7 @@ CASES = [
     {"algorithm": "r2d2", "n_step_start": 5, "discount_start": 0.5},
     {"algorithm": "pqn", "discount_start": 0.5},
     {"algorithm": "dyna_q", "discount_start": 0.5},
+    {"algorithm": "cql", "margin_weight": 0.5, "prioritized": True},
 ]
 
 
@@ -135,6 +138,17 @@ def test_fields_of_parts_that_are_off_are_unused():
 )
 def test_the_reason_names_the_reader_and_its_switch(field, reason):
     assert field_usage.reason(field) == reason
+
+
+def test_a_dataset_leaves_behaviour_without_effect():
+    behaviour = {"warmup_steps", "buffer_size", "exploration", "epsilon_start"}
+    config = Config(defaults="plain", dataset="steps.npz")
+    assert behaviour <= set(field_usage.unused(config))
+    assert "update_steps" not in field_usage.unused(config)
+    assert field_usage.reason("epsilon_start", config) == offline.REASON
+    sarsa = dataclasses.replace(config, next_value="expected_sarsa")
+    assert behaviour - set(field_usage.unused(sarsa)) == {"epsilon_start"}
+    assert not behaviour & set(field_usage.unused(Config(defaults="plain")))
 
 
 def test_every_remedy_works():

@@ -256,7 +256,9 @@ def test_no_key_is_consumed_twice():
 def test_one_compilation_serves_every_value_of_every_traced_field():
     env = make.from_config(TINY)
     base = dataclasses.replace(
-        TINY, max_grad_norm=1.0, q_penalty=0.1, reward_clip=1.0, weight_decay=0.1,
+        TINY, max_grad_norm=1.0, q_penalty=0.1, conservative_weight=0.1,
+        margin_weight=0.1,
+        reward_clip=1.0, weight_decay=0.1,
         l2_penalty=0.1, l2_init_penalty=0.1, reset_period=50, hare_period=9,
         redo_period=40, exploration="epsilon_z_greedy", intrinsic_bonus="rnd",
         rnd_size=4, target_tau=0.5, v_min=-1.0, v_max=2.0, discount_start=0.5,

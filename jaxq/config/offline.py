@@ -1,0 +1,60 @@
+"""Effects of a dataset on other fields, and of penalties that keep to its actions."""
+
+from typing import Any
+
+from jaxq.config import conditions as on
+from jaxq.config.config import Config
+
+_COLLECTING = {"warmup_steps", "buffer_size"}
+_ACTING = {"exploration", "temperature", "zeta_exponent", "max_repeat", "ucb_scale"}
+_EPSILON = {
+    "epsilon_schedule", "epsilon_start", "epsilon_end", "epsilon_steps",
+    "epsilon_decrement", "ladder_exponent",
+}  # fmt: skip
+REASON = "a dataset is replayed, and no steps are taken to learn from"
+
+
+def idle(config: Config) -> set[str]:
+    """Fields without effect because a dataset takes the place of the agent's steps."""
+    if config.dataset is None:
+        return set()
+    # Expected SARSA evaluates the epsilon-greedy policy, whoever acted.
+    epsilon = set() if config.next_value == "expected_sarsa" else _EPSILON
+    return _COLLECTING | _ACTING | epsilon
+
+
+_FRESH = "its experience must be its own"
+_ONE_STEP = "its steps do not follow a loss"
+_TWO_TABLES = "there are two scalar tables and one target"
+
+# (condition, field, allowed values, reason); see `compatibility.Rule`
+RULES: tuple[tuple[on.Condition, str, tuple[Any, ...], str], ...] = (
+    (on.Q_LAMBDA, "dataset", (None,), _FRESH),
+    (on.STREAM, "dataset", (None,), _FRESH),
+    (on.DYNA, "dataset", (None,), _FRESH),
+    (
+        on.ROLLOUTS, "dataset", (None,),
+        "every step of a rollout is fresh; rollout_length = 0 learns from replay",
+    ),
+    (
+        on.RECURRENT, "dataset", (None,),
+        "it replays from the memory before a step, which a dataset does not hold",
+    ),
+    (
+        on.WEIGHED, "dataset", (None,),
+        "a dataset does not hold the probabilities of its actions",
+    ),
+    (on.DATASET, "intrinsic_bonus", ("none",), "nothing is explored"),
+    (
+        on.DATASET, "episodic_life", (False,),
+        "a dataset does not hold the loss of lives",
+    ),
+    (
+        on.DATASET, "mask_probability", (1.0,),
+        "the masks of an ensemble are drawn while it acts",
+    ),
+    (on.STREAM, "conservative_weight", (None,), _ONE_STEP),
+    (on.STREAM, "margin_weight", (None,), _ONE_STEP),
+    (on.DOUBLE_TABLE, "conservative_weight", (None,), _TWO_TABLES),
+    (on.DOUBLE_TABLE, "margin_weight", (None,), _TWO_TABLES),
+)  # fmt: skip
