@@ -83,6 +83,7 @@ CHANGES = {
     "munchausen_qr_dqn": {"munchausen_alpha": 0.0},
     "munchausen_iqn": {"munchausen_alpha": 0.0},
     "bootstrapped_dqn": {"ensemble_size": 3, "prior_scale": 0.3},
+    "isqn": {"iterated_heads": 3},
     "r2d2": {"batch_size": 16, "n_step": 1, "priority_exponent": 0.3},
     "pqn": ROLLOUT | {"total_steps": 40_000},
     "pqn_rnn": ROLLOUT | {"total_steps": 40_000},

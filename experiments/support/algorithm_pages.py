@@ -10,6 +10,7 @@ import re
 from experiments.support import (
     algorithm_results,
     histogram_texts,
+    iterated_texts,
     quantile_texts,
     stream_texts,
     tables_library,
@@ -29,6 +30,7 @@ TEXTS: dict[str, AlgorithmText] = (
     | value_texts.TEXTS
     | histogram_texts.TEXTS
     | quantile_texts.TEXTS
+    | iterated_texts.TEXTS
     | stream_texts.TEXTS
 )
 

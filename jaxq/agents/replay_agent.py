@@ -68,6 +68,7 @@ def replay_agent(
                 keep_initial=config.l2_init_penalty is not None,
                 averaged_targets=config.averaged_targets,
                 average=average_reward.init(config),
+                shared_target=config.iterated_heads is not None,
             ),
             store=store.init(example),
             updates=counter(),

@@ -18,6 +18,8 @@ class Rule(NamedTuple):
 
 _MEMBERS = "the members of an ensemble are scalar and learn independently"
 _ONE_AVERAGE = "the average is over earlier parameters of one network"
+_NO_TARGET = "there is no target network"
+_SHARED = "the target is a copy of the last layer alone"
 _EXPECTED = "only expected returns are averaged"
 _SHOWN = "the cell is shown the reward itself, not the one that is learned from"
 _RETURNS = "the network regresses to the returns of its rollouts"
@@ -51,6 +53,7 @@ RULES = (
             "redo_period", "hare_period",
         )
     ),
+    Rule(on.TABLE, "iterated_heads", (None,), "a table has no last layer to copy"),
     Rule(
         on.RESCALED, "head", ("scalar", "quantile"), "other heads set their own scale"
     ),
@@ -100,8 +103,13 @@ RULES = (
     ),
     Rule(on.AVERAGED, "return_estimator", ("n_step",), _ONE_AVERAGE),
     Rule(on.AVERAGED, "hare_period", (None,), _ONE_AVERAGE),
-    Rule(on.Q_LAMBDA, "averaged_targets", (1,), "there is no target network"),
-    Rule(on.STREAM, "averaged_targets", (1,), "there is no target network"),
+    Rule(on.ITERATED, "averaged_targets", (1,), _SHARED),
+    Rule(on.ITERATED, "hare_period", (None,), _SHARED),
+    Rule(on.ITERATED, "ensemble_size", (1,), "the members of an ensemble share none"),
+    Rule(on.Q_LAMBDA, "averaged_targets", (1,), _NO_TARGET),
+    Rule(on.STREAM, "averaged_targets", (1,), _NO_TARGET),
+    Rule(on.Q_LAMBDA, "iterated_heads", (None,), _NO_TARGET),
+    Rule(on.STREAM, "iterated_heads", (None,), _NO_TARGET),
     Rule(on.DOUBLE_TABLE, "averaged_targets", (1,), _TWO_TABLES),
     Rule(on.RECURRENT, "head", on.ARRAY_HEADS, _NOT_RECURRENT),
     Rule(on.RECURRENT, "next_value", ("max",), _NOT_RECURRENT),
@@ -150,8 +158,8 @@ RULES = (
     Rule(on.RECALLING_ROLLOUTS, "average_reward", ("none",), _SHOWN),
     Rule(on.RECALLING_ROLLOUTS, "intrinsic_bonus", ("none",), _SHOWN),
     Rule(on.Q_LAMBDA, "prioritized", (False,), _RETURNS),
-    Rule(on.Q_LAMBDA, "double_q", (False,), "there is no target network"),
-    Rule(on.Q_LAMBDA, "hare_period", (None,), "there is no target network"),
+    Rule(on.Q_LAMBDA, "double_q", (False,), _NO_TARGET),
+    Rule(on.Q_LAMBDA, "hare_period", (None,), _NO_TARGET),
     Rule(on.Q_LAMBDA, "munchausen", (False,), _RETURNS),
     Rule(on.Q_LAMBDA, "ensemble_size", (1,), _RETURNS),
     Rule(on.Q_LAMBDA, "n_step", (1,), f"{_RETURNS}; see trace_decay"),
@@ -200,8 +208,8 @@ RULES = (
     Rule(on.STREAM, "recurrent", ("none",), _TRACES),
     Rule(on.STREAM, "noisy", (False,), _TRACES),
     Rule(on.STREAM, "normalization", ("none", "layer"), "there is no batch"),
-    Rule(on.STREAM, "double_q", (False,), "there is no target network"),
-    Rule(on.STREAM, "hare_period", (None,), "there is no target network"),
+    Rule(on.STREAM, "double_q", (False,), _NO_TARGET),
+    Rule(on.STREAM, "hare_period", (None,), _NO_TARGET),
     Rule(on.STREAM, "next_value", ("max", "sarsa"), _TRACES),
     *(
         Rule(on.STREAM, field, (None,), "its steps do not follow a loss")

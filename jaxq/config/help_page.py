@@ -62,7 +62,7 @@ RARE = (
     "gradient_correction", "correction_penalty", "correction_rate",
     "return_estimator",
     "ensemble_acting", "intrinsic_bonus",
-    "average_reward",
+    "average_reward", "iterated_heads",
 )  # fmt: skip
 COLUMN = 24  # wider flags than this have their own line in tyro's help
 

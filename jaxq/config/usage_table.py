@@ -147,8 +147,7 @@ AGENT_USAGE = (
     Usage("corrected returns", _CORRECTED, ("trace_decay",)),
     Usage("TD targets", _TEMPORAL_DIFFERENCE, (
         "n_step", "return_estimator", "next_value", "double_q", "munchausen",
-        "averaged_targets",
-        "target_period", "target_tau",
+        "averaged_targets", "iterated_heads", "target_period", "target_tau",
     )),
     Usage("Munchausen's target", _any("munchausen", True), (
         "munchausen_alpha", "entropy_temperature", "munchausen_clip",

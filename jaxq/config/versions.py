@@ -45,4 +45,5 @@ ADDED: dict[str, Any] = {
     "rnd_learning_rate": 1e-4,
     "average_reward": "none",
     "average_reward_rate": 1.0,
+    "iterated_heads": None,
 }

@@ -38,7 +38,7 @@ SHARED = {
     "ensemble_size",  # by the networks, also those of Q(lambda)
     "sequence_max_weight",  # by the loss of sequences, prioritised or not
     # By the refresh, also of a target that is not used.
-    "target_period", "target_tau", "averaged_targets",
+    "target_period", "target_tau", "averaged_targets", "iterated_heads",
 }  # fmt: skip
 CASES = [
     {"algorithm": name} for name in algorithms.ALGORITHMS if name in family.NAMES
