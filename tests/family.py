@@ -182,6 +182,21 @@ class Trained:
         return np.asarray(agent.q_values(state, memory, observations[-1]))
 
 
+def shapes(config, env):
+    """State before and after a chunk, as shapes and dtypes; nothing is compiled."""
+    traced, keys = compiled.traced(config), compiled.make_keys(np.uint32([0]))
+    start = jax.eval_shape(lambda t, k: compiled.start(t, k, env=env), traced, keys)
+    return start, jax.eval_shape(
+        lambda t, k, s: compiled.chunk(t, k, s, env=env), traced, keys, start
+    )
+
+
+def same_shapes(*trees):
+    """Whether trees have the same structure, shapes and dtypes."""
+    first, second = (jax.tree.map(lambda x: (x.shape, x.dtype), t) for t in trees)
+    return first == second
+
+
 def lane(state, i):
     """State of one seed."""
     axes = types.seed_axes(state)

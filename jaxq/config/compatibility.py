@@ -25,7 +25,6 @@ _SHOWN = "the cell is shown the reward itself, not the one that is learned from"
 _RETURNS = "the network regresses to the returns of its rollouts"
 _NOT_AVERAGED = "rescaled outputs cannot be averaged"
 _ONE_POLICY = "the average is over one epsilon-greedy policy"
-_NOT_RECURRENT = "not implemented for recurrent networks"
 _STATISTICS = "batch statistics need a network without memory, fractions or members"
 _TWO_TABLES = "there are two scalar tables and one target"
 _RECALLED = "the model recalls single steps, all equally often"
@@ -79,7 +78,14 @@ RULES = (
         on.CORRECTED, "next_value", ("max", "expected_sarsa"),
         "sarsa evaluates the policy that acted, whose returns need no correction",
     ),
-    Rule(on.ENSEMBLE, "head", ("scalar",), _MEMBERS),
+    Rule(
+        on.ENSEMBLE, "head", on.ARRAY_HEADS,
+        "a prior cannot be added to quantiles at other fractions",
+    ),
+    Rule(
+        on.MIXTURE, "head", ("scalar",),
+        "it learns a random average of expected returns",
+    ),
     Rule(on.ENSEMBLE, "value_rescaling", (False,), _MEMBERS),
     Rule(on.ENSEMBLE, "munchausen", (False,), _MEMBERS),
     Rule(on.ENSEMBLE, "next_value", ("max",), _MEMBERS),
@@ -111,8 +117,6 @@ RULES = (
     Rule(on.Q_LAMBDA, "iterated_heads", (None,), _NO_TARGET),
     Rule(on.STREAM, "iterated_heads", (None,), _NO_TARGET),
     Rule(on.DOUBLE_TABLE, "averaged_targets", (1,), _TWO_TABLES),
-    Rule(on.RECURRENT, "head", on.ARRAY_HEADS, _NOT_RECURRENT),
-    Rule(on.RECURRENT, "next_value", ("max",), _NOT_RECURRENT),
     Rule(
         on.RECURRENT, "episodic_life", (False,),
         "its memory lasts as long as the episode, through the loss of a life",
@@ -218,9 +222,7 @@ RULES = (
             "reset_period", "redo_period",
         )
     ),
-    Rule(
-        on.TABLE, "normalize_observations", (False,), "a table has no inputs",
-    ),
+    Rule(on.TABLE, "normalize_observations", (False,), "a table has no inputs"),
     Rule(on.DYNA, "averaged_targets", (1,), _GREEDY),
     Rule(on.DYNA, "n_step", (1,), _RECALLED),
     Rule(on.DYNA, "return_estimator", ("n_step",), _RECALLED),

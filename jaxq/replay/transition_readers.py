@@ -135,6 +135,9 @@ def sequences(example: PyTree, length: int, stack: int = 1) -> ring.Reader:
             reward=get(state.reward, window),
             terminated=ended & ring.TERMINATED != 0,
             truncated=ended & ring.TRUNCATED != 0,
+            action_probability=jax.tree.map(
+                lambda stored: get(stored, window), state.action_probability
+            ),
         )
         return sequence, jnp.ones(())
 

@@ -175,43 +175,59 @@ def test_a_head_drawn_at_every_step_explores_and_the_last_is_evaluated():
     assert sum(counts) == 600 and min(counts) > 150
 
 
-@pytest.mark.slow
-@pytest.mark.conformance
+def small(fields):
+    fields = {"algorithm": "dqn", "hidden_sizes": (8, 6)} | fields
+    name = fields.pop("algorithm")
+    return family.config(
+        name, total_steps=400, buffer_size=400, eval_points=1, iterated_heads=K,
+        target_period=3, chunk_iterations=2, warmup_steps=200, **fields,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "fields",
     [
         {"dueling": True, "stream_sizes": (4,), "noisy": True, "prioritized": True},
         {"redo_period": 2, "normalize_observations": True, "double_q": True},
         {"normalization": "batch", "n_step": 3, "l2_init_penalty": 0.1},
-        {"reset_period": 3, "munchausen": True, "weight_decay": 0.1},
-        {"head": "implicit_quantile"},
+        {"head": "implicit_quantile", "munchausen": True, "weight_decay": 0.1},
         {"head": "fully_parameterized", "redo_period": 2},
         {"head": "categorical", "next_value": "expected_sarsa"},
         {"return_estimator": "retrace", "n_step": 3, "q_penalty": 0.1},
         {"algorithm": "r2d2", "sequence_length": 4, "burn_in": 2, "n_step": 1},
         {"average_reward": "centering", "intrinsic_bonus": "rnd"},
-        {"rollout_length": 4, "target_tau": 0.1},
-        {"hidden_sizes": ()},
+        {"rollout_length": 4, "target_tau": 0.1, "hidden_sizes": ()},
     ],
     ids=str,
 )  # fmt: skip
-def test_heads_meet_the_other_parts(fields):
-    fields = {"algorithm": "dqn", "hidden_sizes": (8, 6)} | fields
-    name = fields.pop("algorithm")
-    config = family.config(
-        name, total_steps=400, buffer_size=400, eval_points=1, iterated_heads=K,
-        target_period=3, chunk_iterations=2, warmup_steps=200, **fields,
-    )  # fmt: skip
-    trained = family.Trained(config, family.gauntlet()).train()
+def test_heads_keep_their_shapes_beside_the_other_parts(fields):
+    """Traced only; shapes and dtypes of a chunk's state are those of its start."""
+    start, end = family.shapes(small(fields), family.gauntlet())
+    assert family.same_shapes(start, end)
+    learned = start.agent.learner
+    last = learned.params["values"]["Dense_0"]["Dense_0"]["kernel"]
+    target = learned.target_params["values"]["Dense_0"]["Dense_0"]["kernel"]
+    assert last.shape == (1, K, *target.shape[1:])
+
+
+@pytest.mark.slow
+@pytest.mark.conformance
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"redo_period": 2, "normalize_observations": True, "double_q": True},
+        {"normalization": "batch", "reset_period": 3, "dueling": True, "noisy": True},
+    ],
+    ids=str,
+)
+def test_heads_stay_finite_beside_the_other_parts(fields):
+    trained = family.Trained(small(fields), family.gauntlet()).train()
     measured = compiled.diagnose_block(
         trained.traced, trained.keys, trained.state, env=trained.env
     )
-    state = trained.state.agent.learner
-    leaves = jax.tree.leaves((state.params, state.target_params, measured))
+    learned = trained.state.agent.learner
+    leaves = jax.tree.leaves((learned.params, learned.target_params, measured))
     assert all(np.isfinite(leaf).all() for leaf in leaves)
-    stacked = state.params["values"]["Dense_0"]["Dense_0"]["kernel"]
-    target = state.target_params["values"]["Dense_0"]["Dense_0"]["kernel"]
-    assert stacked.shape[1] == K and target.shape == stacked[:, 0].shape
 
 
 @pytest.mark.slow
@@ -243,9 +259,14 @@ def test_recycled_units_are_silent_for_every_head_and_for_the_target(rng):
     dense["bias"] = abs(dense["bias"]).at[2].set(-1.0)
     batch = transitions(rng)
     batch = batch._replace(observation=abs(batch.observation))
-    after, _, _ = learner.gradient_step(
-        jax.random.key(0), state, batch, jnp.ones(BATCH), jnp.int32(3),
-        config=config, loss=loss, optimizer=optimizer, network=network,
-    )  # fmt: skip
+
+    @jax.jit
+    def step(state, batch):
+        return learner.gradient_step(
+            jax.random.key(0), state, batch, jnp.ones(BATCH), jnp.int32(3),
+            config=config, loss=loss, optimizer=optimizer, network=network,
+        )[0]  # fmt: skip
+
+    after = step(state, batch)
     kernels = arrays(after)[2]
     assert (kernels[:, 2] == 0).all() and (np.delete(kernels, 2, axis=1) != 0).all()

@@ -44,6 +44,7 @@ EXAMPLES = {
     conditions.EXPECTED_SARSA: {"next_value": "expected_sarsa"},
     conditions.CORRECTED: {"return_estimator": "retrace"},
     conditions.ENSEMBLE: {"ensemble_size": 3},
+    conditions.MIXTURE: {"ensemble_size": 3, "ensemble_target": "mixture"},
     conditions.NOISY: {"noisy": True},
     conditions.RECURRENT: {"recurrent": "gru"},
     conditions.RECALLING_ROLLOUTS: {

@@ -52,6 +52,8 @@ CASES = [
     {"algorithm": "pqn", "network": "mlp"},
     {"algorithm": "dqn", "return_estimator": "peng", "n_step": 3},
     {"algorithm": "r2d2", "return_estimator": "retrace", "n_step": 3},
+    {"algorithm": "r2d2", "head": "implicit_quantile", "value_rescaling": False},
+    {"algorithm": "bootstrapped_dqn", "head": "categorical"},
     {"algorithm": "dqn", "exploration": "epsilon_z_greedy"},
     {"algorithm": "dqn", "intrinsic_bonus": "rnd"},
     {"algorithm": "tabular_q", "intrinsic_bonus": "count"},
