@@ -91,6 +91,8 @@ class Sequence(NamedTuple):
     reward: Array  # [L] float32, or the return to regress to
     terminated: Array  # [L] bool
     truncated: Array  # [L] bool
+    epsilon: Array | None = None  # [] of the policy that is evaluated
+    action_probability: Array | None = None  # [L] float32, if the loss needs it
     horizon: PyTree = ()  # `returns.Horizon`, if it is annealed
 
 
@@ -149,10 +151,8 @@ def feed_forward(
 ) -> Network:
     """A network without memory: `step` passes the empty memory through."""
 
-    def step(
-        key: Key | None, params: PyTree, memory: PyTree, observation: Array
-    ) -> tuple[PyTree, PyTree]:
-        return apply(key, params, observation), memory
+    def step(key: Key | None, params: PyTree, memory: PyTree, x: Array) -> Any:
+        return apply(key, params, x), memory
 
     return Network(init, apply, head, step)
 

@@ -99,6 +99,7 @@ CHANGES = {
         "weight_decay": 1e-4,
         "target_tau": 0.5,
     },
+    "isqn": {"iterated_heads": 3},
     "r2d2": {"batch_size": 16, "n_step": 1, "priority_exponent": 0.3},
     "pqn": ROLLOUT | {"total_steps": 40_000},
     "pqn_rnn": ROLLOUT | {"total_steps": 40_000},
@@ -199,6 +200,21 @@ class Trained:
                 jax.random.key(0), state, memory, observation, jnp.float32(0), False
             )
         return np.asarray(agent.q_values(state, memory, observations[-1]))
+
+
+def shapes(config, env):
+    """State before and after a chunk, as shapes and dtypes; nothing is compiled."""
+    traced, keys = compiled.traced(config), compiled.make_keys(np.uint32([0]))
+    start = jax.eval_shape(lambda t, k: compiled.start(t, k, env=env), traced, keys)
+    return start, jax.eval_shape(
+        lambda t, k, s: compiled.chunk(t, k, s, env=env), traced, keys, start
+    )
+
+
+def same_shapes(*trees):
+    """Whether trees have the same structure, shapes and dtypes."""
+    first, second = (jax.tree.map(lambda x: (x.shape, x.dtype), t) for t in trees)
+    return first == second
 
 
 def lane(state, i):

@@ -11,6 +11,7 @@ from experiments.support import (
     algorithm_results,
     ensemble_texts,
     histogram_texts,
+    iterated_texts,
     offline_texts,
     quantile_texts,
     stream_texts,
@@ -31,6 +32,7 @@ TEXTS: dict[str, AlgorithmText] = (
     | value_texts.TEXTS
     | histogram_texts.TEXTS
     | quantile_texts.TEXTS
+    | iterated_texts.TEXTS
     | stream_texts.TEXTS
     | ensemble_texts.TEXTS
     | offline_texts.TEXTS

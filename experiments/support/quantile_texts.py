@@ -70,7 +70,10 @@ TEXTS: dict[str, AlgorithmText] = {
             *PARAMETERS,
             *STEP,
         ),
-        ("jaxq/rl/heads.py:implicit_quantile", "jaxq/networks/quantile.py:iqn_network"),
+        (
+            "jaxq/rl/heads.py:implicit_quantile",
+            "jaxq/networks/readouts.py:implicit_quantiles",
+        ),
         "Choose it on large problems such as Atari, where it was the strongest single "
         "agent of its time, or for risk-sensitive policies of your own. On the small "
         "problems above it gains nothing, costs several times more per update, and "
@@ -103,7 +106,7 @@ TEXTS: dict[str, AlgorithmText] = {
         ),
         (
             "jaxq/rl/heads.py:fully_parameterized",
-            "jaxq/networks/quantile.py:fqf_network",
+            "jaxq/networks/readouts.py:proposed_quantiles",
         ),
         "Choose it to compare with IQN: it places a few fractions well in place of "
         "many at random, and its paper reports higher returns on Atari. It has a "
@@ -158,7 +161,7 @@ TEXTS: dict[str, AlgorithmText] = {
         ),
         (
             "jaxq/rl/munchausen.py:munchausen_loss",
-            "jaxq/networks/quantile.py:iqn_network",
+            "jaxq/networks/readouts.py:implicit_quantiles",
         ),
         "Choose it on Atari, where its paper reports the best median of agents "
         "without prioritised or n-step replay, above Rainbow. On the small problems "

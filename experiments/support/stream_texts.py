@@ -136,7 +136,7 @@ TEXTS: dict[str, AlgorithmText] = {
         ),
         (
             "jaxq/rl/munchausen.py:munchausen_loss",
-            "jaxq/networks/quantile.py:iqn_network",
+            "jaxq/networks/readouts.py:implicit_quantiles",
         ),
         "Choose it for images, with the settings of its preset: it is what Rainbow has "
         "become, and costs several times as much per update as DQN. On vectors there "

@@ -17,6 +17,7 @@ import numpy as np
 from jaxq.agents import (
     factory,
     intrinsic,
+    iterated,
     loss_factory,
     replay_agent,
     rollout_agent,
@@ -39,9 +40,15 @@ def dqn(config: Config, spec: EnvSpec) -> Agent:
     """
     networks = factory.make_networks(config, spec)
     loss = loss_factory.add_penalty(loss_factory.make_loss(config, networks), config)
-    store = make_store(config, spec)
+    online, policy = networks.online, networks.policy
+    if config.iterated_heads is not None:
+        loss = iterated.parallel_loss(loss)
+        online, policy = (
+            iterated.iterated(network, config.iterated_heads)
+            for network in (online, policy)
+        )
     return replay_agent.replay_agent(
-        networks.online, networks.policy, loss, store, config
+        online, policy, loss, make_store(config, spec), config
     )
 
 

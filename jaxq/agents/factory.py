@@ -5,14 +5,19 @@ from typing import NamedTuple
 
 from flax import linen as nn
 
-from jaxq.agents import head_factory, observation_scaling, torso_factory
+from jaxq.agents import (
+    ensemble_factory,
+    head_factory,
+    observation_scaling,
+    torso_factory,
+)
 from jaxq.config.config import Config
 from jaxq.networks import (
-    ensemble,
     from_flax,
     layers,
     masking,
     quantile,
+    readouts,
     recurrent,
     tables,
 )
@@ -112,9 +117,7 @@ def _feed_forward(config: Config, spec: EnvSpec) -> Networks:
     network = from_flax.from_module(layers.QNetwork(torso, values), spec, head)
     if config.ensemble_size == 1:
         return _masked(_same(network), spec)
-    if spec.valid_actions is not None:
-        network = masking.masked_scalar(network, spec.valid_actions)
-    return _same(_with_members(network, config))
+    return Networks(*ensemble_factory.views(network, config, spec, network))
 
 
 def _batch_norm(config: Config, spec: EnvSpec) -> Networks:
@@ -132,24 +135,49 @@ def _batch_norm(config: Config, spec: EnvSpec) -> Networks:
 
 
 def _recurrent(config: Config, spec: EnvSpec) -> Networks:
-    head, _, torso, values = make_parts(config, spec)
-    cell = recurrent.make_cell(config.recurrent, config.memory_size)
-    module = recurrent.RecurrentQNetwork(torso, cell, values)
-    network = recurrent.network(module, spec, head, config.memory_size)
-    return _masked(_same(network), spec)
+    head, layer_config, torso, values = make_parts(config, spec)
+    parts = torso, recurrent.make_cell(config.recurrent, config.memory_size), values
+
+    def network(
+        module: recurrent.RecurrentQNetwork, readout: readouts.Readout
+    ) -> Network:
+        return recurrent.network(module, spec, head, config.memory_size, readout)
+
+    if config.head == "implicit_quantile":
+        implicit = quantile.RecurrentImplicitQuantileNetwork(
+            *parts, config.num_cosines, layer_config
+        )
+        return _implicit_views(config, spec, lambda r: network(implicit, r))
+    if config.head == "fully_parameterized":
+        proposal = quantile.FractionProposal(config.num_quantiles)
+        proposed = quantile.RecurrentProposedQuantileNetwork(
+            *parts, proposal, config.num_cosines, layer_config
+        )
+        readout = readouts.proposed_quantiles(spec.num_actions)
+        return _masked(_same(network(proposed, readout)), spec)
+    plain = recurrent.RecurrentQNetwork(*parts)
+    return _masked(_same(network(plain, readouts.PLAIN)), spec)
+
+
+def _implicit_views(
+    config: Config, spec: EnvSpec, make: Callable[[readouts.Readout], Network]
+) -> Networks:
+    """One module; the estimate, the target and the policy draw their own fractions."""
+    samples = config.quantile_samples, config.target_samples, config.policy_samples
+    online, evaluator, policy = (
+        make(readouts.implicit_quantiles(number)) for number in samples
+    )
+    return _masked(Networks(online, evaluator, policy, policy), spec)
 
 
 def _implicit_quantile(config: Config, spec: EnvSpec) -> Networks:
-    """One module; the estimate, the target and the policy draw their own fractions."""
     head, layer_config, torso, values = make_parts(config, spec)
     module = quantile.ImplicitQuantileNetwork(
         torso, values, config.num_cosines, layer_config
     )
-    samples = config.quantile_samples, config.target_samples, config.policy_samples
-    online, evaluator, policy = (
-        quantile.iqn_network(module, spec, head, number) for number in samples
+    return _implicit_views(
+        config, spec, lambda r: quantile.feed_forward(module, spec, head, r)
     )
-    return _masked(Networks(online, evaluator, policy, policy), spec)
 
 
 def _fully_parameterized(config: Config, spec: EnvSpec) -> Networks:
@@ -158,19 +186,19 @@ def _fully_parameterized(config: Config, spec: EnvSpec) -> Networks:
     module = quantile.ProposedQuantileNetwork(
         torso, values, proposal, config.num_cosines, layer_config
     )
-    return _masked(_same(quantile.fqf_network(module, spec, head)), spec)
+    readout = readouts.proposed_quantiles(spec.num_actions)
+    return _masked(_same(quantile.feed_forward(module, spec, head, readout)), spec)
 
 
 def _table(config: Config, spec: EnvSpec) -> Networks:
-    head = head_factory.make_head(config)
+    head, states = head_factory.make_head(config), spec
     if config.head != "scalar":  # in which minus infinity marks an invalid action
-        network = tables.table(
-            spec._replace(valid_actions=None), head, config.initial_value
-        )
-        return _masked(_same(network), spec)
-    prior = tables.table(spec, head, initial_spread=1.0)
-    network = tables.table(spec, head, config.initial_value)
-    return _same(_with_members(network, config, prior))
+        states = spec._replace(valid_actions=None)
+    network = tables.table(states, head, config.initial_value)
+    if config.ensemble_size == 1:
+        return _same(network) if states is spec else _masked(_same(network), spec)
+    prior = tables.table(states, head, initial_spread=1.0)
+    return Networks(*ensemble_factory.views(network, config, spec, prior))
 
 
 _MAKERS: dict[str, Callable[[Config, EnvSpec], Networks]] = {
@@ -181,35 +209,6 @@ _MAKERS: dict[str, Callable[[Config, EnvSpec], Networks]] = {
     "batch_norm": _batch_norm,
     "feed_forward": _feed_forward,
 }
-
-
-# How an ensemble acts by default, by its target.
-ACTING: dict[str, ensemble.Acting] = {
-    "own": "member",
-    "minimum": "minimum",
-    "mean": "mean",
-    "mixture": "mean",
-}
-
-
-def _with_members(
-    network: Network, config: Config, prior: Network | None = None
-) -> Network:
-    """The network, or an ensemble of such networks."""
-    if config.ensemble_size == 1:
-        return network
-    acting = config.ensemble_acting
-    if acting == "auto":
-        acting = ACTING[config.ensemble_target]
-    return ensemble.ensemble(
-        network,
-        config.ensemble_size,
-        config.prior_scale,
-        config.mask_probability,
-        prior,
-        acting,
-        config.ucb_scale if acting == "ucb" else 0.0,
-    )
 
 
 def make_double_table(config: Config, spec: EnvSpec) -> Network:

@@ -6,9 +6,16 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxq.agents import average_reward, plasticity, recycling, schedules, targets
+from jaxq.agents import (
+    average_reward,
+    iterated,
+    plasticity,
+    recycling,
+    schedules,
+    targets,
+)
 from jaxq.config.config import Config
-from jaxq.networks import layers, running_statistics
+from jaxq.networks import layers
 from jaxq.types import (
     Array,
     Key,
@@ -31,6 +38,7 @@ def init_learner(
     keep_initial: bool = False,
     averaged_targets: int = 1,
     average: PyTree = (),
+    shared_target: bool = False,
 ) -> LearnerState:
     """Initial parameters; the target parameters start as copies of them.
 
@@ -42,11 +50,14 @@ def init_learner(
         keep_initial: keep another copy, for L2 Init.
         averaged_targets: number of target networks, K; see `targets.shift_in`.
         average: initial average reward.
+        shared_target: copy a last layer only; see `iterated`.
     """
     params = network.init(key, observation)
     return LearnerState(
         params=params,
-        target_params=targets.copies(params, averaged_targets),
+        target_params=iterated.target_head(params)
+        if shared_target
+        else targets.copies(params, averaged_targets),
         opt_state=optimizer.init(params),
         diverged_at=jnp.asarray(-1, jnp.int32),
         initial_params=jax.tree.map(jnp.copy, params) if keep_initial else (),
@@ -163,18 +174,13 @@ def gradient_step(
     state = learner._replace(params=params, opt_state=opt_state)
     state = freeze(state, learner.params, healthy, updates)
     state = average_reward.learn(config, state, q_value, signed, rate, healthy)
-    due = (updates + 1) % config.target_period == 0
-    renew = targets.refresh if config.averaged_targets == 1 else targets.shift_in
-    state = state._replace(
-        target_params=renew(state.target_params, state.params, due, config.target_tau)
-    )
-    newest = running_statistics.shared(state.target_params, state.params)
-    state = state._replace(target_params=newest)
+    state = targets.renew(config, state, updates, healthy)
     if config.reset_period is not None:
         observation = plasticity.first(plasticity.observations(examples))
         state = plasticity.reset(
             config, state, reset_key, (updates + 1) % config.reset_period == 0,
             healthy, lambda key: network.init(key, observation), optimizer,
+            iterated.target_head if config.iterated_heads is not None else None,
         )  # fmt: skip
     if config.redo_period is not None:
         state = recycling.recycle(

@@ -5,6 +5,7 @@ from jaxq.config import annealing
 from jaxq.config.config import Config
 from jaxq.networks import ensemble
 from jaxq.rl import (
+    distributional_ensembles,
     ensembles,
     losses,
     munchausen,
@@ -31,6 +32,9 @@ def make_loss(config: Config, networks: factory.Networks) -> LossFunction:
             config.discount,
             config.double_q,
             config.sequence_max_weight,
+            losses.BOOTSTRAP_POLICIES[config.next_value],
+            evaluator=networks.evaluator,
+            selector=networks.selector,
             correction=corrections.make_correction(config),
             soft=soft,
             continuing=config.average_reward != "none",
@@ -62,13 +66,18 @@ def make_loss(config: Config, networks: factory.Networks) -> LossFunction:
 
 def make_ensemble_loss(config: Config, network: Network) -> LossFunction:
     """The loss of an ensemble, by the target of its members."""
-    head = head_factory.make_head(config)
-    if config.ensemble_target == "mixture":
+    head, target = head_factory.make_head(config), config.ensemble_target
+    if target == "mixture":
         return ensembles.mixture_loss(network, head, config.double_q)
+    subset = config.ensemble_subset if target == "minimum" else None
+    if config.head != "scalar":
+        return distributional_ensembles.ensemble_loss(
+            network, target, subset, config.double_q
+        )
     reduction: ensembles.Reduction | None = None
-    if config.ensemble_target == "minimum":
-        reduction = ensembles.minimum(config.ensemble_subset)
-    elif config.ensemble_target == "mean":
+    if target == "minimum":
+        reduction = ensembles.minimum(subset)
+    elif target == "mean":
         reduction = ensembles.mean
     return ensembles.ensemble_loss(network, head, reduction, config.double_q)
 

@@ -78,6 +78,7 @@ def reset(
     healthy: Array,
     init: Callable[[Key], PyTree],
     optimizer: optax.GradientTransformation,
+    target_of: Callable[[PyTree], PyTree] | None = None,
 ) -> LearnerState:
     """Move parameters towards newly initialised ones, when due.
 
@@ -93,6 +94,7 @@ def reset(
         healthy: [] bool: whether the seed has never diverged; others are left alone.
         init: (key) -> new parameters.
         optimizer: of the learner.
+        target_of: new parameters -> those of the target; None: the same.
 
     Reference: Nikishin et al., arXiv:2205.07802 (x = 1); Ash and Adams,
     arXiv:1910.08475 (shrink and perturb, 0 < x < 1).
@@ -109,8 +111,11 @@ def reset(
     def moved() -> LearnerState:
         fresh = init(key)
         params, target_params = (
-            jax.tree_util.tree_map_with_path(mix, old, fresh)
-            for old in (learner.params, learner.target_params)
+            jax.tree_util.tree_map_with_path(mix, old, new)
+            for old, new in (
+                (learner.params, fresh),
+                (learner.target_params, target_of(fresh) if target_of else fresh),
+            )
         )
         return learner._replace(
             params=params,

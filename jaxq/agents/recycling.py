@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxq.agents import plasticity
+from jaxq.agents import iterated, plasticity
 from jaxq.config.config import Config
 from jaxq.rl import representation
 from jaxq.types import Array, Key, LearnerState, Network, PyTree
@@ -52,7 +52,7 @@ def recycle(
 
     The incoming weights of a unit with s_i <= redo_threshold are drawn anew, its
     outgoing weights become zero, and so do the optimizer's moments of both. The target
-    parameters follow with their next refresh.
+    parameters follow with their next refresh, but for a copy of the last layer alone.
 
     Args:
         config: the threshold.
@@ -82,7 +82,16 @@ def recycle(
             return jnp.where(healthy, replaced, old)
 
         params = jax.tree.map(new, params, fresh, incoming, outgoing)
-        return learner._replace(params=params, opt_state=moments)
+        recycled = learner._replace(params=params, opt_state=moments)
+        if config.iterated_heads is None:
+            return recycled
+        # A copied last layer reads the new units at once.
+        target_params = jax.tree.map(
+            lambda old, feeds: jnp.where(feeds & healthy, 0.0, old),
+            learner.target_params,
+            iterated.target_head(outgoing),
+        )
+        return recycled._replace(target_params=target_params)
 
     return jax.lax.cond(due, recycled, lambda: learner)
 
@@ -111,6 +120,13 @@ def _masks(
     config: Config, params: PyTree, activations: dict[str, Array]
 ) -> tuple[PyTree, PyTree]:
     """Incoming and outgoing weights of dormant units, as booleans; like `params`."""
+    if config.iterated_heads is not None:
+        of_one = _masks_of_one(config, iterated.head(params, 0), activations)
+        incoming, outgoing = (
+            jax.tree.map(lambda x, leaf: jnp.broadcast_to(x, leaf.shape), mask, params)
+            for mask in of_one
+        )
+        return incoming, outgoing
     if config.ensemble_size == 1:
         return _masks_of_one(config, params, activations)
     names = [name[2:] for name in activations if name.startswith("0/")]

@@ -18,6 +18,7 @@ from jaxq.types import (
     LossFunction,
     Network,
     PyTree,
+    Sequence,
     Step,
     Transition,
     UpdateMetrics,
@@ -68,6 +69,7 @@ def replay_agent(
                 keep_initial=config.l2_init_penalty is not None,
                 averaged_targets=config.averaged_targets,
                 average=average_reward.init(config),
+                shared_target=config.iterated_heads is not None,
             ),
             store=store.init(example),
             updates=counter(),
@@ -83,7 +85,8 @@ def replay_agent(
         sample_key, loss_key = jax.random.split(key)
         sample = store.sample(sample_key, state.store, state.updates.value)
         example = sample.example
-        if isinstance(example, Transition | off_policy.Window):
+        of_policy = isinstance(example, Sequence) and config.next_value != "max"
+        if of_policy or isinstance(example, Transition | off_policy.Window):
             example = example._replace(epsilon=jnp.full(sample.weight.shape, epsilon))
         learner_state, priority, metrics = learner.gradient_step(
             loss_key,

@@ -4,7 +4,32 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxq.types import Array, PyTree
+from jaxq.agents import iterated
+from jaxq.config.config import Config
+from jaxq.networks import running_statistics
+from jaxq.types import Array, LearnerState, PyTree
+
+
+def renew(
+    config: Config, learner: LearnerState, updates: Array, healthy: Array
+) -> LearnerState:
+    """Refresh the target parameters, or shift the heads of one network, when due.
+
+    Args:
+        config: the kind of target, its period, and the weight of online parameters.
+        learner: state after the gradient step.
+        updates: [] gradient steps done before this one.
+        healthy: [] bool: whether the seed has never diverged.
+    """
+    due = (updates + 1) % config.target_period == 0
+    if config.iterated_heads is not None:
+        return iterated.shift(learner, due, config.target_tau, healthy)
+    refreshed = refresh if config.averaged_targets == 1 else shift_in
+    target_params = refreshed(
+        learner.target_params, learner.params, due, config.target_tau
+    )
+    newest = running_statistics.shared(target_params, learner.params)
+    return learner._replace(target_params=newest)
 
 
 def copies(params: PyTree, number: int) -> PyTree:

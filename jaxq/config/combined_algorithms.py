@@ -1,4 +1,4 @@
-"""Rows of the table of algorithms: combinations of many components."""
+"""Rows of the table of algorithms: recent ones that learn a network."""
 
 from jaxq.config.algorithm_entry import Algorithm
 from jaxq.config.deep_algorithms import DEEP
@@ -130,5 +130,22 @@ COMBINED: dict[str, Algorithm] = {
         "wide. Settings were checked against the authors' program; only the eight "
         "gradient steps per environment step, where it has two, are from the paper "
         "(not checked).",
+    ),
+    "isqn": Algorithm(
+        "Iterated shared Q-network: last layers of one network learn consecutive "
+        "Bellman steps, each from the one before, without a target network.",
+        "Vincent et al., arXiv:2506.04398",
+        {"iterated_heads": 9, "normalization": "layer"},
+        {
+            **ATARI,
+            "learning_rate": 6.25e-5,
+            "optimizer_eps": 1.5e-4,
+            "warmup_steps": 20_000,
+            "target_period": 2_000,
+            "epsilon_steps": 250_000.0,
+            "epsilon_end": 0.01,
+        },
+        "Differs in that the last head, rather than one drawn at every step, is "
+        "evaluated.",
     ),
 }

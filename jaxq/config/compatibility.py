@@ -1,35 +1,23 @@
 """Compatibility rules between algorithm components: one table, checked by one loop."""
 
-from typing import Any, NamedTuple
-
 from jaxq.config import conditions as on
-from jaxq.config import offline
+from jaxq.config import offline, streams
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
-
-
-class Rule(NamedTuple):
-    """Values of a field that are compatible with a condition, and why no others are."""
-
-    when: on.Condition
-    field: str
-    allowed: tuple[Any, ...]
-    reason: str
-
+from jaxq.config.rule import Rule
 
 _MEMBERS = "the members of an ensemble are scalar and learn independently"
 _ONE_AVERAGE = "the average is over earlier parameters of one network"
+_NO_TARGET = "there is no target network"
+_SHARED = "the target is a copy of the last layer alone"
 _EXPECTED = "only expected returns are averaged"
 _SHOWN = "the cell is shown the reward itself, not the one that is learned from"
 _RETURNS = "the network regresses to the returns of its rollouts"
 _NOT_AVERAGED = "rescaled outputs cannot be averaged"
 _ONE_POLICY = "the average is over one epsilon-greedy policy"
-_NOT_RECURRENT = "not implemented for recurrent networks"
 _STATISTICS = "batch statistics need a network without memory, fractions or members"
 _TWO_TABLES = "there are two scalar tables and one target"
 _RECALLED = "the model recalls single steps, all equally often"
-_TRACES = "eligibility traces need the gradient of a single estimate"
-_ONE_STEP = "it learns once from every step"
 _MEAN_ENTRY = "the average is the mean of the entries, which must be values"
 _SUMMED = "the sum over a team is one of expected returns"
 _TEAMS = "not implemented for examples of several agents"
@@ -54,6 +42,7 @@ RULES = (
             "redo_period", "hare_period",
         )
     ),
+    Rule(on.TABLE, "iterated_heads", (None,), "a table has no last layer to copy"),
     Rule(
         on.RESCALED, "head", ("scalar", "quantile"), "other heads set their own scale"
     ),
@@ -79,7 +68,14 @@ RULES = (
         on.CORRECTED, "next_value", ("max", "expected_sarsa"),
         "sarsa evaluates the policy that acted, whose returns need no correction",
     ),
-    Rule(on.ENSEMBLE, "head", ("scalar",), _MEMBERS),
+    Rule(
+        on.ENSEMBLE, "head", on.ARRAY_HEADS,
+        "a prior cannot be added to quantiles at other fractions",
+    ),
+    Rule(
+        on.MIXTURE, "head", ("scalar",),
+        "it learns a random average of expected returns",
+    ),
     Rule(on.ENSEMBLE, "value_rescaling", (False,), _MEMBERS),
     Rule(on.ENSEMBLE, "munchausen", (False,), _MEMBERS),
     Rule(on.ENSEMBLE, "next_value", ("max",), _MEMBERS),
@@ -103,11 +99,12 @@ RULES = (
     ),
     Rule(on.AVERAGED, "return_estimator", ("n_step",), _ONE_AVERAGE),
     Rule(on.AVERAGED, "hare_period", (None,), _ONE_AVERAGE),
-    Rule(on.Q_LAMBDA, "averaged_targets", (1,), "there is no target network"),
-    Rule(on.STREAM, "averaged_targets", (1,), "there is no target network"),
+    Rule(on.ITERATED, "averaged_targets", (1,), _SHARED),
+    Rule(on.ITERATED, "hare_period", (None,), _SHARED),
+    Rule(on.ITERATED, "ensemble_size", (1,), "the members of an ensemble share none"),
+    Rule(on.Q_LAMBDA, "averaged_targets", (1,), _NO_TARGET),
+    Rule(on.Q_LAMBDA, "iterated_heads", (None,), _NO_TARGET),
     Rule(on.DOUBLE_TABLE, "averaged_targets", (1,), _TWO_TABLES),
-    Rule(on.RECURRENT, "head", on.ARRAY_HEADS, _NOT_RECURRENT),
-    Rule(on.RECURRENT, "next_value", ("max",), _NOT_RECURRENT),
     Rule(
         on.RECURRENT, "episodic_life", (False,),
         "its memory lasts as long as the episode, through the loss of a life",
@@ -154,8 +151,8 @@ RULES = (
     Rule(on.RECALLING_ROLLOUTS, "average_reward", ("none",), _SHOWN),
     Rule(on.RECALLING_ROLLOUTS, "intrinsic_bonus", ("none",), _SHOWN),
     Rule(on.Q_LAMBDA, "prioritized", (False,), _RETURNS),
-    Rule(on.Q_LAMBDA, "double_q", (False,), "there is no target network"),
-    Rule(on.Q_LAMBDA, "hare_period", (None,), "there is no target network"),
+    Rule(on.Q_LAMBDA, "double_q", (False,), _NO_TARGET),
+    Rule(on.Q_LAMBDA, "hare_period", (None,), _NO_TARGET),
     Rule(on.Q_LAMBDA, "munchausen", (False,), _RETURNS),
     Rule(on.Q_LAMBDA, "ensemble_size", (1,), _RETURNS),
     Rule(on.Q_LAMBDA, "n_step", (1,), f"{_RETURNS}; see trace_decay"),
@@ -181,54 +178,9 @@ RULES = (
     Rule(on.DOUBLE_TABLE, "return_estimator", ("n_step",), _TWO_TABLES),
     Rule(on.DOUBLE_TABLE, "next_value", ("max",), _TWO_TABLES),
     Rule(on.DOUBLE_TABLE, "ensemble_size", (1,), _TWO_TABLES),
-    Rule(
-        on.NOT_STREAM, "optimizer",
-        ("adam", "amsgrad", "nadam", "radam", "rmsprop", "muon", "sgd"),
-        "the others are rules for eligibility traces; use algorithm = 'stream_q'",
-    ),
-    Rule(
-        on.STREAM, "optimizer", ("obgd", "adaptive", "intentional", "sgd"),
-        "the others have no meaning for eligibility traces",
-    ),
-    Rule(
-        on.NOT_STREAM, "gradient_correction", (False,),
-        "it corrects eligibility traces; use algorithm = 'qrc'",
-    ),
-    Rule(
-        on.GRADIENT_CORRECTED, "optimizer", ("sgd",),
-        "its step is not a multiple of the trace",
-    ),
-    Rule(on.STREAM, "num_envs", (1,), "a stream is one environment; train more seeds"),
-    Rule(on.STREAM, "rollout_length", (1,), _ONE_STEP),
-    Rule(on.STREAM, "num_minibatches", (1,), _ONE_STEP),
-    Rule(on.STREAM, "num_epochs", (1,), _ONE_STEP),
-    Rule(on.STREAM, "n_step", (1,), "it bootstraps from every step; see trace_decay"),
-    Rule(on.STREAM, "n_step_start", (None,), "it bootstraps from every step"),
-    Rule(on.STREAM, "discount_start", (None,), "its traces decay by one factor"),
-    Rule(on.STREAM, "average_reward", ("none",), "not implemented for its traces"),
-    Rule(on.STREAM, "return_estimator", ("n_step",), _ONE_STEP),
-    Rule(on.STREAM, "prioritized", (False,), _ONE_STEP),
-    Rule(on.STREAM, "head", ("scalar",), _TRACES),
-    Rule(on.STREAM, "value_rescaling", (False,), _TRACES),
-    Rule(on.STREAM, "munchausen", (False,), _TRACES),
-    Rule(on.STREAM, "ensemble_size", (1,), _TRACES),
-    Rule(on.STREAM, "recurrent", ("none",), _TRACES),
-    Rule(on.STREAM, "noisy", (False,), _TRACES),
-    Rule(on.STREAM, "normalization", ("none", "layer"), "there is no batch"),
-    Rule(on.STREAM, "double_q", (False,), "there is no target network"),
-    Rule(on.STREAM, "hare_period", (None,), "there is no target network"),
-    Rule(on.STREAM, "next_value", ("max", "sarsa"), _TRACES),
-    *(
-        Rule(on.STREAM, field, (None,), "its steps do not follow a loss")
-        for field in (
-            "max_grad_norm", "q_penalty", "l2_penalty", "l2_init_penalty",
-            "reset_period", "redo_period",
-        )
-    ),
-    Rule(
-        on.TABLE, "normalize_observations", (False,), "a table has no inputs",
-    ),
-    *(Rule(*rule) for rule in offline.RULES),
+    Rule(on.TABLE, "normalize_observations", (False,), "a table has no inputs"),
+    *offline.RULES,
+    *streams.RULES,
     Rule(on.DYNA, "averaged_targets", (1,), _GREEDY),
     Rule(on.DYNA, "n_step", (1,), _RECALLED),
     Rule(on.DYNA, "n_step_start", (None,), _RECALLED),

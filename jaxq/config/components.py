@@ -131,7 +131,8 @@ class Sampling:
     priority_epsilon: Positive = 1e-6
     """prioritized: added to every priority, so that none is zero."""
     sequence_length: Annotated[int, Range(1, 10_000)] = 80
-    """recurrent, from replay: steps of a sequence that are learned from."""
+    """recurrent, from replay: steps of a sequence that are learned from. They share the
+    noise of noisy layers, and the fractions of an implicit_quantile head."""
     burn_in: Annotated[int, Range(0, 10_000)] = 40
     """recurrent, from replay: steps before them that only refresh the memory."""
     sequence_max_weight: Probability = 0.9

@@ -52,10 +52,15 @@ CORRECTED = Condition(
     "a `return_estimator` other than n_step", lambda c: c.return_estimator != "n_step"
 )
 ENSEMBLE = Condition("an ensemble", lambda c: c.ensemble_size > 1)
+MIXTURE = Condition(
+    "`ensemble_target=mixture`",
+    lambda c: ENSEMBLE.holds(c) and c.ensemble_target == "mixture",
+)
 NOISY = Condition("noisy layers", lambda c: c.noisy)
 RECURRENT = Condition("a recurrent network", lambda c: c.recurrent != "none")
 REDO = Condition("ReDo", lambda c: c.redo_period is not None)
 AVERAGED = Condition("several target networks", lambda c: c.averaged_targets > 1)
+ITERATED = Condition("`iterated_heads`", lambda c: c.iterated_heads is not None)
 AVERAGE_REWARD = Condition("an average reward", lambda c: c.average_reward != "none")
 UNDISCOUNTED = Condition(
     "an average reward without a discount",

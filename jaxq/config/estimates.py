@@ -96,6 +96,10 @@ class Target:
     averaged_targets: Count = 1
     """Target networks, the last that were copied, whose mean estimate is the target's
     (Averaged-DQN)."""
+    iterated_heads: Count | None = None
+    """Last layers that share all other layers, each learning from the one before, and
+    the first from a copy that takes the place of a target network (iS-QN); every
+    target_period steps each becomes a copy of the next. None: a target network."""
     munchausen: bool = False
     """Add the scaled log-policy to the reward, and bootstrap softly. With n_step, the
     log-policy is that of the first step."""

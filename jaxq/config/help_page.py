@@ -64,7 +64,7 @@ RARE = (
     "ensemble_acting", "intrinsic_bonus",
     "average_reward", "value_decomposition",
     "n_step_start", "discount_start",
-    "conservative_weight", "margin_weight", "dataset",
+    "conservative_weight", "margin_weight", "dataset", "iterated_heads",
 )  # fmt: skip
 COLUMN = 24  # wider flags than this have their own line in tyro's help
 

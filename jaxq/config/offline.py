@@ -1,9 +1,8 @@
 """Effects of a dataset on other fields, and of penalties that keep to its actions."""
 
-from typing import Any
-
 from jaxq.config import conditions as on
 from jaxq.config.config import Config
+from jaxq.config.rule import Rule
 
 _COLLECTING = {"warmup_steps", "buffer_size"}
 _ACTING = {"exploration", "temperature", "zeta_exponent", "max_repeat", "ucb_scale"}
@@ -25,36 +24,38 @@ def idle(config: Config) -> set[str]:
 
 _FRESH = "its experience must be its own"
 _ONE_STEP = "its steps do not follow a loss"
+_TEAM = "it compares the actions of one agent"
 _TWO_TABLES = "there are two scalar tables and one target"
 
-# (condition, field, allowed values, reason); see `compatibility.Rule`
-RULES: tuple[tuple[on.Condition, str, tuple[Any, ...], str], ...] = (
-    (on.Q_LAMBDA, "dataset", (None,), _FRESH),
-    (on.STREAM, "dataset", (None,), _FRESH),
-    (on.DYNA, "dataset", (None,), _FRESH),
-    (
+RULES = (
+    Rule(on.Q_LAMBDA, "dataset", (None,), _FRESH),
+    Rule(on.STREAM, "dataset", (None,), _FRESH),
+    Rule(on.DYNA, "dataset", (None,), _FRESH),
+    Rule(
         on.ROLLOUTS, "dataset", (None,),
         "every step of a rollout is fresh; rollout_length = 0 learns from replay",
     ),
-    (
+    Rule(
         on.RECURRENT, "dataset", (None,),
         "it replays from the memory before a step, which a dataset does not hold",
     ),
-    (
+    Rule(
         on.WEIGHED, "dataset", (None,),
         "a dataset does not hold the probabilities of its actions",
     ),
-    (on.DATASET, "intrinsic_bonus", ("none",), "nothing is explored"),
-    (
+    Rule(on.DATASET, "intrinsic_bonus", ("none",), "nothing is explored"),
+    Rule(
         on.DATASET, "episodic_life", (False,),
         "a dataset does not hold the loss of lives",
     ),
-    (
+    Rule(
         on.DATASET, "mask_probability", (1.0,),
         "the masks of an ensemble are drawn while it acts",
     ),
-    (on.STREAM, "conservative_weight", (None,), _ONE_STEP),
-    (on.STREAM, "margin_weight", (None,), _ONE_STEP),
-    (on.DOUBLE_TABLE, "conservative_weight", (None,), _TWO_TABLES),
-    (on.DOUBLE_TABLE, "margin_weight", (None,), _TWO_TABLES),
+    Rule(on.STREAM, "conservative_weight", (None,), _ONE_STEP),
+    Rule(on.STREAM, "margin_weight", (None,), _ONE_STEP),
+    Rule(on.SUMMED, "conservative_weight", (None,), _TEAM),
+    Rule(on.SUMMED, "margin_weight", (None,), _TEAM),
+    Rule(on.DOUBLE_TABLE, "conservative_weight", (None,), _TWO_TABLES),
+    Rule(on.DOUBLE_TABLE, "margin_weight", (None,), _TWO_TABLES),
 )  # fmt: skip

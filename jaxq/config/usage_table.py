@@ -153,7 +153,8 @@ AGENT_USAGE = (
     Usage("corrected returns", _CORRECTED, ("trace_decay",)),
     Usage("TD targets", _TEMPORAL_DIFFERENCE, (
         "n_step", "n_step_start", "return_estimator", "next_value", "double_q",
-        "munchausen", "averaged_targets", "target_period", "target_tau",
+        "munchausen", "averaged_targets", "iterated_heads", "target_period",
+        "target_tau",
     )),
     Usage("annealed returns", _ANNEALED, ("anneal_updates",)),
     Usage("Munchausen's target", _any("munchausen", True), (

@@ -53,4 +53,5 @@ ADDED: dict[str, Any] = {
     "margin_weight": None,
     "margin": 0.8,
     "dataset": None,
+    "iterated_heads": None,
 }

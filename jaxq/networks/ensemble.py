@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxq.networks import masking
 from jaxq.types import Array, Key, Network, PyTree
 
 Acting = Literal["member", "mean", "minimum", "ucb"]
@@ -47,22 +48,30 @@ def ensemble(
     prior: Network | None = None,
     acting: Acting = "member",
     ucb_scale: Array | float = 0.0,
+    distributional: bool = False,
 ) -> Network:
     """Several networks, each added to its own fixed random network, its prior.
 
     output[a, m] = Q_m(s, a) + prior_scale * P_m(s, a)
 
+    The output of a distributional ensemble is that of every member, [M, A, ...], each
+    with its prior's added, and its head is a member's. The output of `step` is that of
+    a scalar head nevertheless: members act by their expected returns.
+
     One member, drawn for each episode, acts, or the upper confidence bound of all, and
     the evaluated policy follows their mean; or both follow the mean or the minimum.
 
     Args:
-        network: the architecture of every member, with one output per action.
+        network: the architecture of every member, with one output per action, unless
+            the ensemble is distributional.
         size: M.
         prior_scale: [] weight of the priors P, which are never trained.
         mask_probability: [] probability that a member learns from a step.
-        prior: initializes the priors; defaults to `network`.
+        prior: initializes the priors; defaults to `network`, and has no mask of actions
+            if the ensemble is distributional.
         acting: "member", "mean", "minimum" or "ucb".
         ucb_scale: [] see `upper_confidence_bound`.
+        distributional: whether members may have any head with an array as its output.
 
     Reference: Osband et al., arXiv:1602.04621 (bootstrap); arXiv:1806.03335 (priors).
     """
@@ -78,12 +87,16 @@ def ensemble(
             "priors": init_all(prior_key, prior or network),
         }
 
-    def apply(key: Key | None, params: PyTree, observation: PyTree) -> Array:
+    def apply(key: Key | None, params: PyTree, observation: PyTree) -> PyTree:
         del key
         apply_all = jax.vmap(network.apply, in_axes=(None, 0, None))
-        priors = apply_all(None, jax.lax.stop_gradient(params["priors"]), observation)
-        # Members mark invalid actions by minus infinity; priors must not turn it into
-        # NaN (0 * -inf).
+        fixed = jax.lax.stop_gradient(params["priors"])
+        if distributional:
+            apply_priors = jax.vmap((prior or network).apply, in_axes=(None, 0, None))
+            added = prior_scale * apply_priors(None, fixed, observation)
+            return _add(apply_all(None, params["members"], observation), added)
+        priors = apply_all(None, fixed, observation)
+        # Minus infinity marks an invalid action, and must not turn into NaN (0 * -inf).
         priors = jnp.where(jnp.isfinite(priors), prior_scale * priors, 0.0)
         outputs = apply_all(None, params["members"], observation) + priors
         return outputs[..., 0].T
@@ -93,13 +106,14 @@ def ensemble(
 
     def initial_memory(key: Key) -> Member:
         index_key, mask_key = jax.random.split(key)
-        member = jax.random.randint(index_key, (), 0, size)
-        return Member(member, draw_mask(mask_key))
+        return Member(jax.random.randint(index_key, (), 0, size), draw_mask(mask_key))
 
     def step(
         key: Key | None, params: PyTree, memory: Member, observation: PyTree
     ) -> tuple[Array, Member]:
         outputs = apply(None, params, observation)
+        if distributional:
+            outputs = jax.vmap(network.head.q_values, out_axes=1)(outputs)
         reduce = jnp.min if acting == "minimum" else jnp.mean
         if key is None:
             return reduce(outputs, axis=1, keepdims=True), memory
@@ -122,6 +136,13 @@ def ensemble(
 
     reads = activations if network.activations else None
     return Network(init, apply, network.head, step, initial_memory, activations=reads)
+
+
+def _add(outputs: PyTree, priors: Array) -> PyTree:
+    """The outputs of a distributional head, masked or not, plus those of priors."""
+    if isinstance(outputs, masking.MaskedOutput):
+        return outputs._replace(output=outputs.output + priors)
+    return outputs + priors
 
 
 def averaged(network: Network) -> Network:

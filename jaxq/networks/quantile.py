@@ -5,8 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxq import types
-from jaxq.networks import from_flax, layers
-from jaxq.rl import heads
+from jaxq.networks import from_flax, layers, readouts, recurrent
 from jaxq.types import Array, EnvSpec, Head, Key, Network, PyTree
 from jaxq.xla import ops
 
@@ -29,6 +28,28 @@ class FractionEmbedding(nn.Module):
         return nn.relu(layers.Dense(self.features, plain)(waves))
 
 
+def _at_fractions(
+    values: layers.ActionValues,
+    num_cosines: int,
+    style: layers.LayerConfig,
+    x: Array,
+    fraction: Array,
+) -> Array:
+    """Quantiles f(x * phi(t)) at given fractions; inside a compact module.
+
+    Args:
+        values: f, with one output per action.
+        num_cosines, style: of the embedding phi.
+        x: [D] features.
+        fraction: [N].
+
+    Returns:
+        [A, N].
+    """
+    phi = FractionEmbedding(num_cosines, x.shape[-1], style)(fraction)
+    return values(x[None, :] * phi)[..., 0].T
+
+
 class ImplicitQuantileNetwork(nn.Module):
     """Quantiles of the return at any fractions: f(psi(x) * phi(t)).
 
@@ -45,8 +66,20 @@ class ImplicitQuantileNetwork(nn.Module):
         """[...], [N] -> [A, N]."""
         x = self.torso(x)
         self.sow(layers.RECORDS, layers.FEATURES, x)
-        phi = FractionEmbedding(self.num_cosines, x.shape[-1], self.style)(fraction)
-        return self.values(x[None, :] * phi)[..., 0].T
+        return _at_fractions(self.values, self.num_cosines, self.style, x, fraction)
+
+
+class RecurrentImplicitQuantileNetwork(recurrent.RecurrentQNetwork):
+    """Implicit quantiles from the output of a recurrent cell."""
+
+    num_cosines: int = 64
+    style: layers.LayerConfig = layers.LayerConfig()
+
+    @nn.compact
+    def outputs(self, x: Array, *extra: Array) -> Array:
+        """[D], [N] -> [A, N]."""
+        (fraction,) = extra
+        return _at_fractions(self.values, self.num_cosines, self.style, x, fraction)
 
 
 class FractionProposal(nn.Module):
@@ -68,11 +101,40 @@ class FractionProposal(nn.Module):
         return ends, -jnp.sum(length * log_length)
 
 
-class ProposedQuantileNetwork(nn.Module):
-    """Quantiles of the return at fractions that the network proposes.
+Proposed = tuple[Array, Array, Array, Array]
+
+
+def _at_proposals(
+    values: layers.ActionValues,
+    proposal: FractionProposal,
+    num_cosines: int,
+    style: layers.LayerConfig,
+    x: Array,
+) -> Proposed:
+    """Quantiles at proposed fractions; inside a compact module.
 
     The proposal is trained by its own loss only: no gradient passes through its inputs,
     nor through the fractions at which quantiles are estimated.
+
+    Args:
+        values, num_cosines, style: as in `_at_fractions`.
+        proposal: of N intervals.
+        x: [D] features.
+
+    Returns:
+        Ends [N + 1], quantiles [A, N], those at inner ends [A, N - 1], and the entropy
+        of the proposal [].
+    """
+    ends, entropy = proposal(jax.lax.stop_gradient(x))
+    fixed = jax.lax.stop_gradient(ends)
+    middle = (fixed[1:] + fixed[:-1]) / 2.0
+    fractions = jnp.concatenate([middle, fixed[1:-1]])
+    quantiles = _at_fractions(values, num_cosines, style, x, fractions)
+    return ends, quantiles[:, : middle.size], quantiles[:, middle.size :], entropy
+
+
+class ProposedQuantileNetwork(nn.Module):
+    """Quantiles of the return at fractions that the network proposes.
 
     Reference: Yang et al., arXiv:1911.02140, section 3.
     """
@@ -84,82 +146,57 @@ class ProposedQuantileNetwork(nn.Module):
     style: layers.LayerConfig = layers.LayerConfig()
 
     @nn.compact
-    def __call__(self, x: Array) -> tuple[Array, Array, Array, Array]:
-        """[...] -> ends[N + 1], quantiles[A, N], inner end quantiles[A, N - 1], H[]."""
+    def __call__(self, x: Array) -> Proposed:
+        """[...] -> outputs of `_at_proposals`."""
         x = self.torso(x)
         self.sow(layers.RECORDS, layers.FEATURES, x)
-        ends, entropy = self.fractions(jax.lax.stop_gradient(x))
-        fixed = jax.lax.stop_gradient(ends)
-        middle = (fixed[1:] + fixed[:-1]) / 2.0
-        fractions = jnp.concatenate([middle, fixed[1:-1]])
-        phi = FractionEmbedding(self.num_cosines, x.shape[-1], self.style)(fractions)
-        quantiles = self.values(x[None, :] * phi)[..., 0].T
-        return ends, quantiles[:, : middle.size], quantiles[:, middle.size :], entropy
+        return _at_proposals(
+            self.values, self.fractions, self.num_cosines, self.style, x
+        )
 
 
-def iqn_network(
-    module: ImplicitQuantileNetwork, spec: EnvSpec, head: Head, samples: int
+class RecurrentProposedQuantileNetwork(recurrent.RecurrentQNetwork):
+    """Proposed quantiles from the output of a recurrent cell."""
+
+    fractions: FractionProposal = FractionProposal(32)
+    num_cosines: int = 64
+    style: layers.LayerConfig = layers.LayerConfig()
+
+    @nn.compact
+    def outputs(self, x: Array, *extra: Array) -> Proposed:
+        """[D] -> outputs of `_at_proposals`."""
+        del extra
+        return _at_proposals(
+            self.values, self.fractions, self.num_cosines, self.style, x
+        )
+
+
+def feed_forward(
+    module: ImplicitQuantileNetwork | ProposedQuantileNetwork,
+    spec: EnvSpec,
+    head: Head,
+    readout: readouts.Readout,
 ) -> Network:
-    """Quantiles at uniformly sampled fractions; equally spaced ones without a key.
+    """A network without a memory whose head represents quantiles.
 
     Args:
-        module: (features, fractions[N]) -> [A, N].
+        module: features, and the inputs that the readout draws -> its outputs.
         spec: describes the observations.
-        head: of implicit quantiles.
-        samples: N; the parameters do not depend on it.
+        head: of implicit or proposed quantiles.
+        readout: the fractions; the parameters do not depend on it.
     """
     convert = from_flax.features(spec)
+    fixed = readout.draw(None)[1]
 
     def init(key: Key, observation: PyTree) -> PyTree:
-        return from_flax.flat(module.init(key, convert(observation), jnp.zeros(1)))
+        return from_flax.flat(module.init(key, convert(observation), *fixed))
 
-    def apply(key: Key | None, params: PyTree, observation: PyTree) -> heads.Quantiles:
-        fraction = (jnp.arange(samples) + 0.5) / samples
-        noise_key = None
-        if key is not None:
-            fraction_key, noise_key = jax.random.split(key)
-            fraction = jax.random.uniform(fraction_key, (samples,))
-        value = from_flax.apply_module(
-            module, params, noise_key, convert(observation), fraction
+    def apply(key: Key | None, params: PyTree, observation: PyTree) -> PyTree:
+        noise_key, inputs = readout.draw(key)
+        outputs = from_flax.apply_module(
+            module, params, noise_key, convert(observation), *inputs
         )
-        return heads.Quantiles(
-            value=value,
-            fraction=jnp.broadcast_to(fraction, value.shape),
-            weight=jnp.full(value.shape, 1.0 / samples),
-        )
+        return readout.output(outputs, inputs)
 
-    fractions = (jnp.arange(samples) + 0.5) / samples
-    read = from_flax.activations(module, lambda x: (convert(x), fractions))
-    return types.feed_forward(init, apply, head)._replace(activations=read)
-
-
-def fqf_network(module: ProposedQuantileNetwork, spec: EnvSpec, head: Head) -> Network:
-    """Quantiles at the midpoints of the intervals that the network proposes."""
-    convert = from_flax.features(spec)
-
-    def init(key: Key, observation: PyTree) -> PyTree:
-        return from_flax.flat(module.init(key, convert(observation)))
-
-    def apply(
-        key: Key | None, params: PyTree, observation: PyTree
-    ) -> heads.ProposedQuantiles:
-        ends, value, edge_value, entropy = from_flax.apply_module(
-            module, params, key, convert(observation)
-        )
-        fixed = jax.lax.stop_gradient(ends)
-
-        def per_action(leaf: Array) -> Array:
-            return jnp.broadcast_to(leaf, (spec.num_actions, *leaf.shape))
-
-        quantiles = heads.Quantiles(
-            value,
-            per_action((fixed[1:] + fixed[:-1]) / 2.0),
-            per_action(jnp.diff(fixed)),
-        )
-        inner = per_action(ends[1:-1])
-        return heads.ProposedQuantiles(
-            quantiles, inner, edge_value, per_action(entropy)
-        )
-
-    read = from_flax.activations(module, lambda x: (convert(x),))
+    read = from_flax.activations(module, lambda x: (convert(x), *fixed))
     return types.feed_forward(init, apply, head)._replace(activations=read)

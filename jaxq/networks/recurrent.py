@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxq.networks import from_flax, initializers, layers, linear_cells
+from jaxq.networks import from_flax, initializers, layers, linear_cells, readouts
 from jaxq.rl import linear_recurrence, recall
 from jaxq.types import Array, EnvSpec, Head, Key, Network, PyTree
 
@@ -34,12 +34,20 @@ class RecurrentQNetwork(nn.Module):
     values: layers.ActionValues
 
     def __call__(
-        self, memory: Array, x: Array, last: Array | None = None
-    ) -> tuple[Array, Array]:
-        """[M...], [...], [L], the last step's action and reward -> [M...], [A, K]."""
+        self, memory: Array, x: Array, last: Array | None = None, *extra: Array
+    ) -> tuple[Array, PyTree]:
+        """[M...], [...], [L], the last step's action and reward -> [M...], [A, K].
+
+        Further inputs are those of `outputs`.
+        """
         memory, x = self.cell(memory, self._inputs(x, last))
         self.sow(layers.RECORDS, layers.FEATURES, x)
-        return memory, self.values(x)
+        return memory, self.outputs(x, *extra)
+
+    def outputs(self, x: Array, *extra: Array) -> PyTree:
+        """The output of the cell [D] -> [A, K]."""
+        del extra
+        return self.values(x)
 
     def affine(self, x: Array, last: Array | None = None) -> tuple[Array, Array, Array]:
         """The part before the memory of a linear cell.
@@ -49,9 +57,9 @@ class RecurrentQNetwork(nn.Module):
         x = self._inputs(x, last)
         return x, *self.cell.affine(x)
 
-    def read(self, state: Array, x: Array) -> Array:
+    def read(self, state: Array, x: Array, *extra: Array) -> PyTree:
         """The part after it: the cell's state [M] and inputs [D] -> [A, K]."""
-        return self.values(self.cell.output(state, x))
+        return self.outputs(self.cell.output(state, x), *extra)
 
     def _inputs(self, x: Array, last: Array | None) -> Array:
         x = self.torso(x)
@@ -59,7 +67,11 @@ class RecurrentQNetwork(nn.Module):
 
 
 def network(
-    module: RecurrentQNetwork, spec: EnvSpec, head: Head, memory_size: int
+    module: RecurrentQNetwork,
+    spec: EnvSpec,
+    head: Head,
+    memory_size: int,
+    readout: readouts.Readout = readouts.PLAIN,
 ) -> Network:
     """A network with a recurrent cell, whose initial memory is zero.
 
@@ -68,8 +80,10 @@ def network(
         spec: describes the observations.
         head: represents the return by the output.
         memory_size: width of the cell.
+        readout: of the outputs; what it draws is shared by the steps of a sequence.
     """
     convert, cell = inputs(spec), module.cell
+    fixed = readout.draw(None)[1]
     is_lstm = isinstance(cell, nn.OptimizedLSTMCell)
 
     def initial_memory(key: Key) -> PyTree:
@@ -81,24 +95,25 @@ def network(
 
     def init(key: Key, observation: PyTree) -> PyTree:
         return from_flax.flat(
-            module.init(key, initial_memory(key), *convert(observation))
+            module.init(key, initial_memory(key), *convert(observation), *fixed)
         )
 
     def step(
         key: Key | None, params: PyTree, memory: PyTree, observation: PyTree
-    ) -> tuple[Array, PyTree]:
-        memory, output = from_flax.apply_module(
-            module, params, key, memory, *convert(observation)
+    ) -> tuple[PyTree, PyTree]:
+        noise_key, extra = readout.draw(key)
+        memory, outputs = from_flax.apply_module(
+            module, params, noise_key, memory, *convert(observation), *extra
         )
-        return output, memory
+        return readout.output(outputs, extra), memory
 
-    def apply(key: Key | None, params: PyTree, observation: PyTree) -> Array:
+    def apply(key: Key | None, params: PyTree, observation: PyTree) -> PyTree:
         return step(key, params, initial_memory(jax.random.key(0)), observation)[0]
 
-    read = from_flax.activations(module, convert)
+    read = from_flax.activations(module, lambda x: (*convert(x), *fixed))
     made = Network(init, apply, head, step, initial_memory, activations=read)
     if isinstance(cell, linear_cells.LinearCell):
-        unroll = functools.partial(_unroll_linear, module, convert)
+        unroll = functools.partial(_unroll_linear, module, convert, readout)
         return made._replace(unroll=unroll)
     return made
 
@@ -114,7 +129,7 @@ def inputs(spec: EnvSpec) -> Callable[[PyTree], tuple[PyTree, ...]]:
     def convert(observation: PyTree) -> tuple[PyTree, ...]:
         x = features(recall.plain(observation))
         if not isinstance(observation, recall.Recalled):
-            return (x,)
+            return x, None
         action = jax.nn.one_hot(observation.action, spec.num_actions)
         return x, jnp.concatenate([action, observation.reward[None]])
 
@@ -124,29 +139,35 @@ def inputs(spec: EnvSpec) -> Callable[[PyTree], tuple[PyTree, ...]]:
 def _unroll_linear(
     module: RecurrentQNetwork,
     convert: Callable[[PyTree], tuple[PyTree, ...]],
+    readout: readouts.Readout,
     key: Key | None,
     params: PyTree,
     memory: Array,
     observation: PyTree,
     ended: Array,
-) -> tuple[Array, Array]:
+) -> tuple[PyTree, Array]:
     """The `unroll` of a network with a linear cell; the layers see all steps at once.
 
     Args:
         module: with a linear cell.
         convert: observation -> inputs of the module, after the memory.
+        readout: of its outputs.
         key, params, memory, observation, ended: as in `Network.unroll`.
     """
     cell = module.cell
     assert isinstance(cell, linear_cells.LinearCell)
+    noise_key, extra = readout.draw(key)
 
     def affine(observation: PyTree) -> tuple[Array, Array, Array]:
         return from_flax.apply_module(
-            module, params, key, *convert(observation), method="affine"
+            module, params, noise_key, *convert(observation), method="affine"
         )
 
-    def read(state: Array, x: Array) -> Array:
-        return from_flax.apply_module(module, params, key, state, x, method="read")
+    def read(state: Array, x: Array) -> PyTree:
+        outputs = from_flax.apply_module(
+            module, params, noise_key, state, x, *extra, method="read"
+        )
+        return readout.output(outputs, extra)
 
     x, decay, drive = jax.vmap(affine)(observation)
     start, initial = map(cell.to_state, (memory, jnp.zeros_like(memory)))

@@ -146,6 +146,9 @@ def sequences(
             reward=get(state.reward, window),
             terminated=ended & ring.TERMINATED != 0,
             truncated=ended & ring.TRUNCATED != 0,
+            action_probability=jax.tree.map(
+                lambda stored: get(stored, window), state.action_probability
+            ),
             horizon=horizon,
         )
         return sequence, jnp.ones(())

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxq.rl import losses, munchausen, off_policy, returns, unrolling
+from jaxq.rl import losses, munchausen, off_policy, sequence_windows, unrolling
 from jaxq.types import (
     Array,
     Head,
@@ -16,68 +16,7 @@ from jaxq.types import (
     Network,
     PyTree,
     Sequence,
-    Transition,
 )
-
-
-def n_step_transition(
-    steps: Sequence,
-    time: Array,
-    n: int,
-    gamma: Array | float,
-    continuing: bool = False,
-) -> tuple[Transition, Array, Array]:
-    """The n-step transition that starts at a step of a sequence.
-
-    Args:
-        steps: Sequence with at least n steps from `time`, and their successor; its
-            horizon, if it has one, replaces gamma and limits n.
-        time: [] int32 index of the first step.
-        n: maximal length of the transition.
-        gamma: [] discount factor.
-        continuing: whether a terminated step leads to the next episode.
-
-    Returns:
-        Transition, [] int32 index of its successor, and its weight []; see
-        `returns.n_step_return_from_ring`.
-    """
-    window, horizon = time + jnp.arange(n), steps.horizon or returns.Horizon(gamma)
-    reward = steps.reward[window]
-    ends = jnp.zeros(n, bool) if continuing else steps.terminated[window]
-    n_step, weight = returns.n_step_return_from_ring(
-        reward, ends, steps.truncated[window], *horizon
-    )
-    successor = time + n_step.length
-    transition = Transition(
-        observation=unrolling.row(steps.observation, time),
-        action=steps.action[time],
-        reward=n_step.reward,
-        discount=n_step.discount,
-        next_observation=unrolling.row(steps.observation, successor),
-        next_action=steps.action[successor],
-    )
-    return transition, successor, weight
-
-
-def corrected_window(
-    steps: Sequence, time: Array, n: int, gamma: Array | float
-) -> tuple[off_policy.Window, Array]:
-    """The window that starts at a step of a sequence, and its weight.
-
-    Arguments as in `n_step_transition`. Observations are left out, and so are the
-    probabilities of the actions, which a greedy policy does not need.
-    """
-    window, horizon = time + jnp.arange(n), steps.horizon or returns.Horizon(gamma)
-    truncated = steps.truncated[window]
-    return off_policy.Window(
-        observation=(),
-        action=steps.action[time],
-        reward=steps.reward[window],
-        discount=jnp.where(steps.terminated[window], 0.0, horizon.discount),
-        continues=off_policy.continues_in_ring(truncated, horizon.limit),
-        next_observation=(),
-        next_action=steps.action[window + 1],
-    ), 1.0 - truncated[0].astype(jnp.float32)
 
 
 def td_loss(
@@ -89,6 +28,8 @@ def td_loss(
     max_weight: Array | float = 0.9,
     bootstrap_policy: losses.BootstrapPolicy = losses.greedy,
     *,
+    evaluator: Network | None = None,
+    selector: Network | None = None,
     correction: off_policy.Correction | None = None,
     soft: munchausen.Munchausen | None = None,
     continuing: bool = False,
@@ -108,7 +49,8 @@ def td_loss(
         double: select the next action with the online parameters.
         max_weight: [] eta: priority = eta max + (1 - eta) mean of the TD errors.
         bootstrap_policy: probabilities of the next action; see `losses.td_loss`.
-            Transitions have a next action, for SARSA, but no epsilon.
+        evaluator: computes the outputs that enter targets; see `losses.td_loss`.
+        selector: computes those that policies follow; see `losses.td_loss`.
         correction: of the n-step returns; None leaves them uncorrected.
         soft: Munchausen's target in place of a bootstrap policy, from the target
             network's outputs along the sequence; see `munchausen.munchausen_loss`.
@@ -126,17 +68,25 @@ def td_loss(
     def loss(
         key: Key, params: PyTree, target_params: PyTree, example: Sequence
     ) -> tuple[Array, LossInfo]:
-        online_key, target_key = jax.random.split(key)
+        online_key, target_key, *select_key = jax.random.split(
+            key, 3 if selector else 2
+        )
         online = unrolling.unroll_after_burn_in(
             network, online_key, params, example, burn_in
         )
         evaluate = unrolling.unroll_after_burn_in(
-            network, target_key, target_params, example, burn_in
+            evaluator or network, target_key, target_params, example, burn_in
         )
-        outputs = _Outputs(online, evaluate, online if double else evaluate)
-        rows = example._replace(memory=(), horizon=())
-        steps = unrolling.row(rows, slice(burn_in, None))
-        steps = steps._replace(horizon=example.horizon)
+        select = online if double else evaluate
+        if selector is not None:
+            select_params = params if double else target_params
+            select = unrolling.unroll_after_burn_in(
+                selector, select_key[0], select_params, example, burn_in
+            )
+        outputs = _Outputs(online, evaluate, select)
+        learned = example._replace(memory=(), epsilon=None, horizon=())
+        steps = unrolling.row(learned, slice(burn_in, None))
+        steps = steps._replace(epsilon=example.epsilon, horizon=example.horizon)
         times = jnp.arange(steps.action.size - n)
         value, info, weight = jax.vmap(step_loss, in_axes=(None, None, 0))(
             outputs, steps, times
@@ -176,7 +126,7 @@ def _corrected(
     def step_loss(
         outputs: _Outputs, steps: Sequence, time: Array
     ) -> tuple[Array, LossInfo, Array]:
-        window, weight = corrected_window(steps, time, n, gamma)
+        window, weight = sequence_windows.corrected_window(steps, time, n, gamma)
         following = time + 1 + jnp.arange(n)
         evaluate, select = (
             jax.vmap(head.q_values)(unrolling.row(output, following))
@@ -210,14 +160,17 @@ def _bootstrapped(
     def step_loss(
         outputs: _Outputs, steps: Sequence, time: Array
     ) -> tuple[Array, LossInfo, Array]:
-        transition, successor, weight = n_step_transition(
+        transition, successor, weight = sequence_windows.n_step_transition(
             steps, time, n, gamma, continuing
         )
         evaluate = unrolling.row(outputs.evaluate, successor)
         if soft is not None:
-            current = log_policy(unrolling.row(outputs.evaluate, time))
+            now, following = (
+                log_policy(unrolling.row(outputs.select, row))
+                for row in (time, successor)
+            )
             target = munchausen.munchausen_target(
-                head, transition, evaluate, current, log_policy(evaluate), soft
+                head, transition, evaluate, now, following, soft
             )
         else:
             select = unrolling.row(outputs.select, successor)

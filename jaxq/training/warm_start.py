@@ -2,12 +2,13 @@
 
 import operator
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxq.agents import algorithms
+from jaxq.agents import algorithms, iterated
 from jaxq.config.config import Config
 from jaxq.config.fields import CheckpointError, ConfigError
 from jaxq.training import checks, loop, pytree_arrays
@@ -91,14 +92,31 @@ def replace_params(
             jax.device_put(jax.tree.map(operator.itemgetter(members), params), device)
             for _ in range(2)
         )
-        if jax.tree.leaves(learner.target_params):
-            target = jax.tree.map(_as_targets, target, learner.target_params)
-        else:
-            target = learner.target_params  # the agent has none
+        target = _targets(target, learner.target_params)
         learner = learner._replace(params=online, target_params=target)
         result.append(state._replace(agent=state.agent._replace(learner=learner)))
         first += width
     return result
+
+
+def _targets(params: PyTree, target_params: PyTree) -> PyTree:
+    """Parameters [S, ...] in the place of target parameters.
+
+    Args:
+        params: online parameters.
+        target_params: whose structure and shapes are kept; none, one network, several,
+            or a single last layer.
+    """
+    if not jax.tree.leaves(target_params):
+        return target_params
+    structures: list[Any] = [jax.tree.structure(x) for x in (params, target_params)]
+    if structures[0] == structures[1]:
+        pairs = zip(
+            jax.tree.leaves(params), jax.tree.leaves(target_params), strict=True
+        )
+        if all(old.ndim <= new.ndim for old, new in pairs):
+            return jax.tree.map(_as_targets, params, target_params)
+    return iterated.target_head(params, axis=1)
 
 
 def _as_targets(params: Array, target_params: Array) -> Array:

@@ -5,9 +5,10 @@ import dataclasses
 import family
 import jax
 import jax.numpy as jnp
+import mdps
 import numpy as np
 import pytest
-from conftest import same
+from conftest import CONFORMANCE, same
 
 from jaxq import Config, ConfigError, load, run
 from jaxq.agents import algorithms
@@ -24,9 +25,22 @@ def advanced(config, env=None):
     return family.Trained(config, env or family.gauntlet()).train()
 
 
+DISTRIBUTIONAL = [
+    {
+        "ensemble_size": 3, "head": "quantile", "ensemble_target": "minimum",
+        "double_q": True, "redo_period": 2, "ensemble_acting": "ucb",
+    },
+    {
+        "ensemble_size": 3, "head": "categorical", "ensemble_target": "mean",
+        "normalize_observations": True, "dueling": True, "mask_probability": 0.5,
+    },
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "fields",
     [
+        *(pytest.param(fields, marks=CONFORMANCE) for fields in DISTRIBUTIONAL),
         {"redo_period": 2, "normalize_observations": True},
         {"redo_period": 2, "normalize_observations": True, "ensemble_size": 3},
         {"redo_period": 2, "normalization": "batch"},
@@ -155,3 +169,45 @@ def test_the_seeds_of_a_wrapped_state_learn_their_own_parameters():
     agent = algorithms.make(config, family.gauntlet().spec)
     state = agent.init(jax.random.key(0), family.gauntlet().spec.example())
     assert state.rest.learner == () and jax.tree.leaves(state.learner.params)
+
+
+R2D2 = {"algorithm": "r2d2", "sequence_length": 4, "burn_in": 2, "n_step": 1}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *DISTRIBUTIONAL,
+        R2D2 | {"head": "implicit_quantile", "value_rescaling": False, "noisy": True},
+        R2D2 | {"head": "fully_parameterized", "value_rescaling": False,
+                "recurrent": "lru", "recurrent_inputs": "action_reward"},
+        {"head": "implicit_quantile", "recurrent": "min_gru", "munchausen": True},
+        R2D2 | {"next_value": "expected_sarsa"},
+        R2D2 | {"next_value": "expected_sarsa", "return_estimator": "retrace",
+                "n_step": 3, "value_rescaling": False},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_parts_that_meet_keep_the_shapes_of_the_state(fields):
+    fields = {"algorithm": "dqn", "hidden_sizes": (8, 6)} | fields
+    name = fields.pop("algorithm")
+    config = family.config(
+        name, total_steps=400, buffer_size=400, chunk_iterations=2, warmup_steps=200,
+        **fields,
+    )  # fmt: skip
+    validate(config)
+    assert family.same_shapes(*family.shapes(config, family.masked_chain()))
+
+
+@pytest.mark.slow
+@pytest.mark.conformance
+@pytest.mark.parametrize("head", ["categorical", "quantile"])
+def test_a_distributional_ensemble_learns_the_probes(head):
+    """Bootstrapped C51 and QR-DQN, whose members agree on the values of all states."""
+    config = family.config("bootstrapped_dqn", head=head)
+    trained = family.Trained(config, family.gauntlet()).train()
+    for probe, truths in mdps.PROBES.items():
+        for observation, action, value in truths:
+            learned = trained.q_values([observation])[action]
+            tolerance = 0.15 if probe == "constant reward" else 0.06
+            assert learned == pytest.approx(value, abs=tolerance), (probe, observation)

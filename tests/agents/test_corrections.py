@@ -202,7 +202,6 @@ def test_retrace_evaluates_a_soft_policy(rollout_length):
         (RETRACE | {"algorithm": "double_q_learning"}, "two scalar tables"),
         (RETRACE | {"algorithm": "dyna_q"}, "recalls single steps"),
         (RETRACE | {"algorithm": "sarsa", "rollout_length": 4}, "need no correction"),
-        (SOFT | {"recurrent": "lstm"}, "not implemented for recurrent networks"),
     ],
 )
 def test_incompatible_settings_are_refused(fields, message):

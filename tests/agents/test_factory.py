@@ -135,9 +135,12 @@ REFUSED = [
     ({"network": "table", "noisy": True}, "a table has no layers"),
     ({"network": "table", "head": "implicit_quantile"}, "cannot take a fraction"),
     ({"value_rescaling": True, "head": "two_hot"}, "set their own scale"),
-    ({"ensemble_size": 3, "head": "quantile"}, "members of an ensemble"),
+    ({"ensemble_size": 3, "head": "implicit_quantile"}, "quantiles at other fractions"),
+    (
+        {"ensemble_size": 3, "head": "quantile", "ensemble_target": "mixture"},
+        "random average of expected returns",
+    ),
     ({"ensemble_size": 3, "noisy": True}, "explores through its members"),
-    ({"recurrent": "lstm", "head": "implicit_quantile"}, "recurrent networks"),
     ({"recurrent": "lstm", "normalization": "batch"}, "batch statistics"),
     (
         {"recurrent": "lstm", "rollout_length": 4},

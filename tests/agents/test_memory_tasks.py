@@ -46,6 +46,20 @@ def test_the_action_that_a_past_cue_names_is_learned(algorithm, cell):
         np.testing.assert_allclose(values[1 - right], -1.0, atol=0.1)
 
 
+@pytest.mark.slow
+@pytest.mark.conformance
+@pytest.mark.parametrize("head", ["implicit_quantile", "fully_parameterized"])
+def test_a_recurrent_network_learns_the_quantiles_of_what_it_remembers(head):
+    settings = config("r2d2", "gru", head=head)
+    trained = family.Trained(settings, adapter.adapt(Cue())).train()
+    for cue in (-1.0, 1.0):
+        history = [Cue.seen(cue if t == 0 else 0.0, t) for t in range(Cue.length)]
+        right = int(cue > 0)
+        values = trained.q_values(history)
+        np.testing.assert_allclose(values[right], 1.0, atol=0.15)
+        np.testing.assert_allclose(values[1 - right], -1.0, atol=0.15)
+
+
 @pytest.mark.parametrize("cell", ["gru", *CELLS])
 @pytest.mark.parametrize(
     "algorithm", [pytest.param(name, marks=CONFORMANCE) for name in SEQUENCES]

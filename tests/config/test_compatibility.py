@@ -18,6 +18,7 @@ OTHER = {
     "num_minibatches": 2,
     "num_epochs": 2,
     "averaged_targets": 3,
+    "iterated_heads": 3,
     "num_envs": 2,
     "rollout_length": 4,
     "max_grad_norm": 10.0,
@@ -49,6 +50,7 @@ EXAMPLES = {
     conditions.EXPECTED_SARSA: {"next_value": "expected_sarsa"},
     conditions.CORRECTED: {"return_estimator": "retrace"},
     conditions.ENSEMBLE: {"ensemble_size": 3},
+    conditions.MIXTURE: {"ensemble_size": 3, "ensemble_target": "mixture"},
     conditions.NOISY: {"noisy": True},
     conditions.RECURRENT: {"recurrent": "gru"},
     conditions.RECALLING_ROLLOUTS: {
@@ -57,6 +59,7 @@ EXAMPLES = {
     },
     conditions.GRADIENT_CORRECTED: {"algorithm": "qrc"},
     conditions.AVERAGED: {"averaged_targets": 3},
+    conditions.ITERATED: {"iterated_heads": 3},
     conditions.REDO: {"redo_period": 100},
     conditions.AVERAGE_REWARD: {"average_reward": "centering"},
     conditions.UNDISCOUNTED: {"average_reward": "differential"},

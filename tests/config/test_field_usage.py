@@ -41,7 +41,7 @@ SHARED = {
     "mask_probability",  # by the memory of an ensemble, also of a mixture
     "sequence_max_weight",  # by the loss of sequences, prioritised or not
     # By the refresh, also of a target that is not used.
-    "target_period", "target_tau", "averaged_targets",
+    "target_period", "target_tau", "averaged_targets", "iterated_heads",
 }  # fmt: skip
 CASES = [
     {"algorithm": name} for name in algorithms.ALGORITHMS if name in family.NAMES
@@ -55,6 +55,8 @@ CASES = [
     {"algorithm": "pqn", "network": "mlp"},
     {"algorithm": "dqn", "return_estimator": "peng", "n_step": 3},
     {"algorithm": "r2d2", "return_estimator": "retrace", "n_step": 3},
+    {"algorithm": "r2d2", "head": "implicit_quantile", "value_rescaling": False},
+    {"algorithm": "bootstrapped_dqn", "head": "categorical"},
     {"algorithm": "dqn", "exploration": "epsilon_z_greedy"},
     {"algorithm": "dqn", "intrinsic_bonus": "rnd"},
     {"algorithm": "tabular_q", "intrinsic_bonus": "count"},

@@ -79,11 +79,23 @@ def assert_close(actual, expected, **tolerance):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sequence_at_once_equals_its_steps(kind, changes, rng, strict):
     """Also with the same noise at all steps, and from any memory."""
+    assert_equals_its_steps(kind, changes, rng)
+
+
+@pytest.mark.parametrize("head", ["implicit_quantile", "fully_parameterized"])
+@pytest.mark.parametrize("kind", ["gru", *LINEAR])
+def test_quantiles_of_a_sequence_at_once_equal_those_of_its_steps(kind, head, rng):
+    """The fractions are drawn once for all steps."""
+    small = {"quantile_samples": 4, "num_quantiles": 5, "num_cosines": 3}
+    assert_equals_its_steps(kind, {"head": head, **small}, rng)
+
+
+def assert_equals_its_steps(kind, changes, rng):
     network = make_network(kind, **changes)
     x = np.float32(rng.normal(size=(LENGTH, 4)))
     params = randomised(network, x[0], rng)
     memory = random_memory(network, rng)
-    noisy = "noisy" in changes
+    noisy = "noisy" in changes or changes.get("head") == "implicit_quantile"
     key = jax.random.key(3) if noisy else None
     unroll = jax.jit(
         lambda x, ended: unrolling.unroll(network, key, params, memory, x, ended)
@@ -96,7 +108,8 @@ def test_a_sequence_at_once_equals_its_steps(kind, changes, rng, strict):
             assert_close(actual, expected, rtol=1e-4, atol=1e-5)
         if noisy:
             quiet = unrolling.unroll(network, None, params, memory, x, ended)
-            assert np.abs(quiet[0] - actual[0]).max() > 1e-3
+            pairs = zip(jax.tree.leaves(quiet), jax.tree.leaves(actual), strict=True)
+            assert max(np.abs(x - y).max() for x, y in pairs) > 1e-3
 
 
 @pytest.mark.parametrize("kind", LINEAR)
@@ -149,6 +162,40 @@ def test_a_min_gru_remembers_by_feng_et_als_equations(rng):
     np.testing.assert_allclose(
         output[:, 0], values(double(params), expected), rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("head", ["implicit_quantile", "fully_parameterized"])
+def test_quantiles_are_read_from_the_memory(head, rng):
+    """f(h * phi(t)), Dabney et al., arXiv:1806.06923, with the cell's output h."""
+    network = make_network(
+        "min_gru", head=head, num_cosines=3, quantile_samples=4, num_quantiles=4
+    )
+    x = np.float32(rng.normal(size=4))
+    params = randomised(network, x, rng)
+    memory = random_memory(network, rng)
+    output, after = jax.jit(network.step)(jax.random.key(5), params, memory, x)
+    weights = double(params)
+    h = np.float64(after)
+    if head == "fully_parameterized":
+        proposal = weights["fractions"]["Dense_0"]
+        lengths = definitions.softmax(h @ proposal["kernel"] + proposal["bias"])
+        ends = np.concatenate([[0.0], np.cumsum(lengths)])
+        output = output.quantiles
+        fractions = (ends[1:] + ends[:-1]) / 2
+        np.testing.assert_allclose(output.weight[0], lengths, rtol=1e-4)
+    else:
+        fractions = np.float64(output.fraction[0])
+        assert len(set(fractions)) == 4 and not np.allclose(
+            fractions, (np.arange(4) + 0.5) / 4
+        )
+        np.testing.assert_allclose(output.weight, 1 / 4)
+    np.testing.assert_allclose(output.fraction[1], fractions, rtol=1e-4)
+    embedding = weights["FractionEmbedding_0"]["Dense_0"]["Dense_0"]
+    for i, fraction in enumerate(fractions):
+        cosines = np.cos(np.pi * fraction * np.arange(3))
+        phi = np.maximum(cosines @ embedding["kernel"] + embedding["bias"], 0)
+        expected = values(weights, h * phi)
+        np.testing.assert_allclose(output.value[:, i], expected, rtol=1e-3, atol=1e-4)
 
 
 def gelu(x):

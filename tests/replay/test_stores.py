@@ -83,7 +83,10 @@ def test_uniform_reads_sequences_for_a_recurrent_network(rng, strict):
     )
     store = compiled(stores.uniform(config, SPEC))
     stream = make_stream(rng, 24, 2, 0.2, 0.2, memory=True)
-    state = store.init(example(memory=True))
+    probability = rng.random((24, 2)).astype(np.float32)
+    stream = stream._replace(action_probability=probability)
+    first = example(memory=True)._replace(action_probability=jnp.zeros(()))
+    state = store.init(first)
     for rollout in rollouts(stream, 4):
         state = store.add(state, rollout)
     starts = set()
@@ -94,7 +97,10 @@ def test_uniform_reads_sequences_for_a_recurrent_network(rng, strict):
             starts.add(row)
             # 1 of burn-in, 3 to learn from, and 2 more for the last one's target.
             window = np.s_[row : row + 6, env]
-            for field in ("observation", "action", "reward", "terminated", "truncated"):
+            for field in (
+                "observation", "action", "reward", "terminated", "truncated",
+                "action_probability",
+            ):  # fmt: skip
                 np.testing.assert_array_equal(
                     getattr(one, field), getattr(stream, field)[window]
                 )

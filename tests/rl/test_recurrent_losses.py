@@ -8,7 +8,6 @@ import pytest
 import scipy.special
 
 from jaxq.rl import (
-    exploration,
     heads,
     losses,
     munchausen,
@@ -58,6 +57,8 @@ def random_sequence(rng, ends=0.15):
         reward=rng.normal(size=LENGTH).astype(np.float32),
         terminated=terminated,
         truncated=(rng.random(LENGTH) < ends) & ~terminated,
+        epsilon=np.float32(EPSILON),
+        action_probability=rng.uniform(0.1, 1.0, LENGTH).astype(np.float32),
     )
 
 
@@ -159,9 +160,7 @@ def assert_trees_close(actual, expected, **tolerance):
 BOOTSTRAP_POLICIES = {
     "max": losses.greedy,
     "sarsa": losses.sarsa,
-    "epsilon": lambda transition, q_values: exploration.epsilon_greedy_policy(
-        q_values, EPSILON
-    ),
+    "epsilon": losses.epsilon_greedy,
 }
 CASES = [
     (0, 1, "max"),
@@ -244,6 +243,51 @@ def test_a_horizon_shortens_the_returns_of_a_sequence(n, estimator, rng, strict)
             _, memory = plain_unroll(params, sequence.memory, sequence, 0, burn_in)
             value = plain_loss(params, memory, targets, sequence, burn_in)[0]
             np.testing.assert_allclose(actual[0], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("estimator", ["retrace", "tree_backup"])
+def test_returns_are_corrected_towards_the_epsilon_greedy_policy(estimator, rng):
+    """Retrace divides by the probability with which each action was taken."""
+    gamma, lambda_, burn_in, n = 0.9, 0.8, 2, 4
+    correction = off_policy.Correction(estimator, jnp.float32(lambda_))
+    loss = recurrent_losses.td_loss(
+        NETWORK, burn_in, n, jnp.float32(gamma), False, 0.0, losses.epsilon_greedy,
+        correction=correction,
+    )  # fmt: skip
+    compiled = jax.jit(loss)
+    for seed in range(10):
+        params, target_params = random_params(rng), random_params(rng)
+        sequence = random_sequence(rng)
+        value, _ = compiled(jax.random.key(seed), params, target_params, sequence)
+        _, memory = plain_unroll(target_params, sequence.memory, sequence, 0, burn_in)
+        evaluate = plain_unroll(target_params, memory, sequence, burn_in, LENGTH)[0]
+        pi = [definitions.epsilon_greedy(row, EPSILON) for row in evaluate]
+        action, reward, terminated, truncated, mu = (
+            getattr(sequence, name)[burn_in:]
+            for name in (
+                "action", "reward", "terminated", "truncated", "action_probability",
+            )
+        )  # fmt: skip
+        targets = []
+        for t in range(LENGTH - burn_in - n):
+            if truncated[t]:
+                targets.append(None)
+                continue
+            total, weight = 0.0, 1.0
+            for k in range(t, t + n):
+                value_next = 0.0 if terminated[k] else pi[k + 1] @ evaluate[k + 1]
+                baseline = evaluate[k, action[k]] if k > t else 0.0
+                total += weight * (reward[k] + gamma * value_next - baseline)
+                if terminated[k] or truncated[k + 1]:
+                    break
+                coefficient = pi[k + 1][action[k + 1]]
+                if estimator == "retrace":
+                    coefficient = min(1.0, coefficient / mu[k + 1])
+                weight *= gamma * lambda_ * coefficient
+            targets.append(total)
+        _, memory = plain_unroll(params, sequence.memory, sequence, 0, burn_in)
+        expected = plain_loss(params, memory, targets, sequence, burn_in)[0]
+        np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("double", [False, True])
