@@ -18,8 +18,7 @@ PyTree = Any
 class Counter(NamedTuple):
     """A count that is the same for every seed: `vmap` over seeds never batches it.
 
-    A batched counter would turn every `lax.cond` on it into a select, which runs both
-    branches, and every write to the replay buffer into a scatter.
+    Otherwise every `lax.cond` on it is a select, and every write to a ring a scatter.
     """
 
     value: Array  # [] int32
@@ -72,6 +71,7 @@ class Transition(NamedTuple):
     epsilon: Array | None = None  # [] of the policy that is evaluated
     memory: PyTree = ()  # of the agent, before the action
     duration: Array | None = None  # [] sum_{j<k} gamma^j, if rewards are centred
+    following: PyTree = None  # see `rl.self_prediction.Following`
 
 
 class Regression(NamedTuple):

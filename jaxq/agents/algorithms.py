@@ -20,6 +20,7 @@ from jaxq.agents import (
     loss_factory,
     replay_agent,
     rollout_agent,
+    self_prediction,
     stream_agent,
 )
 from jaxq.config import algorithm_table, hyperparameters, user_code
@@ -39,6 +40,7 @@ def dqn(config: Config, spec: EnvSpec) -> Agent:
     """
     networks = factory.make_networks(config, spec)
     loss = loss_factory.add_penalty(loss_factory.make_loss(config, networks), config)
+    loss = self_prediction.add_loss(loss, networks.online, config, spec)
     store = make_store(config, spec)
     return replay_agent.replay_agent(
         networks.online, networks.policy, loss, store, config

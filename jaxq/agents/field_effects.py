@@ -31,6 +31,7 @@ EVIDENCE = {
     "shared_noise": ("noisy_sigma",),
     "recurrent": ("memory_size",),
     "return_estimator": ("trace_decay",),
+    "spr_steps": ("spr_weight",),
 }
 
 

@@ -14,7 +14,8 @@ from jaxq.config.config import Config
 from jaxq.networks import from_flax, running_statistics
 from jaxq.types import Array, Key, LearnerState, PyTree, Sequence
 
-HEAD = ("values", "fractions")  # modules of the output layers
+# Modules of the output layers, and those that self-prediction ends with.
+HEAD = ("values", "fractions", "projection", "predictor")
 FIXED = ("priors", from_flax.STATISTICS, running_statistics.STATISTICS)
 
 
@@ -84,6 +85,7 @@ def reset(
     theta <- (1 - x) theta + x theta',  x = reset_torso or reset_head,
 
     for online and target parameters, with the same theta'. The optimizer starts anew.
+    Of self-prediction, the transition model counts as torso, the rest as head.
 
     Args:
         config: the shares x.

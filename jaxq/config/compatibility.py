@@ -30,6 +30,7 @@ _RECALLED = "the model recalls single steps, all equally often"
 _TRACES = "eligibility traces need the gradient of a single estimate"
 _ONE_STEP = "it learns once from every step"
 _MEAN_ENTRY = "the average is the mean of the entries, which must be values"
+_SUCCESSORS = "it predicts the features of steps that follow one another in replay"
 _GREEDY = "the target bootstraps from the best action of one table"
 
 RULES = (
@@ -43,6 +44,7 @@ RULES = (
         on.TABLE, "intrinsic_bonus", ("none", "count"),
         "a table has no layers; the visits of its states can be counted",
     ),
+    Rule(on.TABLE, "spr_steps", (None,), "a table has no features to predict"),
     Rule(on.TABLE, "head", on.ARRAY_HEADS, "a table cannot take a fraction as input"),
     *(
         Rule(on.TABLE, field, (None,), "a table has no features that could go stale")
@@ -105,6 +107,7 @@ RULES = (
     Rule(on.DOUBLE_TABLE, "averaged_targets", (1,), _TWO_TABLES),
     Rule(on.RECURRENT, "head", on.ARRAY_HEADS, _NOT_RECURRENT),
     Rule(on.RECURRENT, "next_value", ("max",), _NOT_RECURRENT),
+    Rule(on.RECURRENT, "spr_steps", (None,), _NOT_RECURRENT),
     Rule(
         on.RECURRENT, "episodic_life", (False,),
         "its memory lasts as long as the episode, through the loss of a life",
@@ -149,6 +152,9 @@ RULES = (
     ),
     Rule(on.RECALLING_ROLLOUTS, "average_reward", ("none",), _SHOWN),
     Rule(on.RECALLING_ROLLOUTS, "intrinsic_bonus", ("none",), _SHOWN),
+    Rule(on.ROLLOUTS, "spr_steps", (None,), _SUCCESSORS),
+    Rule(on.Q_LAMBDA, "spr_steps", (None,), _SUCCESSORS),
+    Rule(on.STREAM, "spr_steps", (None,), _SUCCESSORS),
     Rule(on.Q_LAMBDA, "prioritized", (False,), _RETURNS),
     Rule(on.Q_LAMBDA, "double_q", (False,), "there is no target network"),
     Rule(on.Q_LAMBDA, "hare_period", (None,), "there is no target network"),

@@ -88,7 +88,9 @@ ALGORITHMS: dict[str, Fields] = {
     "fqf": {"num_quantiles": 8},
     "bootstrapped_dqn": {"ensemble_size": 5, "prior_scale": 1.0},
     "dyna_q": {"batch_size": 5},
+    "sr_spr": {"learning_rate": 2.5e-4, "learning_rate_schedule": "constant"},
 }
+_REPEATED: Fields = {"num_updates": 16, "learning_rate": 2.5e-4}
 
 # The outputs of a recurrent cell are bounded: without value rescaling, PQN learned
 # nothing on Acrobot-v1 and reached 40 % of the maximal return on CartPole-v1.
@@ -120,6 +122,7 @@ CLASSIC: dict[str, Environment] = {
             },
             "recurrent_rollouts": _LARGE_RETURNS,
         },
+        algorithms={"sr_spr": _REPEATED},
     ),
     "MountainCar-v0": Environment(
         Rewards(-1.0, 0.0),
@@ -138,6 +141,7 @@ CLASSIC: dict[str, Environment] = {
             "rollouts": {"learning_rate": 4e-3},
             "recurrent_rollouts": {**_LARGE_RETURNS, "learning_rate": 1e-3},
         },
+        algorithms={"sr_spr": _REPEATED},
     ),
 }
 

@@ -42,7 +42,11 @@ GROUPS = {
     "target": (estimates.Target, estimates.ReturnRepresentation),
     "replay": (basics.Replay, components.Sampling, components.Rollouts),
     "optimizer": (basics.Optimization, components.Plasticity),
-    "network": (components.NetworkLayers, recurrence.Recurrence),
+    "network": (
+        components.NetworkLayers,
+        recurrence.Recurrence,
+        components.Representation,
+    ),
     "exploration": (basics.Exploration,),
     "evaluation": (basics.Evaluation,),
     "seeds": (basics.Experiment,),
@@ -62,7 +66,7 @@ RARE = (
     "gradient_correction", "correction_penalty", "correction_rate",
     "return_estimator",
     "ensemble_acting", "intrinsic_bonus",
-    "average_reward",
+    "average_reward", "spr_steps",
 )  # fmt: skip
 COLUMN = 24  # wider flags than this have their own line in tyro's help
 

@@ -34,7 +34,7 @@ class LoopLengths(NamedTuple):
 def window(config: Config) -> int:
     """Rows of the replay buffer that follow the first row of a sample."""
     if config.recurrent == "none":
-        return config.n_step
+        return max(config.n_step, config.spr_steps or 0)
     return config.burn_in + config.sequence_length + config.n_step - 1
 
 

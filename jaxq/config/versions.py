@@ -45,4 +45,6 @@ ADDED: dict[str, Any] = {
     "rnd_learning_rate": 1e-4,
     "average_reward": "none",
     "average_reward_rate": 1.0,
+    "spr_steps": None,
+    "spr_weight": 2.0,
 }

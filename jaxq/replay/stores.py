@@ -12,7 +12,7 @@ from jaxq.config.config import Config
 from jaxq.replay import ring as replay_ring
 from jaxq.replay import sum_tree, transition_readers
 from jaxq.rl import frames
-from jaxq.types import Array, EnvSpec, Key, Step
+from jaxq.types import Array, EnvSpec, Key, PyTree, Step
 from jaxq.xla import indexing
 
 
@@ -34,6 +34,15 @@ class Store(NamedTuple):
 def reader(config: Config, spec: EnvSpec) -> replay_ring.Reader:
     """Reader of sequences for a recurrent network, of windows or transitions if not."""
     example = spec.observation if spec.frame is None else spec.frame
+    read = _reader(config, example)
+    if config.spr_steps is None:
+        return read
+    return transition_readers.with_following(
+        read, example, config.spr_steps, config.frame_stack
+    )
+
+
+def _reader(config: Config, example: PyTree) -> replay_ring.Reader:
     if config.recurrent == "none":
         if config.return_estimator != "n_step":
             return transition_readers.windows(

@@ -82,6 +82,8 @@ def _batch_sizes(config: Config, lengths: loop_lengths.LoopLengths) -> tuple[int
         batch = lengths.rollout_length * config.num_envs
         return batch, batch // config.num_minibatches
     single = config.recurrent == "none" and config.return_estimator == "n_step"
+    if config.spr_steps is not None:
+        single = False
     rows = 1 if single else loop_lengths.window(config) + 1
     return rows * config.batch_size, rows * config.batch_size
 

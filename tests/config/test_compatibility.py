@@ -26,6 +26,7 @@ OTHER = {
     "reset_period": 100,
     "redo_period": 100,
     "hare_period": 100,
+    "spr_steps": 5,
 }
 EXAMPLES = {
     conditions.TABULAR: {"algorithm": "tabular_q"},

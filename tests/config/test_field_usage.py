@@ -35,7 +35,7 @@ SHARED = {
     # By the optimizer, also by sgd.
     "optimizer_eps", "learning_rate_updates", "adam_b1", "adam_b2",
     "buffer_size",  # by the loop lengths
-    "ensemble_size",  # by the networks, also those of Q(lambda)
+    "ensemble_size", "spr_steps",  # by the networks, also those of Q(lambda)
     "sequence_max_weight",  # by the loss of sequences, prioritised or not
     # By the refresh, also of a target that is not used.
     "target_period", "target_tau", "averaged_targets",
@@ -53,6 +53,7 @@ CASES = [
     {"algorithm": "dqn", "return_estimator": "peng", "n_step": 3},
     {"algorithm": "r2d2", "return_estimator": "retrace", "n_step": 3},
     {"algorithm": "dqn", "exploration": "epsilon_z_greedy"},
+    {"algorithm": "dqn", "spr_steps": 5},
     {"algorithm": "dqn", "intrinsic_bonus": "rnd"},
     {"algorithm": "tabular_q", "intrinsic_bonus": "count"},
     {"algorithm": "bootstrapped_dqn", "ensemble_acting": "ucb"},
