@@ -81,11 +81,9 @@ def _batch_sizes(config: Config, lengths: loop_lengths.LoopLengths) -> tuple[int
     if config.rollout_length:
         batch = lengths.rollout_length * config.num_envs
         return batch, batch // config.num_minibatches
-    single = config.recurrent == "none" and config.return_estimator == "n_step"
-    if config.spr_steps is not None:
-        single = False
-    rows = 1 if single else loop_lengths.window(config) + 1
-    return rows * config.batch_size, rows * config.batch_size
+    reads = config.recurrent, config.return_estimator, config.spr_steps
+    window = 0 if reads == ("none", "n_step", None) else loop_lengths.window(config)
+    return (window + 1) * config.batch_size, (window + 1) * config.batch_size
 
 
 def _work(params: PyTree, minibatch: int, observation_bytes: int) -> int:
