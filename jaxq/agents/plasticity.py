@@ -11,11 +11,10 @@ import jax.numpy as jnp
 import optax
 
 from jaxq.config.config import Config
-from jaxq.networks import from_flax, running_statistics
+from jaxq.networks import from_flax, running_statistics, self_prediction
 from jaxq.types import Array, Key, LearnerState, PyTree, Sequence
 
-# Modules of the output layers, and those that self-prediction ends with.
-HEAD = ("values", "fractions", "projection", "predictor")
+HEAD = ("values", "fractions")  # modules of the output layers
 FIXED = ("priors", from_flax.STATISTICS, running_statistics.STATISTICS)
 
 
@@ -24,6 +23,8 @@ def part(path: tuple[Any, ...]) -> str:
     names = [getattr(entry, "key", None) for entry in path]
     if any(name in FIXED for name in names):
         return "fixed"
+    if self_prediction.NAME in names:
+        return "torso" if "transition" in names else "head"
     return "head" if any(name in HEAD for name in names) else "torso"
 
 

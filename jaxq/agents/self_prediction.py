@@ -20,8 +20,6 @@ from jaxq.networks import self_prediction as networks
 from jaxq.rl import self_prediction
 from jaxq.types import Array, EnvSpec, Key, LossFunction, LossInfo, Network, PyTree
 
-NAME = "self_prediction"  # of the model among the parameters
-
 
 def _model(config: Config, spec: EnvSpec, size: int) -> networks.SelfPrediction:
     """The model of features [size]; it has neither noise nor normalisation."""
@@ -69,7 +67,7 @@ def extended(network: Network, config: Config, spec: EnvSpec) -> Network:
             return from_flax.flat(module.init(key, z, jnp.zeros(1, jnp.int32)))
 
         keys = jax.random.split(key, len(z)) if config.ensemble_size > 1 else key
-        return {**params, NAME: _members(config)(init_one)(keys, z)}
+        return {**params, networks.NAME: _members(config)(init_one)(keys, z)}
 
     return network._replace(init=init)
 
@@ -115,7 +113,9 @@ def add_loss(
             )
 
         each = _members(config)(one)
-        return jnp.mean(each(params[NAME], target_params[NAME], z, later))
+        return jnp.mean(
+            each(params[networks.NAME], target_params[networks.NAME], z, later)
+        )
 
     def loss_with_predictions(
         key: Key, params: PyTree, target_params: PyTree, example: PyTree

@@ -10,6 +10,8 @@ from jaxq.networks import layers
 from jaxq.rl import self_prediction
 from jaxq.types import Array
 
+NAME = "self_prediction"  # of the model among the parameters of an agent
+
 
 class Transition(nn.Module):
     """The features after an action.

@@ -22,7 +22,6 @@ from jaxq.agents import (
 from jaxq.config.fields import ConfigError
 from jaxq.config.validate import validate
 from jaxq.envs import make
-from jaxq.networks import from_flax
 from jaxq.rl import self_prediction as definitions
 from jaxq.types import EnvSpec, MaskedObservation, Transition
 
@@ -378,7 +377,7 @@ def test_settings_without_a_sense_are_refused(fields, message):
 
 @pytest.mark.slow
 @pytest.mark.conformance
-def test_a_run_resumes_and_its_policy_is_loaded(tmp_path):
+def test_a_run_keeps_its_model_and_its_policy_is_loaded(tmp_path):
     config = dataclasses.replace(
         family.TINY, num_seeds=2, seed_block=2, spr_steps=4, prioritized=True,
         reset_period=60, reset_torso=0.2,
@@ -392,18 +391,3 @@ def test_a_run_resumes_and_its_policy_is_loaded(tmp_path):
     assert not same(again.params, result.params)
     with pytest.raises(ConfigError, match="params do not fit"):
         run(dataclasses.replace(config, spr_steps=None), params=result.params)
-
-
-@pytest.mark.parametrize("name", [pytest.param("sr_spr", marks=CONFORMANCE)])
-def test_the_weight_is_traced(name):
-    """Settings of the weight are one program, and change the parameters."""
-    config = family.config(name, total_steps=400, warmup_steps=200, chunk_iterations=2)
-    learned = [
-        family.Trained(
-            dataclasses.replace(config, spr_weight=weight), family.gauntlet()
-        ).train()
-        for weight in (0.0, 2.0)
-    ]
-    a, b = (trained.state.agent.learner.params for trained in learned)
-    assert not same(a, b)
-    assert from_flax.STATISTICS not in a
