@@ -77,8 +77,8 @@ def add_loss(
 ) -> LossFunction:
     """The loss, plus spr_weight times that of K predictions, if there are any.
 
-    The features of an ensemble's members each predict their own, and the loss is the
-    mean. Priorities are those of the given loss.
+    Every member of an ensemble predicts its own features, where its mask is set, and
+    the loss is the mean. Priorities are those of the given loss.
 
     Args:
         loss: of transitions or windows.
@@ -112,10 +112,11 @@ def add_loss(
                 following.reached,
             )
 
-        each = _members(config)(one)
-        return jnp.mean(
-            each(params[networks.NAME], target_params[networks.NAME], z, later)
-        )
+        models = params[networks.NAME], target_params[networks.NAME]
+        values = _members(config)(one)(*models, z, later)
+        if config.ensemble_size > 1 and config.ensemble_target != "mixture":
+            values *= example.memory.mask
+        return jnp.mean(values)
 
     def loss_with_predictions(
         key: Key, params: PyTree, target_params: PyTree, example: PyTree

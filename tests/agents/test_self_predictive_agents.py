@@ -161,11 +161,12 @@ def test_the_loss_is_that_of_the_estimate_plus_that_of_the_predictions(
             np.testing.assert_allclose(left, right, rtol=1e-5)  # priorities among them
 
 
-def test_members_of_an_ensemble_predict_their_own_features(rng):
+def test_members_predict_their_own_features_where_their_mask_is_set(rng):
     parts = Parts(VECTOR, ensemble_size=3, prior_scale=0.0)
     params, target_params = parts.params(1), parts.params(2)
     example = of_row(batch(VECTOR, rng), 0)
-    example = example._replace(memory=parts.network.initial_memory(jax.random.key(0)))
+    memory, mask = parts.network.initial_memory(jax.random.key(0)), (1.0, 0.0, 1.0)
+    example = example._replace(memory=memory._replace(mask=jnp.float32(mask)))
     added = parts.added(jax.random.key(0), params, target_params, example)
     single = Parts(VECTOR)
     expected = 0.0
@@ -176,7 +177,7 @@ def test_members_of_an_ensemble_predict_their_own_features(rng):
             for p in (params, target_params)
         )
         plain = example._replace(memory=())
-        expected += single.added(jax.random.key(0), own, target, plain) / 3
+        expected += mask[m] * single.added(jax.random.key(0), own, target, plain) / 3
     np.testing.assert_allclose(added, expected, rtol=1e-4, atol=1e-5)
 
 
