@@ -71,6 +71,17 @@ _BBF: dict[str, Any] = {
     "reset_period": 20_000,
     "anneal_updates": 5_000.0,
 }
+# One gradient step per environment step, on a fifth of the usual data.
+_SCARCE = Config(
+    environment="Breakout-MinAtar",
+    num_seeds=10,
+    total_steps=100_000,
+    num_updates=8,
+    epsilon_steps=20_000.0,
+    eval_points=10,
+    diagnostics=True,
+)
+_RESETS: dict[str, Any] = {"reset_period": 25_000, "reset_torso": 0.2}
 _ESTIMATES = Config(
     environment="Acrobot-v1",
     num_seeds=10,
@@ -133,6 +144,22 @@ SHOWCASES = {
                 "no resets, annealed once": {**_BBF, "reset_period": None},
             },
         ),
+    ),
+    "self_prediction": Showcase(
+        "With little data, features that predict later features learn more from every "
+        "step, and resets let them take more gradient steps.",
+        "Schwarzer et al., arXiv:2007.05929; D'Oro et al. (2023)",
+        _variants(
+            _SCARCE,
+            {
+                "DQN": {},
+                "self-prediction": {"spr_steps": 5},
+                "self-prediction of one step": {"spr_steps": 1},
+                "DQN, resets": _RESETS,
+                "self-prediction, resets": {"spr_steps": 5, **_RESETS},
+            },
+        ),
+        ("dormant_units", "effective_rank"),
     ),
     "overestimation": Showcase(
         "Double DQN, an average of earlier targets and the minimum over an ensemble "

@@ -72,6 +72,7 @@ class Transition(NamedTuple):
     epsilon: Array | None = None  # [] of the policy that is evaluated
     memory: PyTree = ()  # of the agent, before the action
     duration: Array | None = None  # [] sum_{j<k} gamma^j, if rewards are centred
+    following: PyTree = None  # see `rl.self_prediction.Following`
 
 
 class Regression(NamedTuple):
@@ -245,8 +246,3 @@ class EnvSpec(NamedTuple):
         observation = jax.tree.map(jnp.zeros_like, self.observation)
         action, false = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
         return Step(observation, action, jnp.zeros(()), false, false, observation)
-
-
-def is_key(leaf: Any) -> bool:
-    """Whether an array, or its shape and dtype, holds PRNG keys."""
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)

@@ -79,6 +79,7 @@ CHANGES = {
     "prioritized_dqn": {"priority_exponent": 0.3},
     "rainbow": {"priority_exponent": 0.3},
     "btr": {"priority_exponent": 0.3, "munchausen_alpha": 0.0},
+    "sr_spr": {"priority_exponent": 0.3, "num_updates": 1, "n_step": 3},
     "munchausen_dqn": {"munchausen_alpha": 0.0},
     "munchausen_qr_dqn": {"munchausen_alpha": 0.0},
     "munchausen_iqn": {"munchausen_alpha": 0.0},
@@ -133,7 +134,7 @@ TABULAR = tuple(algorithm_table.TABULAR)
 NAMES = tuple(algorithms.ALGORITHMS)
 # With random behaviour, their targets are not those of the greedy policy.
 BEHAVIOUR_TARGETS = ("sarsa", "expected_sarsa", "n_step_q", "n_step_dqn", "rainbow")
-BEHAVIOUR_TARGETS += ("btr", "der", "bbf")
+BEHAVIOUR_TARGETS += ("btr", "der", "bbf", "sr_spr")
 BEHAVIOUR_TARGETS += ("watkins_q_lambda", "peng_q_lambda", "pqn", "pqn_rnn")
 BEHAVIOUR_TARGETS += ("pqn_vdn",)
 # Their episodes lead to one another, so their values are not those of one episode.

@@ -168,4 +168,43 @@ TEXTS: dict[str, AlgorithmText] = {
         "agents: 96 for 32 environments of three.",
         ("pqn", "pqn_rnn"),
     ),
+    "sr_spr": AlgorithmText(
+        "SR-SPR",
+        aligned(
+            r"\hat z_0 &= f(s_t; \theta), \qquad"
+            r" \hat z_k = h(\hat z_{k-1}, a_{t+k-1}; \theta)",
+            r"L_{\text{SPR}}(\theta) &= - \sum_{k=1}^{K} m_k"
+            r" \cos\Big( q\big(g(\hat z_k; \theta); \theta\big),\;"
+            r" g\big(f(s_{t+k}; \theta^-); \theta^-\big) \Big)",
+            r"L(\theta) &= \mathbb{E}_D\; w \big( L_{\text{C51}}(\theta)"
+            r" + \lambda L_{\text{SPR}}(\theta) \big)",
+            r"\theta &\leftarrow (1 - x)\, \theta + x\, \theta'"
+            r" \qquad \text{every reset period}",
+        ),
+        (
+            ("f", "the features, scaled to the unit range"),
+            ("h", "the transition model"),
+            ("g", "the projection"),
+            ("q", "the predictor"),
+            ("K", "`spr_steps`"),
+            ("m_k", "1 until the episode ends, then 0"),
+            (r"\lambda", "`spr_weight`"),
+            (r"L_{\text{C51}}", "Rainbow's loss"),
+            ("w", "the importance weight of prioritised replay"),
+            (r"\theta'", "newly initialised parameters"),
+            ("x", "`reset_torso` or `reset_head`"),
+            *PARAMETERS,
+        ),
+        (
+            "jaxq/rl/self_prediction.py:prediction_loss",
+            "jaxq/networks/self_prediction.py:SelfPrediction",
+            "jaxq/agents/self_prediction.py:add_loss",
+            "jaxq/agents/plasticity.py:reset",
+        ),
+        "Choose it where environment steps are scarce and gradient steps are not: it "
+        "takes many of them per environment step, and each costs several of DQN's. "
+        "`--spr-steps 5` alone adds the predictions to any feed-forward algorithm with "
+        "replay.",
+        ("rainbow", "btr", "c51"),
+    ),
 }

@@ -21,6 +21,7 @@ from jaxq.agents import (
     loss_factory,
     replay_agent,
     rollout_agent,
+    self_prediction,
     stream_agent,
 )
 from jaxq.config import algorithm_table, hyperparameters, user_code
@@ -40,6 +41,7 @@ def dqn(config: Config, spec: EnvSpec) -> Agent:
     """
     networks = factory.make_networks(config, spec)
     loss = loss_factory.add_penalty(loss_factory.make_loss(config, networks), config)
+    loss = self_prediction.add_loss(loss, networks.online, config, spec)
     online, policy = networks.online, networks.policy
     if config.iterated_heads is not None:
         loss = iterated.parallel_loss(loss)

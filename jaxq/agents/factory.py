@@ -9,6 +9,7 @@ from jaxq.agents import (
     ensemble_factory,
     head_factory,
     observation_scaling,
+    self_prediction,
     torso_factory,
 )
 from jaxq.config.config import Config
@@ -77,6 +78,14 @@ def make_networks(config: Config, spec: EnvSpec) -> Networks:
     Raises:
         ConfigError: for a torso that does not fit the observation.
     """
+    networks = _make_networks(config, spec)
+    if config.spr_steps is None:
+        return networks
+    online = self_prediction.extended(networks.online, config, spec)
+    return networks._replace(online=online)
+
+
+def _make_networks(config: Config, spec: EnvSpec) -> Networks:
     kind = _kind(config)
     make = _MAKERS[kind]
     if kind == "table" or not config.normalize_observations:

@@ -32,6 +32,7 @@ EVIDENCE = {
     "shared_noise": ("noisy_sigma",),
     "recurrent": ("memory_size",),
     "return_estimator": ("trace_decay",),
+    "spr_steps": ("spr_weight",),
 }
 
 

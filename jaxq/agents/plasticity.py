@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxq.config.config import Config
-from jaxq.networks import from_flax, running_statistics
+from jaxq.networks import from_flax, running_statistics, self_prediction
 from jaxq.types import Array, Key, LearnerState, PyTree, Sequence
 
 HEAD = ("values", "fractions")  # modules of the output layers
@@ -23,6 +23,8 @@ def part(path: tuple[Any, ...]) -> str:
     names = [getattr(entry, "key", None) for entry in path]
     if any(name in FIXED for name in names):
         return "fixed"
+    if self_prediction.NAME in names:
+        return "torso" if "transition" in names else "head"
     return "head" if any(name in HEAD for name in names) else "torso"
 
 
@@ -85,6 +87,7 @@ def reset(
     theta <- (1 - x) theta + x theta',  x = reset_torso or reset_head,
 
     for online and target parameters, with the same theta'. The optimizer starts anew.
+    Of self-prediction, the transition model counts as torso, the rest as head.
 
     Args:
         config: the shares x.

@@ -51,8 +51,9 @@ def recycle(
     """Initialise the dormant units of the online network anew, when due.
 
     The incoming weights of a unit with s_i <= redo_threshold are drawn anew, its
-    outgoing weights become zero, and so do the optimizer's moments of both. The target
-    parameters follow with their next refresh, but for a copy of the last layer alone.
+    outgoing weights become zero, and so do the optimizer's moments of both. Weights of
+    self-prediction, on which no value depends, are kept. The target parameters follow
+    with their next refresh, but for a copy of the last layer alone.
 
     Args:
         config: the threshold.

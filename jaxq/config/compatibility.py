@@ -21,6 +21,7 @@ _RECALLED = "the model recalls single steps, all equally often"
 _MEAN_ENTRY = "the average is the mean of the entries, which must be values"
 _SUMMED = "the sum over a team is one of expected returns"
 _TEAMS = "not implemented for examples of several agents"
+_SUCCESSORS = "it predicts the features of steps that follow one another in replay"
 _GREEDY = "the target bootstraps from the best action of one table"
 
 RULES = (
@@ -34,6 +35,7 @@ RULES = (
         on.TABLE, "intrinsic_bonus", ("none", "count"),
         "a table has no layers; the visits of its states can be counted",
     ),
+    Rule(on.TABLE, "spr_steps", (None,), "a table has no features to predict"),
     Rule(on.TABLE, "head", on.ARRAY_HEADS, "a table cannot take a fraction as input"),
     *(
         Rule(on.TABLE, field, (None,), "a table has no features that could go stale")
@@ -106,6 +108,14 @@ RULES = (
     Rule(on.Q_LAMBDA, "iterated_heads", (None,), _NO_TARGET),
     Rule(on.DOUBLE_TABLE, "averaged_targets", (1,), _TWO_TABLES),
     Rule(
+        on.RECURRENT, "spr_steps", (None,),
+        "its features also depend on the memory",
+    ),
+    Rule(
+        on.ITERATED, "spr_steps", (None,),
+        "it needs the features of a target network",
+    ),
+    Rule(
         on.RECURRENT, "episodic_life", (False,),
         "its memory lasts as long as the episode, through the loss of a life",
     ),
@@ -150,6 +160,8 @@ RULES = (
     ),
     Rule(on.RECALLING_ROLLOUTS, "average_reward", ("none",), _SHOWN),
     Rule(on.RECALLING_ROLLOUTS, "intrinsic_bonus", ("none",), _SHOWN),
+    Rule(on.ROLLOUTS, "spr_steps", (None,), _SUCCESSORS),
+    Rule(on.Q_LAMBDA, "spr_steps", (None,), _SUCCESSORS),
     Rule(on.Q_LAMBDA, "prioritized", (False,), _RETURNS),
     Rule(on.Q_LAMBDA, "double_q", (False,), _NO_TARGET),
     Rule(on.Q_LAMBDA, "hare_period", (None,), _NO_TARGET),

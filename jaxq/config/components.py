@@ -86,6 +86,18 @@ class NetworkLayers:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Representation:
+    """A loss on the features, besides that of the estimate."""
+
+    spr_steps: Annotated[int, Range(1, 50)] | None = None
+    """Steps over which a model predicts the target network's features from those of
+    the present and the actions taken (SPR: 5); None predicts nothing."""
+    spr_weight: NotNegative = 2.0
+    """spr_steps: weight of the predictions' loss, minus the sum of their cosines with
+    the features (lambda)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Plasticity:
     """Regularisation and resets of the parameters, so that they keep learning."""
 

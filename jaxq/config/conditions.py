@@ -59,6 +59,7 @@ MIXTURE = Condition(
 NOISY = Condition("noisy layers", lambda c: c.noisy)
 RECURRENT = Condition("a recurrent network", lambda c: c.recurrent != "none")
 REDO = Condition("ReDo", lambda c: c.redo_period is not None)
+SELF_PREDICTION = Condition("self-prediction", lambda c: c.spr_steps is not None)
 AVERAGED = Condition("several target networks", lambda c: c.averaged_targets > 1)
 ITERATED = Condition("`iterated_heads`", lambda c: c.iterated_heads is not None)
 AVERAGE_REWARD = Condition("an average reward", lambda c: c.average_reward != "none")

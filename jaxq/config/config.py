@@ -26,7 +26,13 @@ from jaxq.config.basics import (
     Optimization,
     Replay,
 )
-from jaxq.config.components import NetworkLayers, Plasticity, Rollouts, Sampling
+from jaxq.config.components import (
+    NetworkLayers,
+    Plasticity,
+    Representation,
+    Rollouts,
+    Sampling,
+)
 from jaxq.config.estimates import ReturnRepresentation, Target
 from jaxq.config.fields import TRACED, ConfigError, check_name
 from jaxq.config.recurrence import Recurrence
@@ -96,6 +102,7 @@ class Fields(
     Evaluation,
     Exploration,
     Plasticity,
+    Representation,
     Recurrence,
     NetworkLayers,
     Optimization,

@@ -90,10 +90,12 @@ ALGORITHMS: dict[str, Fields] = {
     "dyna_q": {"batch_size": 5},
     # A run has a tenth of the gradient steps of the paper's.
     "bbf": {"reset_period": 5_000, "anneal_updates": 1_250.0},
+    "sr_spr": {"learning_rate": 2.5e-4, "learning_rate_schedule": "constant"},
 }
 # Fields of an algorithm that no environment overrides: the periods of targets that are
 # copied do not suit averaged ones, and resets need a step size that does not vanish.
 KEPT = frozenset({"learning_rate_schedule", "target_period"})
+_REPEATED: Fields = {"num_updates": 16, "learning_rate": 2.5e-4}
 
 # The outputs of a recurrent cell are bounded: without value rescaling, PQN learned
 # nothing on Acrobot-v1 and reached 40 % of the maximal return on CartPole-v1.
@@ -125,6 +127,7 @@ CLASSIC: dict[str, Environment] = {
             },
             "recurrent_rollouts": _LARGE_RETURNS,
         },
+        algorithms={"sr_spr": _REPEATED},
     ),
     "MountainCar-v0": Environment(
         Rewards(-1.0, 0.0),
@@ -143,6 +146,7 @@ CLASSIC: dict[str, Environment] = {
             "rollouts": {"learning_rate": 4e-3},
             "recurrent_rollouts": {**_LARGE_RETURNS, "learning_rate": 1e-3},
         },
+        algorithms={"sr_spr": _REPEATED},
     ),
 }
 

@@ -42,7 +42,11 @@ GROUPS = {
     "target": (estimates.Target, estimates.ReturnRepresentation),
     "replay": (basics.Replay, components.Sampling, components.Rollouts),
     "optimizer": (basics.Optimization, components.Plasticity),
-    "network": (components.NetworkLayers, recurrence.Recurrence),
+    "network": (
+        components.NetworkLayers,
+        recurrence.Recurrence,
+        components.Representation,
+    ),
     "exploration": (basics.Exploration,),
     "evaluation": (basics.Evaluation,),
     "seeds": (basics.Experiment,),
@@ -65,6 +69,7 @@ RARE = (
     "average_reward", "value_decomposition",
     "n_step_start", "discount_start",
     "conservative_weight", "margin_weight", "dataset", "iterated_heads",
+    "spr_steps",
 )  # fmt: skip
 COLUMN = 24  # wider flags than this have their own line in tyro's help
 

@@ -36,7 +36,7 @@ def window(config: Config) -> int:
     """Rows of the replay buffer that follow the first row of a sample."""
     longest = annealing.longest_return(config)
     if config.recurrent == "none":
-        return longest
+        return max(longest, config.spr_steps or 0)
     return config.burn_in + config.sequence_length + longest - 1
 
 

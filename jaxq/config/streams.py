@@ -10,6 +10,7 @@ _TRACES = "eligibility traces need the gradient of a single estimate"
 RULES = (
     Rule(on.STREAM, "averaged_targets", (1,), _NO_TARGET),
     Rule(on.STREAM, "iterated_heads", (None,), _NO_TARGET),
+    Rule(on.STREAM, "spr_steps", (None,), _ONE_STEP),
     Rule(
         on.NOT_STREAM, "optimizer",
         ("adam", "amsgrad", "nadam", "radam", "rmsprop", "muon", "sgd"),

@@ -55,6 +55,7 @@ _AVERAGE_LEARNED = Condition(
     lambda c: c.average_reward in average_reward.LEARNED,
     "set average_reward to differential or centering",
 )
+_SELF_PREDICTION = Condition(conditions.SELF_PREDICTION.holds, "give spr_steps")
 _REDO = Condition(lambda c: c.redo_period is not None, "give redo_period")
 _ORTHOGONAL = Condition(
     lambda c: _LAYERS.holds(c) and c.weight_init == "orthogonal",
@@ -136,7 +137,10 @@ AGENT_USAGE = (
     Usage("an average reward learned from TD errors", _AVERAGE_LEARNED, (
         "average_reward_rate",
     )),
-    Usage("replay", _REPLAYS, ("buffer_size", "prioritized", "dataset")),
+    Usage("replay", _REPLAYS, (
+        "buffer_size", "prioritized", "dataset", "spr_steps",
+    )),
+    Usage("self-prediction", _SELF_PREDICTION, ("spr_weight",)),
     Usage("replay and Dyna-Q's model", _SAMPLES, ("batch_size",)),
     Usage("Q(lambda)", _Q_LAMBDA, (
         "trace_decay", "trace_cut", "value_decomposition",

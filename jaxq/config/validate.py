@@ -130,6 +130,8 @@ def _check_replay(config: Config, lengths: LoopLengths) -> None:
     window = loop_lengths.window(config) + config.frame_stack - 1
     if lengths.buffer_rows <= window:
         parts = annealing.longest_field(config)
+        if config.spr_steps is not None:
+            parts += f", spr_steps = {config.spr_steps}"
         if config.frame_stack > 1:
             parts += f", frame_stack = {config.frame_stack}"
         if config.recurrent != "none":

@@ -54,4 +54,6 @@ ADDED: dict[str, Any] = {
     "margin": 0.8,
     "dataset": None,
     "iterated_heads": None,
+    "spr_steps": None,
+    "spr_weight": 2.0,
 }

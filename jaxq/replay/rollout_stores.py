@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from jaxq.config import annealing, loop_lengths
 from jaxq.config.config import Config
-from jaxq.replay import horizons, stores
+from jaxq.replay import horizons, readers, stores
 from jaxq.replay import ring as replay_ring
 from jaxq.rl import off_policy, returns
 from jaxq.types import Array, EnvSpec, Key, Step, Transition
@@ -23,7 +23,7 @@ def sarsa_queue(config: Config, spec: EnvSpec) -> stores.Store:
         key: Key, state: replay_ring.ReplayState, updates: Array
     ) -> replay_ring.Sample:
         del key
-        read = stores.reader(config, spec, updates)
+        read = readers.reader(config, spec, updates)
         return replay_ring.sample_latest(state, read, length, window)
 
     return stores.Store(init, add, sample, stores.ignore_priorities)

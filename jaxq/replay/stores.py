@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxq.config import annealing, loop_lengths
+from jaxq.config import loop_lengths
 from jaxq.config.config import Config
-from jaxq.replay import fixed, horizons, sum_tree, transition_readers
+from jaxq.replay import fixed, readers, sum_tree
 from jaxq.replay import ring as replay_ring
 from jaxq.rl import frames
 from jaxq.types import Array, EnvSpec, Key, Step
@@ -29,38 +29,6 @@ class Store(NamedTuple):
     add: Callable[[Any, Step], Any]
     sample: Callable[[Key, Any, Array], replay_ring.Sample]
     update_priorities: Callable[[Any, replay_ring.Sample, Array], Any]
-
-
-def reader(config: Config, spec: EnvSpec, updates: Array) -> replay_ring.Reader:
-    """Reader of sequences for a recurrent network, of windows or transitions if not.
-
-    Args:
-        config: the network, and the returns.
-        spec: of the environment.
-        updates: [] gradient steps done, on which annealed returns depend.
-    """
-    example = spec.observation if spec.frame is None else spec.frame
-    horizon = horizons.horizon(config, updates)
-    if config.recurrent != "none":
-        return transition_readers.sequences(
-            example,
-            loop_lengths.window(config) + 1,
-            config.frame_stack,
-            horizon if annealing.is_annealed(config) else (),
-        )
-    n, stack = annealing.longest_return(config), config.frame_stack
-    if config.return_estimator != "n_step":
-        return transition_readers.windows(
-            example, n, horizon.discount, stack, horizon.limit
-        )
-    return transition_readers.transitions(
-        example,
-        n,
-        horizon.discount,
-        stack,
-        config.average_reward != "none",
-        horizon.limit,
-    )
 
 
 def newest_frames(spec: EnvSpec, steps: Step) -> Step:
@@ -99,7 +67,7 @@ def uniform(config: Config, spec: EnvSpec) -> Store:
     def sample(
         key: Key, state: replay_ring.ReplayState, updates: Array
     ) -> replay_ring.Sample:
-        read, ring = reader(config, spec, updates), fixed.ring_of(config, state)
+        read, ring = readers.reader(config, spec, updates), fixed.ring_of(config, state)
         return replay_ring.sample_uniform(
             key, ring, read, config.batch_size, window, history
         )
@@ -178,7 +146,7 @@ def proportional(config: Config, spec: EnvSpec) -> Store:
         row, env = indexing.row_and_column(place, ring.action.shape[1])
         if history:
             row = _since_the_start(ring, row)
-        read = reader(config, spec, updates)
+        read = readers.reader(config, spec, updates)
         batch = replay_ring.gather(ring, read, row, env)
         progress = jnp.minimum(updates / config.importance_updates, 1.0)
         start = config.importance_exponent

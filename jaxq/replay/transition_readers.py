@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxq.replay import ring
-from jaxq.rl import frames, off_policy, recall, returns
+from jaxq.rl import frames, off_policy, recall, returns, self_prediction
 from jaxq.types import Array, PyTree, Sequence, Transition
 from jaxq.xla import indexing
 
@@ -111,6 +111,35 @@ def windows(
         return window, 1.0 - truncated[0].astype(jnp.float32)
 
     return read
+
+
+def with_following(
+    read: ring.Reader, example: PyTree, steps: int, stack: int = 1
+) -> ring.Reader:
+    """Reader of examples with the steps that follow their observations.
+
+    Args:
+        read: of transitions or windows.
+        example: an observation, or its shapes and dtypes; of a stack, one frame.
+        steps: K; K rows must follow the first.
+        stack: frames in an observation.
+    """
+    observe = rows_of_observations(example, stack)
+
+    def read_following(
+        state: ring.ReplayState, row: Array, env: Array
+    ) -> tuple[PyTree, Array]:
+        transition, weight = read(state, row, env)
+        get = functools.partial(indexing.ring_get, column=env)
+        window = row + jnp.arange(steps)
+        following = self_prediction.Following(
+            action=get(state.action, window).astype(jnp.int32),
+            observation=observe(state, window + 1, env),
+            reached=self_prediction.reached(get(state.ended, window) > 0),
+        )
+        return transition._replace(following=following), weight
+
+    return read_following
 
 
 def sequences(

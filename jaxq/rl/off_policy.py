@@ -32,6 +32,7 @@ class Window(NamedTuple):
     next_action: Array  # [n] int32: action taken in next_observation
     next_probability: Array | None = None  # [n] with which it was chosen; see `retrace`
     epsilon: Array | None = None  # [] of the policy that is evaluated
+    following: PyTree = None  # see `rl.self_prediction.Following`
 
 
 # (pi(a | s), mu(a | s)) of the action taken -> its trace coefficient, for lambda = 1

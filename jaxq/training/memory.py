@@ -15,7 +15,7 @@ from jaxq.config.fields import ConfigError
 from jaxq.envs.adapter import Environment
 from jaxq.training import datasets, loop
 from jaxq.training.blocks import Block
-from jaxq.types import Counter, PyTree, is_key
+from jaxq.types import Counter, PyTree
 from jaxq.xla import prng
 
 USABLE_SHARE = 0.9  # the rest is for the program, fragmentation and other processes
@@ -78,9 +78,9 @@ def _batch_sizes(config: Config, lengths: loop_lengths.LoopLengths) -> tuple[int
     if config.rollout_length:
         batch = lengths.rollout_length * config.num_envs
         return batch, batch // config.num_minibatches
-    single = config.recurrent == "none" and config.return_estimator == "n_step"
-    rows = 1 if single else loop_lengths.window(config) + 1
-    return rows * config.batch_size, rows * config.batch_size
+    reads = config.recurrent, config.return_estimator, config.spr_steps
+    window = 0 if reads == ("none", "n_step", None) else loop_lengths.window(config)
+    return (window + 1) * config.batch_size, (window + 1) * config.batch_size
 
 
 def _work(params: PyTree, minibatch: int, observation_bytes: int) -> int:
@@ -115,7 +115,7 @@ def bytes_per_seed(tree: PyTree) -> int:
 
 
 def _num_bytes(leaf: jax.ShapeDtypeStruct) -> int:
-    return leaf.size * (8 if is_key(leaf) else leaf.dtype.itemsize)
+    return leaf.size * (8 if prng.is_key(leaf) else leaf.dtype.itemsize)
 
 
 def check(

@@ -142,7 +142,8 @@ N_STEPS = [
     for name in EPISODIC
     for n in (1, 3, 5)
     if name not in ONE_STEP_ONLY
-    if n > 1 or name in ("n_step_q", "n_step_dqn", "rainbow", "btr", "der", "r2d2")
+    if n > 1
+    or name in ("n_step_q", "n_step_dqn", "rainbow", "btr", "der", "sr_spr", "r2d2")
 ]
 
 

@@ -33,6 +33,7 @@ OTHER = {
     "mask_probability": 0.5,
     "conservative_weight": 1.0,
     "margin_weight": 1.0,
+    "spr_steps": 5,
 }
 EXAMPLES = {
     conditions.TABULAR: {"algorithm": "tabular_q"},

@@ -37,7 +37,7 @@ SHARED = {
     "optimizer_eps", "learning_rate_updates", "adam_b1", "adam_b2",
     "buffer_size",  # by the loop lengths
     "dataset",  # by every ring, also that of SARSA's queue
-    "ensemble_size",  # by the networks, also those of Q(lambda)
+    "ensemble_size", "spr_steps",  # by the networks, also those of Q(lambda)
     "mask_probability",  # by the memory of an ensemble, also of a mixture
     "sequence_max_weight",  # by the loss of sequences, prioritised or not
     # By the refresh, also of a target that is not used.
@@ -58,6 +58,7 @@ CASES = [
     {"algorithm": "r2d2", "head": "implicit_quantile", "value_rescaling": False},
     {"algorithm": "bootstrapped_dqn", "head": "categorical"},
     {"algorithm": "dqn", "exploration": "epsilon_z_greedy"},
+    {"algorithm": "dqn", "spr_steps": 5},
     {"algorithm": "dqn", "intrinsic_bonus": "rnd"},
     {"algorithm": "tabular_q", "intrinsic_bonus": "count"},
     {"algorithm": "bootstrapped_dqn", "ensemble_acting": "ucb"},

@@ -262,6 +262,7 @@ def test_one_compilation_serves_every_value_of_every_traced_field():
         l2_penalty=0.1, l2_init_penalty=0.1, reset_period=50, hare_period=9,
         redo_period=40, exploration="epsilon_z_greedy", intrinsic_bonus="rnd",
         rnd_size=4, target_tau=0.5, v_min=-1.0, v_max=2.0, discount_start=0.5,
+        spr_steps=2,
     )  # fmt: skip
     keys = make_keys(TINY)
     state = compiled.start(compiled.traced(base), keys, env=env)

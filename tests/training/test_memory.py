@@ -41,6 +41,7 @@ def check_layout(config, need, layout):
     [
         {},
         {"prioritized": True},
+        {"spr_steps": 5},
         {"algorithm": "pqn", "rollout_length": 4, "num_minibatches": 2},
     ],
 )
