@@ -112,6 +112,7 @@ def programs(config: Config) -> tuple[Callable[..., Any], Callable[..., Any]]:
 
         def iterate(state: loop.RunState, _: None) -> Any:
             state, step = loop.iteration(settings, lengths, env, key, state)
+            assert step is not None
             done = step.terminated | step.truncated
             record = step.action.astype(jnp.uint8), step.reward, done
             return state, jax.tree.map(lambda leaf: leaf[0, 0], record)
