@@ -55,12 +55,12 @@ TEXTS: dict[str, AlgorithmText] = {
     "rem": AlgorithmText(
         "Random ensemble mixture",
         aligned(
-            r"w &= u / \textstyle\sum_m u_m, \qquad u_m \sim U(0, 1)",
+            r"w_m &= u_m \Big/ \sum_{m'=1}^{M} u_{m'}, \qquad u_m \sim U(0, 1)",
             r"y &= r + \gamma (1 - d) \max_{a'} \sum_m w_m Q_m(s', a'; \theta^-)",
             r"L(\theta) &= \mathbb{E}_D\;"
             r" \ell\Big(y - \sum_m w_m Q_m(s, a; \theta)\Big)",
         ),
-        (("w", "the weights of the average, the same on both sides"), *_MEMBERS),
+        (("w_m", "the weights of the average, the same on both sides"), *_MEMBERS),
         ("jaxq/rl/ensembles.py:mixture_loss", *_CODE),
         "Choose it to learn from logged data, or from a replay buffer that changes "
         "slowly: a random average of members regularises as dropout does, and needs "

@@ -52,7 +52,7 @@ DISTRIBUTIONAL = [
             "algorithm": "r2d2", "recurrent": "min_gru", "burn_in": 0,
             "sequence_length": 4,
         },
-        {"n_step_start": 4, "discount_start": 0.5, "frame_stack": 2},
+        {"n_step_start": 4, "redo_period": 2, "averaged_targets": 3},
         {"n_step_start": 4, "discount_start": 0.5, "average_reward": "centering"},
         {
             "n_step_start": 4, "discount_start": 0.5, "munchausen": True,
