@@ -63,6 +63,11 @@ def main() -> None:
     )
     config = flags.read_config(arguments.run)
     env = make.from_config(config)
+    if env.spec.num_agents > 1:
+        raise ConfigError(
+            f"{env.spec.name} has {env.spec.num_agents} agents, and an animation shows "
+            "one. Step its own API with jaxq.load(...).act, and draw that."
+        )
     epsilon = config.eval_epsilon if arguments.epsilon is None else arguments.epsilon
     moments, ended = play(policy, env, arguments, epsilon)
     draw_picture = frames.picture(config)

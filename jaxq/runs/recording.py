@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxq.config.fields import ConfigError
+from jaxq.envs import lanes
 from jaxq.envs.adapter import Environment, EnvState
 from jaxq.replay import stores
 from jaxq.runs import files, manifest
@@ -55,6 +56,11 @@ def record(
             raise ConfigError(f"{name} = {value} must be positive.")
     if not 0 <= epsilon <= 1:
         raise ConfigError(f"epsilon = {epsilon} is not a probability.")
+    if num_envs % env.spec.num_agents:
+        raise ConfigError(
+            f"num_envs = {num_envs} must be a multiple of {env.spec.num_agents}, the "
+            f"number of agents of {env.spec.name}."
+        )
     if np.ndim(policy.numbers):
         raise ConfigError(
             "record plays one policy: select it with policy.seed(NUMBER)."
@@ -85,7 +91,7 @@ def _play(
         action, memory = jax.vmap(act)(
             act_keys, state.memory, observation, state.reward
         )
-        env_state, step = jax.vmap(env.step)(env_keys, state.env, action)
+        env_state, step = lanes.step(env, env_keys, state.env, action)
         done = step.terminated | step.truncated
         initial = jax.vmap(policy.initial_memory)(memory_keys)
         memory = loop.reset_memory(done, initial, memory)
@@ -97,7 +103,7 @@ def _play(
     def play(key: Key) -> Step:
         reset_key, memory_key, step_key = jax.random.split(key, 3)
         start = _Playing(
-            jax.vmap(env.reset)(jax.random.split(reset_key, num_envs)),
+            lanes.reset(env, jax.random.split(reset_key, num_envs)),
             jax.vmap(policy.initial_memory)(jax.random.split(memory_key, num_envs)),
             jnp.zeros(num_envs),
         )

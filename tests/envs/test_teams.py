@@ -9,10 +9,11 @@ import pytest
 from family import TINY
 from two_agents import Counting, Credit
 
+import jaxq
 from jaxq import Config, ConfigError, adapt_team
 from jaxq.agents import algorithms
 from jaxq.envs import adapter, frame_stack, lanes
-from jaxq.runs import run
+from jaxq.runs import recording, run
 from jaxq.training import checks
 from jaxq.types import MaskedObservation
 
@@ -176,6 +177,17 @@ def test_settings_that_do_not_fit_a_team_are_refused(changes, message):
         checks.check_team(config, env.spec)
 
 
+def test_a_dataset_has_the_steps_of_every_agent():
+    config = dataclasses.replace(TINY, num_envs=6, eval_episodes=6, total_steps=300)
+    env = adapt_team(Counting())
+    result = run.run(config, environment=env)
+    policy = jaxq.load(result, env, seed=0)
+    data = recording.record(policy, env, 60, 1.0, 0, 6)
+    assert data.action.size == 60 and np.all(data.action[:10] < 2)
+    with pytest.raises(ConfigError, match=r"num_envs = 4 must be a multiple of 3"):
+        recording.record(policy, env, 60, 1.0, 0, 4)
+
+
 def test_truncations_can_be_reported_as_terminations():
     env = adapter.end_at_timeouts(adapt_team(Counting(), time_limit=1))
     _, step = env.step(
@@ -239,6 +251,6 @@ def test_replay_agents_learn_from_the_steps_of_every_agent():
     """Each agent by itself, which is independent Q-learning."""
     config = dataclasses.replace(TINY, num_envs=6, eval_episodes=6)
     result = run.run(config, environment=adapt_team(Counting()))
-    assert np.all(np.isfinite(result.curve.loss)) and np.all(
+    assert np.all(np.isfinite(result.curve.loss[:, 1:])) and np.all(
         result.curve.eval_return > 0
     )
