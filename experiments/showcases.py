@@ -188,6 +188,23 @@ SHOWCASES = {
         ),
         ("overestimation",),
     ),
+    "shared_heads": Showcase(
+        "A copy of the last layer in place of a target network keeps learning stable, "
+        "and several heads that learn consecutive Bellman steps speed it up.",
+        "Vincent et al., arXiv:2506.04398",
+        _variants(
+            _ESTIMATES,
+            {
+                "a target network": {},
+                "no target network": {"target_period": 1},
+                "1 head and a copy": {"iterated_heads": 1},
+                "3 heads": {"iterated_heads": 3},
+                "9 heads (iS-QN)": {"iterated_heads": 9},
+            },
+            normalization="layer",
+        ),
+        ("overestimation", "effective_rank"),
+    ),
     "streams": Showcase(
         "One setting learns from a stream, where plain steps along the trace fail.",
         "Elsayed et al., arXiv:2410.14606",

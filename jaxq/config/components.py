@@ -76,7 +76,8 @@ class NetworkLayers:
     """ensemble: value of a successor. own: each network's, and one network, drawn per
     episode, acts (Bootstrapped DQN); minimum: the smallest of all (Maxmin), or of a
     subset (REDQ); mean: of all (Ensemble-DQN); mixture: a random average of all
-    networks learns, and their mean acts (REM)."""
+    networks learns, and their mean acts (REM). Of distributions, the smallest is that
+    with the smallest mean, and the mean is a mixture."""
     ensemble_subset: Count | None = None
     """minimum: networks drawn for each target; None takes all."""
     prior_scale: NotNegative = 3.0

@@ -216,7 +216,7 @@ def test_heads_keep_their_shapes_beside_the_other_parts(fields):
     "fields",
     [
         {"redo_period": 2, "normalize_observations": True, "double_q": True},
-        {"normalization": "batch", "reset_period": 3, "dueling": True, "noisy": True},
+        {"normalization": "batch", "reset_period": 3},
     ],
     ids=str,
 )
@@ -238,13 +238,11 @@ def test_a_run_is_loaded_and_its_parameters_start_another(tmp_path):
         target_tau=0.5,
     )  # fmt: skip
     first = run(config, output=tmp_path, plot=False)
-    policy = load(tmp_path)
+    policy = load(first)
     action, _ = policy.step(
         jax.random.key(1), policy.initial_memory(jax.random.key(0)), jnp.ones(4)
     )
     assert int(action) in (0, 1)
-    again = run(config, output=tmp_path, plot=False, resume=True)
-    assert same(first.params, again.params)
     second = run(config, params=first.params, plot=False)
     assert np.isfinite(second.curve.eval_return).all()
     assert not same(first.params, second.params)

@@ -52,6 +52,12 @@ KINDS = {
         "algorithm": "r2d2", "memory_size": 4, "sequence_length": 4, "burn_in": 2,
         "recurrent": "lru", "recurrent_inputs": "action_reward",
     },
+    "iterated": {"algorithm": "isqn", "iterated_heads": 3},
+    "recurrent quantiles": {
+        "algorithm": "r2d2", "memory_size": 4, "sequence_length": 4, "burn_in": 2,
+        "head": "implicit_quantile", "value_rescaling": False,
+        "next_value": "expected_sarsa", "quantile_samples": 4, "target_samples": 4,
+    },
     "pqn": {
         "algorithm": "pqn", "rollout_length": 8, "num_minibatches": 2, "num_epochs": 2,
         "chunk_iterations": 10,
