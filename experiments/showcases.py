@@ -68,6 +68,7 @@ _FEW_STEPS = Config(
 )
 _BBF: dict[str, Any] = {
     "algorithm": "bbf",
+    "spr_steps": None,
     "reset_period": 20_000,
     "anneal_updates": 5_000.0,
 }

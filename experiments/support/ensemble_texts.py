@@ -82,18 +82,24 @@ TEXTS: dict[str, AlgorithmText] = {
         ("rainbow", "bbf", "dyna_q"),
     ),
     "bbf": AlgorithmText(
-        "Bigger, Better, Faster (without SPR)",
+        "Bigger, Better, Faster",
         aligned(
             r"x &= \min(1, u / U), \qquad k = \mathrm{round}\big(10^{1-x}\, 3^x\big),"
             r" \qquad \gamma = 1 - 0.03^{1-x}\, 0.003^x",
             r"R &= \sum_{j=0}^{k-1} \gamma^j r_{t+j}",
             *_RAINBOW,
+            r"L_{\text{BBF}}(\theta) &= L(\theta) + \lambda\, L_{\text{SPR}}(\theta)",
             r"\theta^- &\leftarrow (1 - \tau)\, \theta^- + \tau\, \theta",
         ),
         (
             ("u", "gradient steps since the last reset, every `reset_period`"),
             ("U", "`anneal_updates`"),
             ("k", "the length of a return: from `n_step_start`, 10, to `n_step`, 3"),
+            (
+                r"L_{\text{SPR}}",
+                "self-prediction's loss, see [`sr_spr`](results/algorithms/sr_spr.md)",
+            ),
+            (r"\lambda", "`spr_weight`"),
             (r"\tau", "`target_tau`"),
             (r"\theta^-", "target parameters, an average of the online ones"),
             *(symbol for symbol in _RAINBOW_SYMBOLS[:-1] if symbol[0] != r"\theta^-"),
@@ -102,6 +108,7 @@ TEXTS: dict[str, AlgorithmText] = {
         (
             *_RAINBOW_CODE,
             "jaxq/replay/horizons.py:horizon",
+            "jaxq/rl/self_prediction.py:prediction_loss",
             "jaxq/agents/plasticity.py:reset",
         ),
         "Choose it to learn as much as possible from few environment steps when "
@@ -110,6 +117,6 @@ TEXTS: dict[str, AlgorithmText] = {
         "after each of them long returns with a small discount learn quickly what "
         "shorter ones with a large discount then refine. Choose `reset_period` so that "
         "the run does not end soon after a reset.",
-        ("der", "rainbow", "c51"),
+        ("sr_spr", "der", "rainbow"),
     ),
 }

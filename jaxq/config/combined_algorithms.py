@@ -80,9 +80,9 @@ COMBINED: dict[str, Algorithm] = {
         "which Kaixhin/Rainbow reproduces the paper (not checked against the paper).",
     ),
     "bbf": Algorithm(
-        "Bigger, Better, Faster without its self-supervised loss: Rainbow without "
-        "noise, with resets, after which the length and the discount of returns are "
-        "annealed, weight decay and an averaged target.",
+        "Bigger, Better, Faster: Rainbow without noise, whose features predict later "
+        "features, with resets, after which the length and the discount of returns "
+        "are annealed, weight decay and an averaged target.",
         "Schwarzer et al., arXiv:2305.19452",
         {
             "head": "categorical",
@@ -100,6 +100,7 @@ COMBINED: dict[str, Algorithm] = {
             "reset_torso": 0.5,
             "reset_head": 1.0,
             "weight_decay": 0.1,
+            "spr_steps": 5,
             "target_tau": 0.005,
             "target_period": 1,
             "learning_rate_schedule": "constant",
@@ -121,8 +122,8 @@ COMBINED: dict[str, Algorithm] = {
             "epsilon_steps": 2_000.0,
             "epsilon_end": 0.0,
         },
-        "Differs in that there is no self-supervised loss (SPR) and no augmentation of "
-        "images; that the online network acts, not the target network; that features "
+        "Differs in that images are not augmented; that features are predicted as in "
+        "sr_spr; that the online network acts, not the target network; that features "
         "are not rescaled to [0, 1], and the two streams share no hidden layer; that "
         "biases decay too; that one draw of new parameters serves the online and the "
         "target network; and that the last reset may be close to the end of the run. "
