@@ -38,12 +38,16 @@ COMBINED: dict[str, Algorithm] = {
             "warmup_steps": 50_000,
             "quantile_samples": 8,
             "target_samples": 8,
+            "importance_exponent": 0.45,
+            "importance_updates": 50_000_000.0,
             "epsilon_steps": 2_000_000.0,
             "epsilon_end": 0.01,
         },
         "Differs in that the singular value of spectral normalisation is computed anew "
-        "for every minibatch, that noise lasts until the end, and that priorities are "
-        "errors of the mean.",
+        "for every minibatch, that noise lasts until the end, that priorities are "
+        "errors of the mean, and that the log-policy of the current state is that of "
+        "the target network. Settings are those of the authors' program, whose epsilon "
+        "decays exponentially, and is zero from the middle of the run.",
     ),
     "pqn_vdn": Algorithm(
         "PQN for a team of agents, whose value is the sum of its agents' values.",
