@@ -70,7 +70,7 @@ def play(
     import jax.numpy as jnp
     import numpy as np
 
-    from jaxq.types import seed_axes
+    from jaxq.training.pytree_arrays import seed_axes
 
     total = rates.size * runs
     start, advance = programs(dataclasses.replace(config, environment=environment))

@@ -30,15 +30,6 @@ def counter(value: int = 0) -> Counter:
     return Counter(jnp.asarray(value, jnp.int32))
 
 
-def seed_axes(tree: PyTree) -> PyTree:
-    """Prefix tree for `vmap`'s in_axes and out_axes: None for counters, 0 elsewhere."""
-    return jax.tree.map(
-        lambda leaf: None if isinstance(leaf, Counter) else 0,
-        tree,
-        is_leaf=lambda leaf: isinstance(leaf, Counter),
-    )
-
-
 class MaskedObservation(NamedTuple):
     """An observation, and the actions that are valid after it."""
 
@@ -246,3 +237,8 @@ class EnvSpec(NamedTuple):
         observation = jax.tree.map(jnp.zeros_like, self.observation)
         action, false = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
         return Step(observation, action, jnp.zeros(()), false, false, observation)
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether an array, or its shape and dtype, holds PRNG keys."""
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)

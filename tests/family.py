@@ -8,12 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from mdps import ConstantReward, Corridor, Gauntlet, MaskedChain
 
-from jaxq import types
 from jaxq.agents import algorithms
 from jaxq.config import algorithm_table, loop_lengths
 from jaxq.config.config import Config
 from jaxq.envs import adapter, gymnax_facts
-from jaxq.training import compiled
+from jaxq.training import compiled, pytree_arrays
 
 # A run on CartPole that takes about a second.
 TINY = Config(
@@ -220,7 +219,7 @@ def same_shapes(*trees):
 
 def lane(state, i):
     """State of one seed."""
-    axes = types.seed_axes(state)
+    axes = pytree_arrays.seed_axes(state)
     return jax.tree.map(
         lambda axis, tree: tree if axis is None else jax.tree.map(lambda x: x[i], tree),
         axes,

@@ -57,7 +57,7 @@ COMBINED: dict[str, Algorithm] = {
             "value_decomposition": "vdn",
         },
         _PQN.settings,
-        "Differs in that the agents share one network, told apart by a one-hot number, "
+        "Differs in that the agents share one network and observe a one-hot number, "
         "and in the ways in which pqn does. With one agent it is pqn.",
         agent="q_lambda",
     ),

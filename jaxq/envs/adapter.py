@@ -16,6 +16,7 @@ from jaxq.types import (
     MaskedObservation,
     PyTree,
     Step,
+    is_key,
     unmasked,
 )
 from jaxq.xla import prng
@@ -158,7 +159,7 @@ class GymnaxAdapter(NamedTuple):
         """Cast a state, which may hold Python numbers, to the dtypes of a step's."""
 
         def cast(leaf: Any, like: Any) -> Array:
-            return leaf if prng.is_key(like) else jnp.asarray(leaf, like.dtype)
+            return leaf if is_key(like) else jnp.asarray(leaf, like.dtype)
 
         return jax.tree.map(cast, inner, self.types.state)
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxq.config.fields import ConfigError
 from jaxq.envs import lives, violations
-from jaxq.types import Array, Key, PyTree
+from jaxq.types import Array, Key, PyTree, is_key
 from jaxq.xla import prng
 
 REINSTALL = (
@@ -212,7 +212,7 @@ def _check_state_keys(before: PyTree, after: PyTree) -> None:
     """Raise if a step would change the type of a key in the state."""
     leaves = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
     for old, new in leaves:
-        if (prng.is_key(old) or prng.is_key(new)) and old.dtype != new.dtype:
+        if (is_key(old) or is_key(new)) and old.dtype != new.dtype:
             raise TypeError(
                 f"a key in the state is {old.dtype} after reset but {new.dtype} "
                 "after step"

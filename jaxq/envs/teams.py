@@ -20,8 +20,8 @@ from jaxq.types import (
     MaskedObservation,
     PyTree,
     Step,
+    is_key,
 )
-from jaxq.xla import prng
 
 
 class TeamState(NamedTuple):
@@ -175,7 +175,7 @@ class Team(NamedTuple):
         """A state with the dtypes of one after a step."""
 
         def cast(leaf: Any, like: Any) -> Array:
-            return leaf if prng.is_key(like) else jnp.asarray(leaf, like.dtype)
+            return leaf if is_key(like) else jnp.asarray(leaf, like.dtype)
 
         return adapter.EnvState(
             jax.tree.map(cast, state.inner, self.types.inner),

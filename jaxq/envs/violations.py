@@ -7,8 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxq.types import PyTree
-from jaxq.xla import prng
+from jaxq.types import PyTree, is_key
 
 ONE_DONE = (
     " Five values, with one done, are the interface of gymnax 0: use "
@@ -100,7 +99,7 @@ def state_problem(before: PyTree, after: PyTree) -> str | None:
 
 def _promotes(before: jax.ShapeDtypeStruct, after: jax.ShapeDtypeStruct) -> bool:
     """Whether a value of reset can take the type of a step's without loss."""
-    if prng.is_key(before) or prng.is_key(after):
+    if is_key(before) or is_key(after):
         return True
     dtype = before.dtype
     if before.weak_type:  # a Python number takes any type that can hold it
@@ -148,7 +147,7 @@ def scalar_problem(values: Mapping[str, Any]) -> str | None:
             return f"returns a {type(leaf).__name__} as {name} instead of a scalar"
         if leaf.shape != ():
             return f"returns {name} of shape {leaf.shape} instead of a scalar"
-        if jnp.issubdtype(leaf.dtype, jnp.complexfloating) or prng.is_key(leaf):
+        if jnp.issubdtype(leaf.dtype, jnp.complexfloating) or is_key(leaf):
             return f"returns {name} of type {leaf.dtype} instead of a real number"
         if name != "reward" and jnp.issubdtype(leaf.dtype, jnp.floating):
             return (

@@ -15,7 +15,7 @@ from jaxq.replay import ring
 from jaxq.runs import checkpoint, results
 from jaxq.training import checks, pytree_arrays
 from jaxq.training.dataset_format import Dataset
-from jaxq.types import Counter, EnvSpec, PyTree, seed_axes
+from jaxq.types import Counter, EnvSpec, PyTree
 
 
 def read(directory: pathlib.Path, spec: EnvSpec, seed: int) -> Dataset:
@@ -54,7 +54,7 @@ def read(directory: pathlib.Path, spec: EnvSpec, seed: int) -> Dataset:
         lambda axis, part: (
             part if axis is None else jax.tree.map(lambda x: x[lane], part)
         ),
-        seed_axes(shape),
+        pytree_arrays.seed_axes(shape),
         rows,
         is_leaf=lambda axis: axis is None,
     )

@@ -27,7 +27,8 @@ from jaxq.config.loop_lengths import loop_lengths
 from jaxq.envs.adapter import Environment
 from jaxq.replay import ring
 from jaxq.training import diagnostics, evaluate, loop
-from jaxq.types import Array, Key, PyTree, seed_axes
+from jaxq.training.pytree_arrays import seed_axes
+from jaxq.types import Array, Key, PyTree
 from jaxq.xla import loops, prng
 
 # Here `algorithm_args` is an `algorithms.Hyperparameters`, and `dataset` a ring.

@@ -15,7 +15,7 @@ from jaxq.config.fields import ConfigError
 from jaxq.envs.adapter import Environment
 from jaxq.training import datasets, loop
 from jaxq.training.blocks import Block
-from jaxq.types import Counter, PyTree
+from jaxq.types import Counter, PyTree, is_key
 from jaxq.xla import prng
 
 USABLE_SHARE = 0.9  # the rest is for the program, fragmentation and other processes
@@ -115,7 +115,7 @@ def bytes_per_seed(tree: PyTree) -> int:
 
 
 def _num_bytes(leaf: jax.ShapeDtypeStruct) -> int:
-    return leaf.size * (8 if prng.is_key(leaf) else leaf.dtype.itemsize)
+    return leaf.size * (8 if is_key(leaf) else leaf.dtype.itemsize)
 
 
 def check(

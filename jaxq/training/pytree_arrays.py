@@ -7,8 +7,7 @@ import jax
 import numpy as np
 
 from jaxq.config.fields import CheckpointError
-from jaxq.types import PyTree
-from jaxq.xla import prng
+from jaxq.types import Counter, PyTree, is_key
 
 
 def flatten(tree: PyTree, prefix: str = "") -> dict[str, np.ndarray]:
@@ -49,14 +48,14 @@ def unflatten(
         if name not in arrays:
             raise CheckpointError(f"array {name} is missing")
         array = arrays[name]
-        expected = jax.eval_shape(_key_data, leaf) if prng.is_key(leaf) else leaf
+        expected = jax.eval_shape(_key_data, leaf) if is_key(leaf) else leaf
         dtype = _stored_dtype(np.dtype(expected.dtype))
         if (array.shape, array.dtype) != (expected.shape, dtype):
             raise CheckpointError(
                 f"array {name} is {array.dtype}{list(array.shape)}, expected "
                 f"{expected.dtype}{list(expected.shape)}"
             )
-        if prng.is_key(leaf):
+        if is_key(leaf):
             return jax.random.wrap_key_data(jax.numpy.asarray(array), impl=_impl(leaf))
         return array.view(expected.dtype)
 
@@ -73,7 +72,7 @@ def _stored_dtype(dtype: np.dtype) -> np.dtype:
 
 
 def _key_data(leaf: Any) -> Any:
-    if hasattr(leaf, "dtype") and prng.is_key(leaf):
+    if hasattr(leaf, "dtype") and is_key(leaf):
         return jax.random.key_data(leaf)
     return leaf
 
@@ -83,3 +82,12 @@ def _impl(key: Any) -> str:
     impl: list[Any] = []
     jax.eval_shape(lambda key: impl.append(jax.random.key_impl(key)), key)
     return impl[0]
+
+
+def seed_axes(tree: PyTree) -> PyTree:
+    """Prefix tree for `vmap`'s in_axes and out_axes: None for counters, 0 elsewhere."""
+    return jax.tree.map(
+        lambda leaf: None if isinstance(leaf, Counter) else 0,
+        tree,
+        is_leaf=lambda leaf: isinstance(leaf, Counter),
+    )

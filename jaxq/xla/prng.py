@@ -8,7 +8,6 @@ compile a chain of keys; so on a CPU the bits are materialised. On a GPU the rea
 """
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -87,8 +86,3 @@ def key(seed: Array | int) -> Key:
     Saves up to 26 % of an iteration; see results/performance.md#keys.
     """
     return jax.random.key(seed, impl=_THREEFRY)
-
-
-def is_key(leaf: Any) -> bool:
-    """Whether an array, or its shape and dtype, holds PRNG keys."""
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)

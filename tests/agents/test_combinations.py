@@ -37,38 +37,41 @@ DISTRIBUTIONAL = [
 ]  # fmt: skip
 
 
+BESIDE = [
+    {"redo_period": 2, "normalize_observations": True},
+    {"redo_period": 2, "normalize_observations": True, "ensemble_size": 3},
+    {"redo_period": 2, "normalization": "batch"},
+    {"redo_period": 2, "return_estimator": "retrace", "n_step": 3},
+    {"averaged_targets": 3, "double_q": True},
+    {"averaged_targets": 3, "munchausen": True, "normalize_observations": True},
+    {"averaged_targets": 3, "reset_period": 3, "l2_init_penalty": 0.1},
+    {
+        "algorithm": "r2d2", "recurrent": "min_gru", "burn_in": 0,
+        "sequence_length": 4,
+    },
+    {"n_step_start": 4, "redo_period": 2, "averaged_targets": 3},
+    {"n_step_start": 4, "discount_start": 0.5, "average_reward": "centering"},
+    {
+        "n_step_start": 4, "discount_start": 0.5, "munchausen": True,
+        "head": "implicit_quantile", "prioritized": True, "intrinsic_bonus": "rnd",
+    },
+    {
+        "n_step_start": 4, "discount_start": 0.5, "ensemble_size": 3,
+        "ensemble_target": "minimum", "reset_period": 3,
+    },
+    {"algorithm": "r2d2", "n_step_start": 4, "discount_start": 0.5, **REWARDED},
+    {"algorithm": "r2d2", "exploration": "epsilon_z_greedy", **REWARDED},
+    {"algorithm": "r2d2", "intrinsic_bonus": "rnd", **REWARDED},
+    {"algorithm": "r2d2", "average_reward": "centering", **REWARDED},
+    *DISTRIBUTIONAL,
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "fields",
-    [
-        *(pytest.param(fields, marks=CONFORMANCE) for fields in DISTRIBUTIONAL),
-        {"redo_period": 2, "normalize_observations": True},
-        {"redo_period": 2, "normalize_observations": True, "ensemble_size": 3},
-        {"redo_period": 2, "normalization": "batch"},
-        {"redo_period": 2, "return_estimator": "retrace", "n_step": 3},
-        {"averaged_targets": 3, "double_q": True},
-        {"averaged_targets": 3, "munchausen": True, "normalize_observations": True},
-        {"averaged_targets": 3, "reset_period": 3, "l2_init_penalty": 0.1},
-        {
-            "algorithm": "r2d2", "recurrent": "min_gru", "burn_in": 0,
-            "sequence_length": 4,
-        },
-        {"n_step_start": 4, "redo_period": 2, "averaged_targets": 3},
-        {"n_step_start": 4, "discount_start": 0.5, "average_reward": "centering"},
-        {
-            "n_step_start": 4, "discount_start": 0.5, "munchausen": True,
-            "head": "implicit_quantile", "prioritized": True, "intrinsic_bonus": "rnd",
-        },
-        {
-            "n_step_start": 4, "discount_start": 0.5, "ensemble_size": 3,
-            "ensemble_target": "minimum", "reset_period": 3,
-        },
-        {"algorithm": "r2d2", "n_step_start": 4, "discount_start": 0.5, **REWARDED},
-        {"algorithm": "r2d2", "exploration": "epsilon_z_greedy", **REWARDED},
-        {"algorithm": "r2d2", "intrinsic_bonus": "rnd", **REWARDED},
-        {"algorithm": "r2d2", "average_reward": "centering", **REWARDED},
-    ],
+    [BESIDE[0], *(pytest.param(fields, marks=CONFORMANCE) for fields in BESIDE[1:])],
     ids=str,
-)  # fmt: skip
+)
 def test_parts_run_beside_each_other_and_are_diagnosed(fields):
     config = family.config(
         fields.get("algorithm", "dqn"), total_steps=400, buffer_size=400, eval_points=1,

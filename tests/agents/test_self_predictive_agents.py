@@ -363,7 +363,7 @@ def test_an_algorithm_of_ones_own_must_use_the_loss():
     ("fields", "message"),
     [
         ({"algorithm": "pqn"}, "steps that follow one another in replay"),
-        ({"algorithm": "r2d2"}, "not implemented for recurrent networks"),
+        ({"algorithm": "r2d2"}, "its features also depend on the memory"),
         (
             {"algorithm": "tabular_q", "environment": "FrozenLake-misc"},
             "a table has no features to predict",

@@ -13,7 +13,8 @@ from streams import SPEC, check_transition, example, make_stream, rollouts, unba
 from jaxq.config import loop_lengths
 from jaxq.config.config import Config
 from jaxq.replay import ring, stores
-from jaxq.types import counter, seed_axes
+from jaxq.training.pytree_arrays import seed_axes
+from jaxq.types import counter
 
 
 @functools.cache

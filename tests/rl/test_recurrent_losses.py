@@ -226,10 +226,9 @@ def test_a_horizon_shortens_the_returns_of_a_sequence(n, estimator, rng, strict)
         arguments = params, target_params
         annealed = sequence._replace(horizon=horizon)
         actual = losses_of[0](jax.random.key(seed), *arguments, annealed)
-        rows = jax.tree.map(
-            lambda x: x[: LENGTH - longest + n], sequence._replace(memory=())
-        )
-        rows = rows._replace(memory=sequence.memory)
+        alone = sequence._replace(memory=(), epsilon=None)
+        rows = jax.tree.map(lambda x: x[: LENGTH - longest + n], alone)
+        rows = rows._replace(memory=sequence.memory, epsilon=sequence.epsilon)
         expected = losses_of[1](jax.random.key(seed), *arguments, rows)
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import CONFORMANCE, mark_others
 from mdps import MDP
 
 from jaxq import run, sweep
@@ -111,7 +112,10 @@ def test_a_truncated_episode_bootstraps_and_clipped_rewards_count():
     np.testing.assert_allclose(error, best - np.mean(returns), rtol=1e-4)
 
 
-@pytest.mark.parametrize("algorithm", ["dqn", "pqn_rnn", "iqn", "tabular_q"])
+@pytest.mark.parametrize(
+    "algorithm",
+    mark_others(["dqn", "pqn_rnn", "iqn", "tabular_q"], ["dqn"], CONFORMANCE),
+)
 def test_the_norms_and_the_start_are_those_of_the_parameters(algorithm):
     config = family.config(algorithm, total_steps=2_000, eval_episodes=2)
     env = family.gauntlet()
