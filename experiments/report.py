@@ -52,6 +52,9 @@ _PARTS: dict[str, dict[str, Callable[[], str]]] = {
         "growth": tables_speed.growth,
         "scaling": tables_speed.scaling_table,
     },
+    "results/performance.md": {
+        "kernels": tables_speed.kernels,
+    },
 }
 
 

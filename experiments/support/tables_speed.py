@@ -123,3 +123,31 @@ def scaling_table() -> str:
     """Cost of sweep members relative to plain seeds, and scaling over devices."""
     result = load("throughput", "scaling.json")
     return f"{scaling.table(result)}\n\n{made_with([result['manifest']])}."
+
+
+def kernels() -> str:
+    """Launches and bytes of an iteration on an H100, as compiled."""
+    lines = measurements("kernels")
+    table = [
+        "| workload | seeds | launches | MB | floor, MB | ratio | network | optimizer "
+        "| acting | environment | rest |",
+        "| --- |" + " --- |" * 10,
+    ]
+    for line in lines:
+        parts = {name: size / 1e6 for name, (_, size) in line["parts"].items()}
+        total = line["bytes"] / 1e6
+        named = [
+            parts.get(name, 0.0)
+            for name in ("network", "optimizer", "acting", "environment")
+        ]
+        sizes = [total, line["floor"] / 1e6]
+        table.append(
+            f"| `{line['workload']}` | {line['seeds']} | {line['launches']:,} | "
+            + " | ".join(f"{size:,.0f}" for size in sizes)
+            + f" | {line['bytes'] / line['floor']:.2f} | "
+            + " | ".join(f"{size:,.1f}" for size in [*named, total - sum(named)])
+            + " |"
+        )
+    versions = sorted({line["jax"] for line in lines})
+    made = f"Compiled for an H100 with jax {' and '.join(versions)}; MB by part."
+    return "\n".join([*table, "", made])

@@ -10,10 +10,15 @@ from jaxq.config.fields import ConfigError
 from jaxq.networks import layers, torsos
 from jaxq.types import EnvSpec, unmasked
 
-_IMAGE_TORSOS: dict[str, Callable[[Config, layers.LayerConfig], nn.Module]] = {
-    "minatar": lambda c, style: torsos.MinAtarTorso(c.channels, c.dense_size, style),
-    "nature": lambda c, style: torsos.NatureTorso(style),
-    "impala": lambda c, style: torsos.ImpalaTorso(c.impala_scale, c.impala_pool, style),
+# Of a configuration, the style of layers, and whether pixels are 0 or 1.
+_IMAGE_TORSOS: dict[str, Callable[[Config, layers.LayerConfig, bool], nn.Module]] = {
+    "minatar": lambda c, style, binary: torsos.MinAtarTorso(
+        c.channels, c.dense_size, style, binary
+    ),
+    "nature": lambda c, style, _: torsos.NatureTorso(style),
+    "impala": lambda c, style, _: torsos.ImpalaTorso(
+        c.impala_scale, c.impala_pool, style
+    ),
 }
 
 
@@ -39,17 +44,18 @@ def make_torso(
 def _make_torso(
     config: Config, spec: EnvSpec, layer_config: layers.LayerConfig
 ) -> nn.Module:
-    shapes = [x.shape for x in jax.tree.leaves(unmasked(spec.observation))]
+    arrays = jax.tree.leaves(unmasked(spec.observation))
+    shapes = [x.shape for x in arrays]
     mlp = torsos.MLP(config.hidden_sizes, layer_config)
     if config.network == "mlp":
         return mlp
     if config.network != "auto":
         check_image(config.network, spec.name, shapes)
-        return _encoder(config, config.network, shapes[0], layer_config)
+        return _encoder(config, config.network, arrays[0], layer_config)
     names = [torsos.for_shape(shape) for shape in shapes]
     encoders = [
-        None if name == "mlp" else _encoder(config, name, shape, layer_config)
-        for name, shape in zip(names, shapes, strict=True)
+        None if name == "mlp" else _encoder(config, name, array, layer_config)
+        for name, array in zip(names, arrays, strict=True)
     ]
     if not any(encoders):
         return mlp
@@ -59,11 +65,14 @@ def _make_torso(
 
 
 def _encoder(
-    config: Config, name: str, shape: tuple[int, ...], style: layers.LayerConfig
+    config: Config,
+    name: str,
+    image: jax.ShapeDtypeStruct,
+    style: layers.LayerConfig,
 ) -> nn.Module:
     """The torso of an image."""
-    torso = _IMAGE_TORSOS[name](config, style)
-    return torso if len(shape) == 3 else torsos.WithChannel(torso)
+    torso = _IMAGE_TORSOS[name](config, style, image.dtype == bool)
+    return torso if len(image.shape) == 3 else torsos.WithChannel(torso)
 
 
 def check_image(network: str, name: str, shapes: list[tuple[int, ...]]) -> None:

@@ -68,12 +68,13 @@ class MinAtarTorso(nn.Module):
     channels: int = 16
     dense_size: int = 128
     style: layers.LayerConfig = layers.LayerConfig()
+    binary: bool = False  # whether pixels are 0 or 1
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """[height, width, channels] -> [dense_size]."""
         filters = layers.Hidden(self.channels, self.style._replace(noisy_sigma=None))
-        x = filters(ops.patches(x, 3))
+        x = filters(ops.patches(x, 3, self.binary))
         return layers.Hidden(self.dense_size, self.style)(x.reshape(-1))
 
 

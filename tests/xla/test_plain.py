@@ -15,6 +15,7 @@ import scipy.stats
 from conftest import SLOW, mark_others
 
 from jaxq import xla
+from jaxq.agents import factory
 from jaxq.config.config import Config
 from jaxq.envs import make
 from jaxq.training import compiled
@@ -240,3 +241,26 @@ def test_training_learns_alike_with_everything_plain(name):
     for returns in (tuned, plain):
         assert np.mean(returns) > 3 * RANDOM_RETURN
     assert 0.5 < np.mean(tuned) / np.mean(plain) < 2.0
+
+
+def test_windows_of_bits_are_those_of_the_numbers(rng):
+    """On an accelerator they pass through memory as bytes."""
+    x = jnp.asarray(rng.random((10, 9, 4)) < 0.3, jnp.float32)
+    expected = jax.jit(lambda x: ops._windows(x, 3))(x)
+    for windows in (ops._windows_of_bits(x, 3), ops.patches(x, 3, binary=True)):
+        assert windows.dtype == jnp.float32
+        np.testing.assert_array_equal(windows, expected)
+
+
+def test_only_observations_of_bits_have_windows_of_bits():
+    games = ["Breakout-MinAtar", "FourRooms-misc"]
+    torsos = [
+        factory.make_parts(Config(environment=name), make.make(name).spec).torso
+        for name in games
+    ]
+    assert torsos[0].binary and not getattr(torsos[1], "binary", False)
+    spec = make.make("Breakout-MinAtar").spec
+    pixels = jax.ShapeDtypeStruct(spec.observation.shape, jnp.uint8)
+    config = Config(environment="Breakout-MinAtar")
+    grey = factory.make_parts(config, spec._replace(observation=pixels)).torso
+    assert not grey.binary

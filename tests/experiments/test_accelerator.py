@@ -1,0 +1,101 @@
+"""Order, resumption and tables of accelerator.py, without an accelerator."""
+
+import gzip
+import json
+
+import pytest
+
+from experiments import accelerator, throughput
+from jaxq import ConfigError
+
+HERE = {"commit": "abc", "devices": ["H100"]}
+
+
+def line(name="w2", seeds=128, **changes):
+    return {
+        "workload": name, "seeds": seeds, "steps_per_second": 200_000.0,
+        "steps_per_second_range": [199_000.0, 201_000.0],
+        "updates_per_second": 200_000.0, "seconds_to_first_chunk": 20.0,
+        "peak_device_bytes": 1.5e9, "manifest": HERE | changes,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["w2", "w2:", "w2:0", "w2:many"])
+def test_a_pair_needs_a_number_of_seeds(text):
+    with pytest.raises(ConfigError, match="needs a number of seeds"):
+        accelerator.pair(text)
+
+
+def test_all_pairs_name_workloads():
+    pairs = [accelerator.pair(text) for text in accelerator.Arguments().pairs]
+    assert len(set(pairs)) == len(pairs) == len(accelerator.PAIRS)
+    with pytest.raises(ConfigError, match="w9"):
+        accelerator.pair("w9:1")
+
+
+def test_a_pair_is_measured_once_per_commit_and_device(tmp_path, monkeypatch, capsys):
+    path, measured = tmp_path / "lines.jsonl", []
+    for old in (
+        line(),
+        line(seeds=16, commit="older"),
+        line(seeds=64, devices=["A100"]),
+        line(seeds=512, uncommitted_changes=True),
+    ):
+        accelerator.append(path, old)
+
+    def measure(name, seeds, arguments, seconds):
+        measured.append(seeds)
+        return None if seeds == 16 else line(name, seeds)
+
+    monkeypatch.setattr(accelerator, "identity", lambda: HERE)
+    monkeypatch.setattr(accelerator, "measure", measure)
+    pairs = ["w2:128", "w2:16", "w2:64", "w2:512"]
+    argv = ["accelerator.py", "--output", str(path), "--pairs", *pairs]
+    monkeypatch.setattr("sys.argv", argv)
+    accelerator.main()
+    assert measured == [16, 64, 512]
+    assert len(accelerator.read(path)) == 6  # the one that failed has no line
+    monkeypatch.setattr("sys.argv", [*argv, "--minutes", "0.1"])
+    accelerator.main()
+    assert measured == [16, 64, 512] and "no time left" in capsys.readouterr().out
+
+
+def test_a_row_compares_an_iteration_with_its_bytes(monkeypatch):
+    monkeypatch.setattr(accelerator, "predicted", lambda *_: {"bytes": 960e6})
+    cells = accelerator.row(line()).split(" | ")
+    # 128 steps of an iteration at 200,000 per second; 960 MB at 3 TB/s are 320 us.
+    assert "640" in cells and "50%" in cells and "1.50 GB |" in cells
+    assert throughput.steps_per_iteration(throughput.workload("w2", 128)) == 1
+
+
+def test_kernels_are_summed_over_the_streams_of_devices(tmp_path, monkeypatch):
+    def name(kind, pid, tid, text):
+        return {"name": kind, "ph": "M", "pid": pid, "tid": tid, "args": {"name": text}}
+
+    def run(name, pid, tid, duration):
+        return {"name": name, "ph": "X", "pid": pid, "tid": tid, "dur": duration}
+
+    events = [
+        name("process_name", 1, 0, "/device:GPU:0"),
+        name("process_name", 2, 0, "/host:CPU"),
+        name("thread_name", 1, 7, "Stream #1(Compute)"),
+        name("thread_name", 1, 8, "XLA Ops"),
+        name("thread_name", 2, 7, "python"),
+        run("gemm_fusion_dot_1", 1, 7, 30.0),
+        run("gemm_fusion_dot_1", 1, 7, 34.0),
+        run("loop_fusion", 1, 7, 2.0),
+        run("gemm_fusion_dot_1", 1, 8, 64.0),  # the same, by another name
+        run("train", 2, 7, 500.0),
+    ]
+    path = tmp_path / "plugins" / "profile" / "now" / "host.trace.json.gz"
+    path.parent.mkdir(parents=True)
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        json.dump({"traceEvents": events}, file)
+    times = accelerator.kernel_times(tmp_path)
+    assert times == {"gemm_fusion_dot_1": (2, 64.0), "loop_fusion": (1, 2.0)}
+    compiled = {"largest": [{"name": "gemm_fusion_dot.1", "bytes": 86e6}]}
+    monkeypatch.setattr(accelerator, "predicted", lambda *_: compiled)
+    text = accelerator.beside_prediction("w2", 128, times)
+    assert "2 x     32.0 (28.7)  gemm_fusion_dot_1" in text
+    with pytest.raises(ConfigError, match="has no trace"):
+        accelerator.kernel_times(tmp_path / "plugins" / "none")
