@@ -64,7 +64,7 @@ def main() -> None:
     here = identity()
     done = {
         (line["workload"], line["seeds"])
-        for line in read(arguments.output)
+        for line in kernels.read(arguments.output)
         if same_place(line, here)
     }
     print("| " + " | ".join(COLUMNS) + " |\n|" + " --- |" * len(COLUMNS), flush=True)
@@ -123,29 +123,16 @@ def measure(
     name: str, seeds: int, arguments: Arguments, seconds: float
 ) -> dict[str, Any] | None:
     """Measure one pair; None, with a message, if it fails or takes too long."""
-    command = [
-        sys.executable, str(ROOT / "experiments" / "throughput.py"), "--here",
-        "--workloads", name, "--seeds", str(seeds),
-        "--repeats", str(arguments.repeats),
-        "--iterations", str(ITERATIONS.get(name, 0)),
-    ]  # fmt: skip
+    options = throughput.Arguments(
+        repeats=arguments.repeats, iterations=ITERATIONS.get(name, 0)
+    )
     try:
-        process = subprocess.run(
-            command, stdout=subprocess.PIPE, text=True, timeout=seconds, cwd=ROOT
-        )
+        return throughput.measure_in_subprocess(name, seeds, options, seconds)
     except subprocess.TimeoutExpired:
         print(f"{name} with {seeds} seeds: stopped after {seconds:.0f} s")
-        return None
-    if process.returncode:
+    except subprocess.CalledProcessError:
         print(f"{name} with {seeds} seeds: failed, see above")
-        return None
-    return json.loads(process.stdout.strip().splitlines()[-1])
-
-
-def read(path: pathlib.Path) -> list[dict[str, Any]]:
-    """The lines of a file; none if it does not exist."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return [json.loads(line) for line in text.splitlines()]
+    return None
 
 
 def append(path: pathlib.Path, line: Mapping[str, Any]) -> None:
@@ -190,7 +177,7 @@ def iteration_seconds(line: Mapping[str, Any]) -> float:
 
 def predicted(name: str, seeds: int) -> dict[str, Any] | None:
     """The compiled kernels of a pair, if they were counted."""
-    lines = read(ROOT / "results" / "throughput" / "kernels.jsonl")
+    lines = kernels.read(ROOT / "results" / "throughput" / "kernels.jsonl")
     found = [one for one in lines if (one["workload"], one["seeds"]) == (name, seeds)]
     return found[0] if found else None
 

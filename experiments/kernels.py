@@ -168,12 +168,16 @@ def shortened(shape: str, length: int = 48) -> str:
     return shape if len(shape) <= length else f"{shape[: length - 3]}..."
 
 
+def read(path: pathlib.Path) -> list[dict[str, Any]]:
+    """The lines of a file; none if it does not exist."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [json.loads(row) for row in text.splitlines()]
+
+
 def replace(path: pathlib.Path, line: dict[str, Any]) -> None:
     """Replace the line of a workload and number of seeds, or add it."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    lines = [json.loads(row) for row in text.splitlines()]
     key = line["workload"], line["seeds"]
-    kept = [one for one in lines if (one["workload"], one["seeds"]) != key]
+    kept = [one for one in read(path) if (one["workload"], one["seeds"]) != key]
     order = list(WORKLOADS)
     kept = sorted(
         [*kept, line], key=lambda one: (order.index(one["workload"]), one["seeds"])

@@ -202,9 +202,14 @@ def main() -> None:
 
 
 def measure_in_subprocess(
-    name: str, seeds: int, arguments: Arguments
+    name: str, seeds: int, arguments: Arguments, timeout: float | None = None
 ) -> dict[str, Any]:
-    """Measure one pair in a separate process and append its line to the output file."""
+    """Measure one pair in a separate process and append its line to the output file.
+
+    Raises:
+        subprocess.SubprocessError: if the process fails, or takes more than `timeout`
+            seconds.
+    """
     options = [
         "--here", "--workloads", name, "--seeds", seeds,
         "--repeats", arguments.repeats, "--buffer-size", arguments.buffer_size,
@@ -212,7 +217,9 @@ def measure_in_subprocess(
         "--seed-block", arguments.seed_block, "--cpu-cores", arguments.cpu_cores,
     ]  # fmt: skip
     command = [sys.executable, __file__, *map(str, options)]
-    process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    process = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, check=True, timeout=timeout
+    )
     line = process.stdout.strip().splitlines()[-1]
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from experiments import accelerator, throughput
+from experiments import accelerator, kernels, throughput
 from jaxq import ConfigError
 
 HERE = {"commit": "abc", "devices": ["H100"]}
@@ -54,7 +54,7 @@ def test_a_pair_is_measured_once_per_commit_and_device(tmp_path, monkeypatch, ca
     monkeypatch.setattr("sys.argv", argv)
     accelerator.main()
     assert measured == [16, 64, 512]
-    assert len(accelerator.read(path)) == 6  # the one that failed has no line
+    assert len(kernels.read(path)) == 6  # the one that failed has no line
     monkeypatch.setattr("sys.argv", [*argv, "--minutes", "0.1"])
     accelerator.main()
     assert measured == [16, 64, 512] and "no time left" in capsys.readouterr().out
