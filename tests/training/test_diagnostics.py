@@ -124,7 +124,8 @@ def test_the_norms_and_the_start_are_those_of_the_parameters(algorithm):
     measured = compiled.diagnose_block(
         trained.traced, trained.keys, trained.state, env=env
     )
-    np.testing.assert_array_equal(measured["distance_from_init"], [0.0, 0.0])
+    # The start is computed again in this program, whose rounding may differ.
+    assert (measured["distance_from_init"] <= 1e-6 * measured["weight_norm"]).all()
     trained.train()
     measured = compiled.diagnose_block(
         trained.traced, trained.keys, trained.state, env=env
