@@ -123,7 +123,7 @@ class Network(NamedTuple):
     activations: (params, memory, observation) -> name -> [..., units] of hidden layers;
         "features" is the input of the output layers
     unroll: (key, params, memory, observation[T], ended[T]) -> (output[T], memory), with
-        resets where an episode ended, in parallel; None: `step` by `step`
+        resets where an episode ended; None: `step` by `step`
     """
 
     init: Callable[[Key, PyTree], PyTree]

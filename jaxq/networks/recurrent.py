@@ -7,9 +7,17 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxq.networks import from_flax, initializers, layers, linear_cells, readouts
-from jaxq.rl import linear_recurrence, recall
+from jaxq.networks import (
+    from_flax,
+    gated_cells,
+    initializers,
+    layers,
+    linear_cells,
+    readouts,
+)
+from jaxq.rl import linear_recurrence, recall, unrolling
 from jaxq.types import Array, EnvSpec, Head, Key, Network, PyTree
+from jaxq.xla import loops
 
 Cell = nn.RNNCellBase | linear_cells.LinearCell
 
@@ -40,7 +48,7 @@ class RecurrentQNetwork(nn.Module):
 
         Further inputs are those of `outputs`.
         """
-        memory, x = self.cell(memory, self._inputs(x, last))
+        memory, x = self.cell(memory, self.inputs(x, last))
         self.sow(layers.RECORDS, layers.FEATURES, x)
         return memory, self.outputs(x, *extra)
 
@@ -54,14 +62,15 @@ class RecurrentQNetwork(nn.Module):
 
         [...], [L] -> the cell's inputs [D], decay [M] and drive [M].
         """
-        x = self._inputs(x, last)
+        x = self.inputs(x, last)
         return x, *self.cell.affine(x)
 
     def read(self, state: Array, x: Array, *extra: Array) -> PyTree:
         """The part after it: the cell's state [M] and inputs [D] -> [A, K]."""
         return self.outputs(self.cell.output(state, x), *extra)
 
-    def _inputs(self, x: Array, last: Array | None) -> Array:
+    def inputs(self, x: Array, last: Array | None = None) -> Array:
+        """[...], [L] -> the inputs of the cell [D]."""
         x = self.torso(x)
         return x if last is None else jnp.concatenate([x, last])
 
@@ -115,7 +124,9 @@ def network(
     if isinstance(cell, linear_cells.LinearCell):
         unroll = functools.partial(_unroll_linear, module, convert, readout)
         return made._replace(unroll=unroll)
-    return made
+    one_by_one = functools.partial(unrolling.step_by_step, made)
+    at_once = functools.partial(_unroll_cell, module, convert, readout)
+    return made._replace(unroll=loops.unroll_of_platform(one_by_one, at_once))
 
 
 def inputs(spec: EnvSpec) -> Callable[[PyTree], tuple[PyTree, ...]]:
@@ -134,6 +145,44 @@ def inputs(spec: EnvSpec) -> Callable[[PyTree], tuple[PyTree, ...]]:
         return x, jnp.concatenate([action, observation.reward[None]])
 
     return convert
+
+
+def _unroll_cell(
+    module: RecurrentQNetwork,
+    convert: Callable[[PyTree], tuple[PyTree, ...]],
+    readout: readouts.Readout,
+    key: Key | None,
+    params: PyTree,
+    memory: PyTree,
+    observation: PyTree,
+    ended: Array,
+) -> tuple[PyTree, PyTree]:
+    """`unrolling.step_by_step`, but only the cell sees one step after the other.
+
+    Args:
+        module, convert, readout: as in `_unroll_linear`.
+        key, params, memory, observation, ended: as in `Network.unroll`.
+    """
+    noise_key, extra = readout.draw(key)
+    call = functools.partial(from_flax.apply_module, module, params, noise_key)
+    is_lstm = isinstance(module.cell, nn.OptimizedLSTMCell)
+    cell = gated_cells.GATED_CELLS["lstm" if is_lstm else "gru"]
+
+    def step(
+        weights: PyTree, memory: PyTree, gates: Array, ended: Array
+    ) -> tuple[PyTree, Array]:
+        memory, x = cell.step(weights, memory, gates)
+        fresh = jax.tree.map(jnp.zeros_like, memory)
+        return unrolling.reset_where(ended, fresh, memory), x
+
+    def read(x: Array) -> PyTree:
+        return readout.output(call(x, *extra, method="outputs"), extra)
+
+    x = jax.vmap(lambda o: call(*convert(o), method="inputs"))(observation)
+    gates = jax.vmap(cell.project, in_axes=(None, 0))(params["cell"], x)
+    weights = cell.weights(params["cell"])
+    memory, x = loops.scan_with_weights(step, weights, memory, gates, ended)
+    return jax.vmap(read)(x), memory
 
 
 def _unroll_linear(

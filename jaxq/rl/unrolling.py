@@ -29,16 +29,32 @@ def unroll(
     """
     if network.unroll is not None:
         return network.unroll(key, params, memory, observation, ended)
+    return step_by_step(network, key, params, memory, observation, ended)
+
+
+def step_by_step(
+    network: Network,
+    key: Key | None,
+    params: PyTree,
+    memory: PyTree,
+    observation: Array,
+    ended: Array,
+) -> tuple[PyTree, PyTree]:
+    """`unroll` by the network's `step`, one after the other."""
     fresh = network.initial_memory(jax.random.key(0))
 
     def step(memory: PyTree, inputs: tuple[Array, Array]) -> tuple[PyTree, PyTree]:
         observation, ended = inputs
         output, memory = network.step(key, params, memory, observation)
-        memory = jax.tree.map(lambda new, m: jnp.where(ended, new, m), fresh, memory)
-        return memory, output
+        return reset_where(ended, fresh, memory), output
 
     memory, outputs = jax.lax.scan(step, memory, (observation, ended))
     return outputs, memory
+
+
+def reset_where(ended: Array, fresh: PyTree, memory: PyTree) -> PyTree:
+    """The memory, or a fresh one where the episode ended; [] bool."""
+    return jax.tree.map(lambda new, m: jnp.where(ended, new, m), fresh, memory)
 
 
 def unroll_after_burn_in(

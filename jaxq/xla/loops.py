@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxq.types import Array, PyTree
-from jaxq.xla import switch
+from jaxq.xla import platforms, switch
 
 # Evaluations per chunk on a CPU, so that their activations stay in its caches.
 CHUNK_SIZE = 256
@@ -46,6 +46,97 @@ def fori_loop(
         return _fori_loop(times, step, carry, clock)
 
     return jax.lax.platform_dependent(carry, clock, cpu=opaque, default=known)
+
+
+@switch.tunes(lambda steps, layers: steps)
+def unroll_of_platform(
+    steps: Callable[..., PyTree], layers: Callable[..., PyTree]
+) -> Callable[..., PyTree]:
+    """`steps` on a CPU, `layers` on an accelerator.
+
+    On a GPU every kernel in the body of a loop is launched once per step, and reads the
+    parameters again.
+
+    Args:
+        steps: all layers of a recurrent network, step by step.
+        layers: the same function, its layers before and after the cell over all steps
+            at once.
+    """
+    return platforms.by_platform(cpu=steps, default=layers)
+
+
+# (weights, carry, x [...], further inputs) -> (carry, output)
+Step = Callable[[PyTree, PyTree, PyTree, PyTree], tuple[PyTree, PyTree]]
+
+
+def _scan(
+    step: Step, weights: PyTree, carry: PyTree, xs: PyTree, extra: PyTree
+) -> tuple[PyTree, PyTree]:
+    return jax.lax.scan(lambda carry, x: step(weights, carry, *x), carry, (xs, extra))
+
+
+@switch.tunes(_scan)
+def scan_with_weights(
+    step: Step, weights: PyTree, carry: PyTree, xs: PyTree, extra: PyTree
+) -> tuple[PyTree, PyTree]:
+    """jax.lax.scan, with a gradient for accelerators.
+
+    The loop of the backward pass computes the gradient of the carry alone. That of the
+    weights follows from all steps at once, by one product instead of one per step that
+    is added up; each step is computed a second time for it.
+
+    Args:
+        step: (weights, carry, x, extra) -> (carry, output); closes over no arrays.
+        weights: of the step.
+        carry: initial value.
+        xs: [T, ...], differentiable.
+        extra: [T, ...], not differentiable.
+
+    Returns:
+        The last carry, and the outputs [T, ...].
+    """
+    return _scan_with_weights(step, weights, carry, xs, extra)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _scan_with_weights(
+    step: Step, weights: PyTree, carry: PyTree, xs: PyTree, extra: PyTree
+) -> tuple[PyTree, PyTree]:
+    return _scan(step, weights, carry, xs, extra)
+
+
+def _scan_forward(
+    step: Step, weights: PyTree, carry: PyTree, xs: PyTree, extra: PyTree
+) -> tuple[PyTree, PyTree]:
+    def body(carry: PyTree, x: PyTree) -> tuple[PyTree, PyTree]:
+        after, output = step(weights, carry, *x)
+        return after, (carry, output)
+
+    last, (carries, outputs) = jax.lax.scan(body, carry, (xs, extra))
+    return (last, outputs), (weights, carries, xs, extra)
+
+
+def _scan_backward(step: Step, residuals: PyTree, cotangents: PyTree) -> PyTree:
+    weights, carries, xs, extra = residuals
+    last_bar, outputs_bar = cotangents
+
+    def body(carry_bar: PyTree, inputs: PyTree) -> tuple[PyTree, PyTree]:
+        carry, x, output_bar = inputs
+        _, pull = jax.vjp(lambda carry: step(weights, carry, *x), carry)
+        return pull((carry_bar, output_bar))[0], carry_bar
+
+    inputs = carries, (xs, extra), outputs_bar
+    first_bar, carries_bar = jax.lax.scan(body, last_bar, inputs, reverse=True)
+
+    def steps(weights: PyTree, xs: PyTree) -> PyTree:
+        return jax.vmap(step, in_axes=(None, 0, 0, 0))(weights, carries, xs, extra)
+
+    _, pull = jax.vjp(steps, weights, xs)
+    weights_bar, xs_bar = pull((carries_bar, outputs_bar))
+    return weights_bar, first_bar, xs_bar, None
+
+
+_scan_with_weights.defvjp(_scan_forward, _scan_backward)
 
 
 @switch.tunes(lambda function, lanes: jax.vmap(function))

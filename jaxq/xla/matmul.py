@@ -20,7 +20,7 @@ from jax.extend import core
 from jax.extend.core import primitives as jaxpr_primitives
 
 from jaxq.types import Array
-from jaxq.xla import primitives, small_products, switch
+from jaxq.xla import platforms, primitives, small_products, switch
 
 _HANDLED = {
     "dimension_numbers",
@@ -47,7 +47,7 @@ def rewrite_products(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Products in the bodies of `jit` and `scan` are rewritten too; other loops, branches,
     `jax.checkpoint` and custom rules are left unchanged, as are all products on an
-    accelerator.
+    accelerator. A function that chooses by `platforms.by_platform` is traced for both.
 
     Args:
         function: of positional arguments, pytrees of arrays.
@@ -57,9 +57,16 @@ def rewrite_products(function: Callable[..., Any]) -> Callable[..., Any]:
     def rewritten(*arguments: Any) -> Any:
         if jax.config.jax_disable_jit:  # type: ignore[attr-defined]
             return function(*arguments)
-        closed, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
-        results = core.jaxpr_as_fun(_rewrite(closed, {}))(*jax.tree.leaves(arguments))
-        return jax.tree.unflatten(jax.tree.structure(shapes), results)
+        with platforms.tracing("cpu") as chose:
+            closed, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
+            differs = chose()
+        program = core.jaxpr_as_fun(_rewrite(closed, {}))
+
+        def on_cpu(*arguments: Any) -> Any:
+            results = program(*jax.tree.leaves(arguments))
+            return jax.tree.unflatten(jax.tree.structure(shapes), results)
+
+        return platforms.either(on_cpu, function, differs)(*arguments)
 
     return rewritten
 

@@ -12,6 +12,7 @@ from jaxq.config.config import Config
 from jaxq.networks import linear_cells
 from jaxq.rl import unrolling
 from jaxq.types import EnvSpec, MaskedObservation, Sequence
+from jaxq.xla import platforms
 
 KEY = jax.random.key(0)
 LINEAR = ("min_gru", "lru")
@@ -100,16 +101,42 @@ def assert_equals_its_steps(kind, changes, rng):
     unroll = jax.jit(
         lambda x, ended: unrolling.unroll(network, key, params, memory, x, ended)
     )
-    assert (network.unroll is not None) == (kind in LINEAR)
-    with jax.debug_key_reuse(False):  # every step draws the same noise
+    # The cells that are not linear go step by step on a CPU.
+    with (
+        platforms.tracing("default") as chose,
+        jax.debug_key_reuse(False),  # every step draws the same noise
+    ):
         for ended in (rng.random(LENGTH) < 0.3, np.arange(LENGTH) == LENGTH - 1):
             actual = unroll(x, ended)
             expected = plain_unroll(network, key, params, memory, x, ended)
             assert_close(actual, expected, rtol=1e-4, atol=1e-5)
         if noisy:
-            quiet = unrolling.unroll(network, None, params, memory, x, ended)
+            quiet = jax.jit(network.unroll)(None, params, memory, x, ended)
             pairs = zip(jax.tree.leaves(quiet), jax.tree.leaves(actual), strict=True)
             assert max(np.abs(x - y).max() for x, y in pairs) > 1e-3
+        assert chose() == (kind not in LINEAR)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_the_gradient_of_a_sequence_at_once_is_that_of_its_steps(kind, rng):
+    """With respect to the parameters, the memory and the observations."""
+    network = make_network(kind)
+    x = np.float32(rng.normal(size=(LENGTH, 4)))
+    arguments = randomised(network, x[0], rng), random_memory(network, rng), x
+    weights = np.float32(rng.normal(size=(LENGTH, 3, 1)))
+    ended = np.arange(LENGTH) % 4 == 3
+
+    def loss(params, memory, x):
+        output, memory = unrolling.unroll(network, None, params, memory, x, ended)
+        return jnp.sum(weights * output**2) + sum(map(jnp.sum, jax.tree.leaves(memory)))
+
+    gradients = []
+    for platform in ("cpu", "default"):
+        with platforms.tracing(platform):
+            grad = jax.grad(lambda *leaves: loss(*leaves), (0, 1, 2))
+            gradients.append(jax.jit(grad)(*arguments))
+    assert_close(*gradients, rtol=1e-4, atol=1e-5)
+    assert all(np.abs(leaf).max() > 1e-3 for leaf in jax.tree.leaves(gradients))
 
 
 @pytest.mark.parametrize("kind", LINEAR)

@@ -22,7 +22,7 @@ from jaxq.training import compiled
 from jaxq.xla import indexing, loops, matmul, ops, prng, switch
 
 # No tricks in themselves, or parts of one: of `matmul.rewrite_products`.
-BUILDING_BLOCKS = {"primitives", "small_products", "switch"}
+BUILDING_BLOCKS = {"platforms", "primitives", "small_products", "switch"}
 
 
 def public_functions():
@@ -65,6 +65,16 @@ def mean_square(w, x):
     return jnp.mean(jnp.square(jnp.tanh(x @ w)))
 
 
+def last_and_sum_of_a_scan(weights, carry, x):
+    def step(weights, carry, x, sign):
+        carry = jnp.tanh(weights @ carry + x)
+        return carry, sign * carry**2
+
+    sign = jnp.array([1, -1, 2, 1, 1, 3])
+    last, outputs = loops.scan_with_weights(step, weights, carry, x, sign)
+    return jnp.sum(last) + jnp.sum(outputs)
+
+
 # name -> (rng) -> (function of arrays that calls it, arrays)
 EXACT = {
     "key": lambda rng: (
@@ -99,9 +109,16 @@ EXACT = {
         lambda x, y: loops.vmap_members(lambda x, y: x * y, (0, None), 0, 1)(x, y),
         (normal(rng, 1, 4), normal(rng, 4)),
     ),
+    "unroll_of_platform": lambda rng: (
+        loops.unroll_of_platform(lambda x: x * 2.0, lambda x: x + x), (normal(rng, 4),)
+    ),
     "patches": lambda rng: (lambda x: ops.patches(x, 3), (normal(rng, 10, 9, 4),)),
 }  # fmt: skip
 ROUNDED = {
+    "scan_with_weights": lambda rng: (
+        jax.value_and_grad(last_and_sum_of_a_scan, argnums=(0, 1, 2)),
+        (normal(rng, 3, 3), normal(rng, 3), normal(rng, 6, 3)),
+    ),
     "global_norm": lambda rng: (ops.global_norm, (normal(rng, 9, 4),)),
     "cos_multiples": lambda rng: (
         lambda t: ops.cos_multiples(t, 64), (jnp.float32(rng.random()),)
