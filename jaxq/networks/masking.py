@@ -50,13 +50,12 @@ def masked_head(head: Head) -> Head:
         assert head.td_error is not None
         return head.td_error(masked.output, target)
 
-    return Head(
-        head.num_outputs,
-        q_values,
-        backup,
-        loss,
-        mix if head.mix else None,
-        td_error if head.td_error else None,
+    return head._replace(
+        q_values=q_values,
+        backup=backup,
+        loss=loss,
+        mix=mix if head.mix else None,
+        td_error=td_error if head.td_error else None,
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from jaxq import Config
 from jaxq.agents import factory, head_factory, loss_factory
 from jaxq.rl import losses, offline
-from jaxq.types import Transition
+from jaxq.types import EnvSpec, MaskedObservation, Transition
 
 MARGIN = 0.8
 
@@ -121,6 +121,38 @@ def test_the_loss_of_a_transition_is_penalised_once(munchausen):
     penalised, _ = losses_of(dataclasses.replace(bare, conservative_weight=2.0))
     expected = 2.0 * plain_conservative(outputs[:, 0], 1)
     np.testing.assert_allclose(penalised - value, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"head": "quantile"}, {"head": "quantile", "ensemble_size": 2}],
+    ids=["scalar", "quantile", "ensemble"],
+)
+def test_valid_actions_are_penalised_where_others_are_masked(fields):
+    valid = np.array([True, True, False])
+    shape = MaskedObservation(
+        jax.ShapeDtypeStruct((9,), jnp.float32), jax.ShapeDtypeStruct((3,), bool)
+    )
+    spec = EnvSpec("masked", shape, 3)._replace(valid_actions=lambda o: o.action_mask)
+    state = MaskedObservation(jnp.eye(9)[2], jnp.asarray(valid))
+    config = weighed(hidden_sizes=(8,), **fields)
+
+    def loss_and_values(weight):
+        weighted = dataclasses.replace(config, conservative_weight=weight)
+        networks = factory.make_networks(weighted, spec)
+        params = networks.online.init(jax.random.key(0), state)
+        memory = networks.policy.initial_memory(jax.random.key(0))
+        loss = loss_factory.make_loss(weighted, networks)
+        example = transition(state, state, memory)
+        value, _ = loss(jax.random.key(1), params, params, example)
+        head, output = networks.online.head, networks.online.apply(None, params, state)
+        return value, np.float64(head.q_values(output))
+
+    (bare, q_values), (penalised, _) = map(loss_and_values, (None, 2.0))
+    rows = np.atleast_2d(q_values)  # [members, A]
+    assert np.isinf(q_values).any()
+    expected = np.mean([plain_conservative(row[valid], 1) for row in rows])
+    np.testing.assert_allclose(penalised - bare, 2.0 * expected, rtol=1e-4)
 
 
 def test_a_member_whose_mask_is_zero_is_not_penalised():
