@@ -4,7 +4,7 @@ Pairs of a workload and a number of seeds are measured one after another, each i
 process of its own, the most telling first. A pair that --output already has for this
 commit and device is skipped, so that a run that was cut off resumes; a pair for which
 no time is left is left out. `of memory` is the share of an iteration that the bytes of
-its kernels take at the least, as `experiments/kernels.py` counts them.
+its kernels take at least on an H100, as `experiments/kernels.py` counts them.
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ class Arguments:
     pairs: tuple[str, ...] = tuple(f"{name}:{seeds}" for name, seeds in PAIRS)
     """Pairs to measure, as workload:seeds, in this order."""
     minutes: float = 8.5
-    """Time after which no pair is started, and a pair is stopped."""
+    """Time after which no pair starts, and a running one is stopped."""
     repeats: int = 5
     """Timed chunks per pair."""
     output: pathlib.Path = ROOT / "results" / "throughput" / "accelerator.jsonl"
@@ -58,8 +58,14 @@ def main() -> None:
     """Measure the pairs that are missing and print the table."""
     arguments = command_line.read(Arguments, __doc__)
     pairs = [pair(text) for text in arguments.pairs]
-    if not arguments.minutes > 0:
-        raise ConfigError(f"minutes = {arguments.minutes} must be positive.")
+    if not pairs:
+        raise ConfigError("pairs is empty. Name one, as in w2:128, or omit --pairs.")
+    for field in ("minutes", "repeats"):
+        if not getattr(arguments, field) > 0:
+            raise ConfigError(
+                f"{field} = {getattr(arguments, field)} must be positive."
+            )
+    kernels.read(arguments.output)
     deadline = time.monotonic() + 60 * arguments.minutes
     here = identity()
     done = {
@@ -82,11 +88,11 @@ def main() -> None:
     if arguments.peer_python:
         peer = [sys.executable, str(ROOT / "experiments" / "side_by_side.py")]
         peer += ["--peer-python", str(arguments.peer_python), "--workloads"]
-        subprocess.run([*peer, "w1_classic", "--seeds", "128"], check=False)
+        within(deadline, "Rejax", [*peer, "w1_classic", "--seeds", "128"])
     if arguments.profile:
-        name, seeds = pairs[0]
-        profile(name, seeds, arguments.profile)
-        print(beside_prediction(name, seeds, kernel_times(arguments.profile)))
+        (name, seeds), directory = pairs[0], arguments.profile.resolve()
+        if within(deadline, "the profile", profile(name, seeds, directory)):
+            print(beside_prediction(name, seeds, kernel_times(directory)))
 
 
 def pair(text: str) -> tuple[str, int]:
@@ -114,7 +120,9 @@ def identity() -> dict[str, Any]:
 def same_place(line: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
     """Whether a line was measured at this commit, without changes, and device."""
     made = line["manifest"]
-    return not made.get("uncommitted_changes") and all(
+    known = here.get("commit") is not None
+    changed = made.get("uncommitted_changes") or here.get("uncommitted_changes")
+    return (known and not changed) and all(
         made.get(key) == here.get(key) for key in ("commit", "devices")
     )
 
@@ -135,11 +143,24 @@ def measure(
     return None
 
 
-def append(path: pathlib.Path, line: Mapping[str, Any]) -> None:
-    """Add a line to a file."""
+def within(deadline: float, name: str, command: list[str]) -> bool:
+    """Run a command until a time; whether it succeeded, with a message if not."""
+    left = max(1.0, deadline - time.monotonic())
+    try:
+        subprocess.run(command, check=True, cwd=ROOT, timeout=left)
+    except subprocess.TimeoutExpired:
+        print(f"{name}: stopped after {left:.0f} s")
+        return False
+    except subprocess.CalledProcessError:
+        print(f"{name}: failed, see above")
+        return False
+    return True
+
+
+def append(path: pathlib.Path, line: dict[str, Any]) -> None:
+    """Add a line to a file, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    kernels.write(path, [*kernels.read(path), line])
 
 
 COLUMNS = (
@@ -152,7 +173,10 @@ def row(line: Mapping[str, Any]) -> str:
     """Row of the printed table."""
     iteration = iteration_seconds(line)
     compiled = predicted(line["workload"], line["seeds"])
-    share = compiled["bytes"] / kernels.SPEED / iteration if compiled else None
+    is_h100 = any("H100" in str(kind) for kind in line["manifest"]["devices"])
+    share = None
+    if compiled and is_h100:
+        share = compiled["bytes"] / kernels.SPEED / iteration
     memory = line["peak_device_bytes"]
     cells = (
         line["workload"],
@@ -182,8 +206,8 @@ def predicted(name: str, seeds: int) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
-def profile(name: str, seeds: int, directory: pathlib.Path) -> None:
-    """Profile one chunk of a workload."""
+def profile(name: str, seeds: int, directory: pathlib.Path) -> list[str]:
+    """The command that profiles one chunk of a workload."""
     code = (
         "import jax; from experiments import throughput as t; "
         f"config = t.override(t.workload({name!r}, {seeds}), t.Arguments("
@@ -192,7 +216,7 @@ def profile(name: str, seeds: int, directory: pathlib.Path) -> None:
         f"jax.profiler.start_trace({str(directory)!r}); members.train(); "
         "jax.profiler.stop_trace()"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    return [sys.executable, "-c", code]
 
 
 def kernel_times(directory: pathlib.Path) -> dict[str, tuple[int, float]]:

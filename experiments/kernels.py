@@ -12,12 +12,14 @@ is written once, and every pass through the network reads them once.
 import dataclasses
 import json
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
 from experiments import throughput
 from jaxq import Config, cli
 from jaxq.config import command_line, flags
 from jaxq.config.fields import ConfigError, check_name
+from jaxq.runs import files
 
 _W2 = throughput.WORKLOADS["w2"]
 WORKLOADS: dict[str, Config] = {
@@ -32,7 +34,7 @@ WORKLOADS: dict[str, Config] = {
 }
 SEEDS = (16, 128)
 LARGE = 1_000_000  # bytes of a copy or a select that is listed
-SPEED = 3.0e12  # bytes per second that Adam's kernel moves on an H100; gpu figures
+SPEED = 3.0e12  # bytes per second that Adam's kernel moves on an H100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +61,10 @@ def main() -> None:
     for seeds in arguments.seeds:
         if seeds < 1:
             raise ConfigError(f"seeds = {seeds} must be positive.")
+    if arguments.output:
+        read(arguments.output)
+        if not arguments.output.absolute().parent.is_dir():
+            raise ConfigError(f"output = {str(arguments.output)!r} is in no directory.")
     cli.set_up_jax(flags.Options(platform="cpu", compilation_cache=False))
     for name in arguments.workloads:
         for seeds in arguments.seeds:
@@ -169,20 +175,33 @@ def shortened(shape: str, length: int = 48) -> str:
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
-    """The lines of a file; none if it does not exist."""
+    """The lines of a file; none if it does not exist.
+
+    Raises:
+        ConfigError: if a line is not JSON.
+    """
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return [json.loads(row) for row in text.splitlines()]
+    try:
+        return [json.loads(row) for row in text.splitlines()]
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path} is corrupt: {error}. Repair or move it.") from error
+
+
+def write(path: pathlib.Path, lines: Iterable[dict[str, Any]]) -> None:
+    """Write the lines of a file, atomically."""
+    files.write_text(path, "".join(json.dumps(one) + "\n" for one in lines))
 
 
 def replace(path: pathlib.Path, line: dict[str, Any]) -> None:
     """Replace the line of a workload and number of seeds, or add it."""
     key = line["workload"], line["seeds"]
     kept = [one for one in read(path) if (one["workload"], one["seeds"]) != key]
-    order = list(WORKLOADS)
-    kept = sorted(
-        [*kept, line], key=lambda one: (order.index(one["workload"]), one["seeds"])
-    )
-    path.write_text("".join(json.dumps(one) + "\n" for one in kept), encoding="utf-8")
+    order = {name: place for place, name in enumerate(WORKLOADS)}
+
+    def place(one: dict[str, Any]) -> tuple[int, str, int]:
+        return order.get(one["workload"], len(order)), one["workload"], one["seeds"]
+
+    write(path, sorted([*kept, line], key=place))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ PARTS = (
     ("acting", "jaxq/training/loop.py", "collect.<locals>.act"),
     ("tallies", "jaxq/training/metrics.py", ""),
     ("ring", "jaxq/agents/replay_agent.py", "replay_agent.<locals>.observe"),
-    ("ring", "jaxq/agents/rollout_agent.py", "rollout_agent.<locals>.observe"),
+    ("returns", "jaxq/agents/rollout_agent.py", "rollout_agent.<locals>.observe"),
     ("gather", "jaxq/replay/", ""),
     ("gather", "jaxq/agents/rollout_agent.py", "minibatch"),
     ("network", "jaxq/agents/learner.py", "batch_loss.<locals>.total"),
@@ -72,8 +72,7 @@ def _launches(program: hlo.Program, name: str, times: int) -> Iterator[Launch]:
         if one.opcode in FREE or one.opcode.endswith("-done"):
             continue
         if one.opcode == "while":
-            passes = re.search(r"known_trip_count\D*(\d+)", one.attributes)
-            inner = times * (int(passes[1]) if passes else 1)
+            inner = times * _passes(one)
             yield from _launches(program, one.attribute("condition"), inner)
             yield from _launches(program, one.attribute("body"), inner)
         elif one.opcode == "conditional":
@@ -87,12 +86,26 @@ def _launches(program: hlo.Program, name: str, times: int) -> Iterator[Launch]:
             yield _launch(
                 program, one, _kind(one, inside), fusion_bytes(inside), times, inside
             )
-        elif one.opcode.startswith("copy"):
+        elif one.opcode == "copy":
             yield _launch(program, one, "copy", 2 * one.bytes, times)
+        elif one.opcode == "copy-start":  # (destination, source, context)
+            yield _launch(program, one, "copy", 2 * sizes[one.operands[0]], times)
         else:
             kind = one.attribute("custom_call_target") or one.opcode
             moved = one.bytes + sum(sizes.get(name, 0) for name in one.operands)
             yield _launch(program, one, kind, moved, times)
+
+
+def _passes(loop: hlo.Instruction) -> int:
+    """The number of passes of an inner loop.
+
+    Raises:
+        ValueError: if the program does not tell.
+    """
+    passes = re.search(r"known_trip_count\D*(\d+)", loop.attributes)
+    if passes is None:
+        raise ValueError(f"the number of passes of {loop.name} is unknown")
+    return int(passes[1])
 
 
 def _launch(
@@ -121,7 +134,7 @@ def part_of(stack: list[hlo.Frame]) -> str:
         ):
             return part
     inside_loop = any("jaxq/training/loop.py" in frame.file for frame in stack)
-    return "keys" if inside_loop else OTHER  # the loop itself splits keys, and counts
+    return "loop" if inside_loop else OTHER
 
 
 def _usual_branch(one: hlo.Instruction) -> str:
@@ -184,7 +197,9 @@ def _written(one: hlo.Instruction, body: dict[str, hlo.Instruction]) -> int:
     updated = one
     while updated.opcode in VIEWS and updated.operands[0] in body:
         updated = body[updated.operands[0]]
-    if updated.opcode in IN_PLACE:
-        update = updated.operands[1 if updated.opcode != "scatter" else -1]
-        return body[update].bytes
+    if updated.opcode == "dynamic-update-slice":
+        return body[updated.operands[1]].bytes
+    if updated.opcode == "scatter":  # (arrays, indices, as many updates)
+        arrays = len(updated.operands) // 2
+        return sum(body[update].bytes for update in updated.operands[-arrays:])
     return one.bytes

@@ -57,13 +57,15 @@ COMBINED: dict[str, Algorithm] = {
             "value_decomposition": "vdn",
         },
         _PQN.settings,
-        "Differs in that the agents share one network and observe a one-hot number, "
-        "and in the ways in which pqn does. With one agent it is pqn.",
+        "Differs in that the agents share one network and observe a one-hot number; "
+        "that the team's reward is the sum of its agents' rewards also where each is "
+        "given the reward of the whole team, as in SMAX and Overcooked; and in the "
+        "ways in which pqn does. With one agent it is pqn.",
         agent="q_lambda",
     ),
     "der": Algorithm(
-        "Data-Efficient Rainbow: Rainbow that learns at every step, from returns of "
-        "20 steps, with a smaller network.",
+        "Data-Efficient Rainbow: Rainbow that learns at every step, from 20-step "
+        "returns, with a smaller network.",
         "van Hasselt et al., arXiv:1906.05243",
         {**_RAINBOW, "n_step": 20},
         {
@@ -78,15 +80,16 @@ COMBINED: dict[str, Algorithm] = {
             "max_grad_norm": 10.0,
             "stream_sizes": (256,),
             "importance_updates": 98_400.0,
+            "noisy_sigma": 0.1,
         },
         "Differs in that the torso is that of network, not the paper's two layers of 5 "
         "x 5 convolutions with 32 and 64 channels. The preset has the values with "
         "which Kaixhin/Rainbow reproduces the paper (not checked against the paper).",
     ),
     "bbf": Algorithm(
-        "Bigger, Better, Faster: Rainbow without noise, whose features predict later "
-        "features, with resets, after which the length and the discount of returns "
-        "are annealed, weight decay and an averaged target.",
+        "Bigger, Better, Faster: Rainbow without noise whose features predict later "
+        "features. It is reset periodically, anneals n and the discount after every "
+        "reset, decays its weights and averages its target.",
         "Schwarzer et al., arXiv:2305.19452",
         {
             "head": "categorical",

@@ -11,7 +11,7 @@ _ONE_AVERAGE = "the average is over earlier parameters of one network"
 _NO_TARGET = "there is no target network"
 _SHARED = "the target is a copy of the last layer alone"
 _EXPECTED = "only expected returns are averaged"
-_SHOWN = "the cell is shown the reward itself, not the one that is learned from"
+_SHOWN = "the cell sees the raw reward, not the one that is learned from"
 _RETURNS = "the network regresses to the returns of its rollouts"
 _NOT_AVERAGED = "rescaled outputs cannot be averaged"
 _ONE_POLICY = "the average is over one epsilon-greedy policy"
@@ -103,7 +103,7 @@ RULES = (
     Rule(on.AVERAGED, "hare_period", (None,), _ONE_AVERAGE),
     Rule(on.ITERATED, "averaged_targets", (1,), _SHARED),
     Rule(on.ITERATED, "hare_period", (None,), _SHARED),
-    Rule(on.ITERATED, "ensemble_size", (1,), "the members of an ensemble share none"),
+    Rule(on.ITERATED, "ensemble_size", (1,), "ensemble members share no layers"),
     Rule(on.Q_LAMBDA, "averaged_targets", (1,), _NO_TARGET),
     Rule(on.Q_LAMBDA, "iterated_heads", (None,), _NO_TARGET),
     Rule(on.DOUBLE_TABLE, "averaged_targets", (1,), _TWO_TABLES),

@@ -10,7 +10,7 @@ _EPSILON = {
     "epsilon_schedule", "epsilon_start", "epsilon_end", "epsilon_steps",
     "epsilon_decrement", "ladder_exponent",
 }  # fmt: skip
-REASON = "a dataset is replayed, and no steps are taken to learn from"
+REASON = "the run learns from a dataset and collects no experience"
 
 
 def idle(config: Config) -> set[str]:
@@ -22,7 +22,7 @@ def idle(config: Config) -> set[str]:
     return _COLLECTING | _ACTING | epsilon
 
 
-_FRESH = "its experience must be its own"
+_FRESH = "it learns on-policy from fresh experience"
 _ONE_STEP = "its steps do not follow a loss"
 _TEAM = "it compares the actions of one agent"
 _TWO_TABLES = "there are two scalar tables and one target"

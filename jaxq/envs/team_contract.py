@@ -24,7 +24,7 @@ def key() -> Any:
 
 
 def check_methods(env: Any, name: str) -> None:
-    """Raise if an object has not the methods of the interface."""
+    """Raise if an object lacks methods of the interface."""
     missing = [
         attribute
         for attribute in ("agents", "reset", "step_env", "action_space")

@@ -43,7 +43,8 @@ def adapt_team(
 
     An episode ends for all agents at once: one that is done early waits, as the
     environment lets it. The end at the environment's own `max_steps`, or at
-    `time_limit`, is a truncation.
+    `time_limit`, is a truncation. At its own limit an environment does not say whether
+    the task ended as well; at an earlier one it does.
 
     Args:
         env: has `agents`, `reset(key)`, `step_env(key, state, actions)`,
@@ -124,6 +125,8 @@ class Team(NamedTuple):
         done, late = jnp.bool_(dones["__all__"]), jnp.bool_(False)
         if self.time_limit is not None:
             late = steps >= self.time_limit
+        own_limit = self.time_limit == getattr(self.env, "max_steps", None)
+        terminated = done & ~late if own_limit else done
         start = self.reset(reset_key)
         after = jax.tree.map(
             lambda new, old: jnp.where(done | late, new, old), start, successor
@@ -134,8 +137,8 @@ class Team(NamedTuple):
             observation=state.observation,
             action=action,
             reward=reward,
-            terminated=every & done & ~late,
-            truncated=every & late,
+            terminated=every & terminated,
+            truncated=every & late & ~terminated,
             next_observation=successor.observation,
         )
 

@@ -67,8 +67,8 @@ def ensemble(
         size: M.
         prior_scale: [] weight of the priors P, which are never trained.
         mask_probability: [] probability that a member learns from a step.
-        prior: initializes the priors; defaults to `network`, and has no mask of actions
-            if the ensemble is distributional.
+        prior: the network of the priors; `network` by default. If the ensemble is
+            distributional and `network` masks actions, the same without the mask.
         acting: "member", "mean", "minimum" or "ucb".
         ucb_scale: [] see `upper_confidence_bound`.
         distributional: whether members may have any head with an array as its output.

@@ -21,7 +21,7 @@ class Readout(NamedTuple):
     output: Callable[[Any, tuple[Array, ...]], PyTree]
 
 
-# Of modules whose outputs are those of the network.
+# For modules whose output is already that of the network.
 PLAIN = Readout(lambda key: (key, ()), lambda output, inputs: output)
 
 

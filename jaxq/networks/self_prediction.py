@@ -20,7 +20,7 @@ class Transition(nn.Module):
 
     Reference: Schwarzer et al., arXiv:2007.05929, section 2.2, with dense layers in
     place of convolutions. The last one has no rectifier: its output is scaled to the
-    unit range anyway, and without active units it would predict nothing.
+    unit range anyway, and an output of zeros would pass on no gradient.
     """
 
     num_actions: int

@@ -22,13 +22,13 @@ def ring_of(config: Config, state: Any) -> replay_ring.ReplayState:
         state: of the store.
 
     Raises:
-        ValueError: if the dataset has not been read; see `training.datasets`.
+        ValueError: if the dataset has not been loaded; see `training.datasets`.
     """
     dataset: Any = config.dataset
     if dataset is None:
         return state
     if isinstance(dataset, str):
-        raise ValueError(f"the dataset {dataset!r} has not been read")
+        raise ValueError(f"the dataset {dataset!r} has not been loaded")
     return dataset
 
 
@@ -39,7 +39,7 @@ def tree(config: Config, mass: Array) -> sum_tree.Tree:
         config: of the compiled program.
         mass: [] of every step.
     """
-    if isinstance(config.dataset, str):  # only parameters are asked for
+    if isinstance(config.dataset, str):  # only the parameters are needed
         return sum_tree.init(1)
     ended = ring_of(config, ()).ended.reshape(-1)
     usable = (ended & replay_ring.TRUNCATED) == 0

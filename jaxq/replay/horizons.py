@@ -1,6 +1,6 @@
 """The horizon of returns: their discount factor and their length, annealed or not.
 
-Only what is learned looks ahead by the annealed horizon. The scale of an intrinsic
+Only learning targets use the annealed horizon. The scale of an intrinsic
 bonus and the bounds of a histogram of returns do not change with it.
 
 Reference: Schwarzer et al., arXiv:2305.19452, section 3 (BBF). Rounding, and the

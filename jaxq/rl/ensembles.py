@@ -102,7 +102,7 @@ def ensemble_loss(
 
 
 def mixture_loss(network: Network, member: Head, double: bool = False) -> LossFunction:
-    """Random ensemble mixture: a random average of all members learns from another.
+    """Random ensemble mixture: a random average of all members learns as one network.
 
     loss = l(r + discount * max_a sum_m w_m Q'_m(s', a) - sum_m w_m Q_m(s, a)),
     w = u / sum(u), u ~ U(0, 1)^M, the same on both sides. Double: the online parameters

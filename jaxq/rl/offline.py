@@ -1,4 +1,4 @@
-"""Penalties that keep an estimate to the actions of its data.
+"""Penalties that keep the greedy policy close to the actions in the data.
 
 Each is a function of the estimates of all actions in a state and of the action that the
 data took there, and is added to the loss of the latter's estimate; see `types.Head`.

@@ -84,8 +84,8 @@ def prediction_loss(prediction: Array, target: Array, reached: Array) -> Array:
         [].
 
     Reference: Schwarzer et al., arXiv:2007.05929, section 2.2. Its authors' program has
-    weight 5 for the mean squared distance of the unit vectors, which is 2 + 2 L / K:
-    with K = 5, L then has weight 2.
+    weight 5 for the mean squared distance of the unit vectors, 2 L / K up to a
+    constant: with K = 5, L then has weight 2.
     """
     chex.assert_rank([prediction, target, reached], [2, 2, 1])
     chex.assert_equal_shape([prediction, target])

@@ -19,15 +19,29 @@ except ImportError:  # Windows: directories are not locked
     fcntl = None  # type: ignore[assignment]
 
 
-def write(path: pathlib.Path, save: Callable[[IO[bytes]], Any]) -> None:
-    """Write a file atomically: `save` fills a temporary file, which is renamed."""
+def write(
+    path: pathlib.Path, save: Callable[[IO[bytes]], Any], new: bool = False
+) -> None:
+    """Write a file atomically: `save` fills a temporary file, which is renamed.
+
+    Args:
+        path: of the file.
+        save: writes the content.
+        new: whether the file must not exist.
+
+    Raises:
+        FileExistsError: if `new` and it exists.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
             save(file)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        if new:
+            path.hardlink_to(temporary)
+        else:
+            temporary.replace(path)
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
@@ -92,11 +106,14 @@ def plain(value: Any) -> Any:
 
 
 def write_arrays(
-    path: pathlib.Path, arrays: Mapping[str, np.ndarray], compress: bool = False
+    path: pathlib.Path,
+    arrays: Mapping[str, np.ndarray],
+    compress: bool = False,
+    new: bool = False,
 ) -> None:
-    """Write named arrays to an npz file."""
+    """Write named arrays to an npz file; see `write`."""
     save: Any = np.savez_compressed if compress else np.savez
-    write(path, lambda file: save(file, **arrays))
+    write(path, lambda file: save(file, **arrays), new)
 
 
 class Lock:

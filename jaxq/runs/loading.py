@@ -165,7 +165,9 @@ def _from_checkpoint(
     directory: pathlib.Path, config: Config, environment: str
 ) -> _Saved:
     """The parameters in the newest valid checkpoint."""
-    header, stored, _ = checkpoint.newest(directory)
+    header, stored, errors = checkpoint.newest(directory)
+    for error in errors:
+        print(f"warning: {error}; using the previous checkpoint")
     points = resume.unpack(stored, header["extra"])
     marker = "agent/learner/params/"
     blocks: dict[str, list[np.ndarray]] = {}

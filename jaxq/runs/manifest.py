@@ -41,9 +41,7 @@ def collect(
         "schema": SCHEMA,
         "command": shlex.join(["python", _script(), *sys.argv[1:]]),
         "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(
-            _git("status", "--porcelain", "--untracked-files=no")
-        ),
+        "uncommitted_changes": bool(_git(*_CHANGES)),
         "versions": {package: _version(package) for package in PACKAGES},
         "python": sys.version.split()[0],
         "environment": environment,
@@ -80,6 +78,12 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+# Changes of tracked files, but for those to which measurements are added.
+_CHANGES = (
+    "status", "--porcelain", "--untracked-files=no", "--", ":(top,exclude)results",
+)  # fmt: skip
 
 
 def _git(*args: str) -> str | None:

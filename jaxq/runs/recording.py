@@ -20,6 +20,8 @@ from jaxq.training.dataset_format import Dataset
 from jaxq.types import Array, EnvSpec, Key, PyTree, Step
 from jaxq.xla import prng
 
+_ROWS = 1_000  # of all environments, which are played by one call
+
 
 class _Playing(NamedTuple):
     """State of the environments in which a policy plays; leading axis [E]."""
@@ -51,9 +53,11 @@ def record(
     Raises:
         ConfigError: for a number that is out of range, or a policy of several seeds.
     """
-    for name, value in (("num_steps", num_steps), ("num_envs", num_envs)):
+    for name, value in (("steps", num_steps), ("num_envs", num_envs)):
         if value < 1:
             raise ConfigError(f"{name} = {value} must be positive.")
+    if not 0 <= seed < 2**32:
+        raise ConfigError(f"random_seed = {seed} must be from 0 to {2**32 - 1}.")
     if not 0 <= epsilon <= 1:
         raise ConfigError(f"epsilon = {epsilon} is not a probability.")
     if num_envs % env.spec.num_agents:
@@ -66,9 +70,12 @@ def record(
             "record plays one policy: select it with policy.seed(NUMBER)."
         )
     length = -(-num_steps // num_envs)
-    steps = jax.device_get(
-        _play(prng.key(seed), policy, env, length, num_envs, epsilon)
-    )
+    steps = _play(prng.key(seed), policy, env, length, num_envs, epsilon)
+    if not np.isfinite(steps.reward).all():
+        raise ConfigError(
+            f"{env.spec.name} gave a reward that is not finite, from which nothing can "
+            "be learned."
+        )
     return from_steps(env.spec, steps)
 
 
@@ -80,7 +87,10 @@ def _play(
     num_envs: int,
     epsilon: float,
 ) -> Step:
-    """The steps of a policy in E environments; Step[T, E], of frames if stacked."""
+    """The steps of a policy in E environments; Step[T, E], of frames if stacked.
+
+    On the host: a device holds those of `_ROWS` rows at a time.
+    """
 
     def act(key: Key, memory: PyTree, observation: PyTree, reward: Array) -> Any:
         return policy.step(key, memory, observation, epsilon, reward)
@@ -100,17 +110,26 @@ def _play(
         return _Playing(env_state, memory, reward), step
 
     @jax.jit
-    def play(key: Key) -> Step:
-        reset_key, memory_key, step_key = jax.random.split(key, 3)
-        start = _Playing(
+    def start(reset_key: Key, memory_key: Key) -> _Playing:
+        return _Playing(
             lanes.reset(env, jax.random.split(reset_key, num_envs)),
             jax.vmap(policy.initial_memory)(jax.random.split(memory_key, num_envs)),
             jnp.zeros(num_envs),
         )
-        keys = jax.random.split(step_key, (length, 3, num_envs))
-        return jax.lax.scan(advance, start, keys)[1]
 
-    return play(key)
+    rows = min(length, _ROWS)
+
+    @jax.jit
+    def play(state: _Playing, key: Key) -> tuple[_Playing, Step]:
+        keys = jax.random.split(key, (rows, 3, num_envs))
+        return jax.lax.scan(advance, state, keys)
+
+    reset_key, memory_key, step_key = jax.random.split(key, 3)
+    state, parts = start(reset_key, memory_key), []
+    for i in range(-(-length // rows)):
+        state, steps = play(state, jax.random.fold_in(step_key, i))
+        parts.append(jax.device_get(steps))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:length], *parts)
 
 
 def from_steps(spec: EnvSpec, steps: Step) -> Dataset:
@@ -201,7 +220,12 @@ def write(path: pathlib.Path, dataset: Dataset, facts: Mapping[str, Any]) -> Non
         ConfigError: if the file exists, or its directory does not.
     """
     check_output(path)
-    files.write_arrays(path, dataset_format.to_arrays(dataset, facts), compress=True)
+    arrays = dataset_format.to_arrays(dataset, facts)
+    try:
+        files.write_arrays(path, arrays, compress=True, new=True)
+    except FileExistsError:
+        check_output(path)
+        raise
 
 
 def check_output(path: pathlib.Path) -> None:

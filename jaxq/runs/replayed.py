@@ -23,7 +23,8 @@ def read(directory: pathlib.Path, spec: EnvSpec, seed: int) -> Dataset:
 
     Rewards and ends of episodes are as the agent learned from them. A step whose
     successor the buffer does not hold, because it was truncated or is the newest, is
-    left out; the step before it is cut.
+    left out; the step before it is cut. Of stacked frames, an episode whose start was
+    overwritten is left out too.
 
     Args:
         directory: of a run, finished or not.
@@ -41,7 +42,9 @@ def read(directory: pathlib.Path, spec: EnvSpec, seed: int) -> Dataset:
             f"seed = {seed}: choose one of {seeds[0]} to {seeds[-1]}, those of the run."
         )
     prefix, shape = _ring_shape(config, spec)
-    header, arrays, _ = checkpoint.newest(directory)
+    header, arrays, errors = checkpoint.newest(directory)
+    for error in errors:
+        print(f"warning: {error}; using the previous checkpoint")
     block, lane = divmod(seeds.index(seed), int(header["seed_block"]))
     template = _with_members(shape, int(header["seed_block"]))
     try:
@@ -58,7 +61,13 @@ def read(directory: pathlib.Path, spec: EnvSpec, seed: int) -> Dataset:
         rows,
         is_leaf=lambda axis: axis is None,
     )
-    return from_ring(alone, spec)
+    dataset = from_ring(alone, spec)
+    if not dataset.action.size:
+        raise ConfigError(
+            f"the replay buffer of {directory} holds no step with its successor and "
+            "all its frames. Record the policy instead."
+        )
+    return dataset
 
 
 def _ring_shape(config: Config, spec: EnvSpec) -> tuple[str, ring.ReplayState]:
@@ -108,6 +117,9 @@ def from_ring(rows: ring.ReplayState, spec: EnvSpec) -> Dataset:
     newest = np.arange(ended.size) % order.size == order.size - 1
     unknown = ~terminated & ((ended & ring.TRUNCATED != 0) | newest)
     kept = ~unknown
+    if spec.frame is not None and added > total:
+        before = np.cumsum(ended.reshape(-1, order.size) != 0, axis=1)
+        kept &= np.insert(before[:, :-1], 0, 0, axis=1).reshape(-1) > 0
     cut = ~terminated & np.append(unknown[1:], False)
     cut &= kept
     after = np.flatnonzero(cut) + 1

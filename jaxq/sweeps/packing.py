@@ -202,10 +202,16 @@ def _limit(program: Program, devices: Sequence[jax.Device], width: int) -> int:
     room = memory.USABLE_SHARE * free - len(set(devices)) * program.need.dataset
     limit = int(max(0.0, room) / len(devices) / program.need.total)
     if not limit:
+        data, smaller = "", "buffer-size"
+        if program.need.dataset:
+            data, smaller = (
+                f" and its dataset {memory.readable(program.need.dataset)} per device",
+                "dataset",
+            )
         raise ConfigError(
-            f"a member needs {memory.readable(program.need.total)}, but only "
-            f"{memory.readable(free)} are free for {len(devices)} workers. Use a "
-            "smaller --buffer-size, or fewer --cpu-cores."
+            f"a member needs {memory.readable(program.need.total)}{data}, but only "
+            f"{memory.readable(free)} is free for {len(devices)} workers. Use a "
+            f"smaller --{smaller}, or fewer --cpu-cores."
         )
     if width > limit:
         raise ConfigError(

@@ -103,7 +103,7 @@ def check_lives(config: Config, spec: EnvSpec) -> None:
 
 
 def check_team(config: Config, spec: EnvSpec) -> None:
-    """Check that the agents of an environment fill its rows, and are trained so."""
+    """Check that the number of agents divides num_envs and eval_episodes."""
     size, summed = spec.num_agents, config.value_decomposition != "none"
     if size == 1:
         return
@@ -117,8 +117,8 @@ def check_team(config: Config, spec: EnvSpec) -> None:
             )
     if config.diagnostics:
         raise ConfigError(
-            f"diagnostics = True: {spec.name} has {size} agents, and diagnostics are "
-            "of one. Leave it out."
+            f"diagnostics = True: {spec.name} has {size} agents, and diagnostics "
+            "describe a single one. Leave it out."
         )
     rows = config.num_envs // (size if summed else 1)
     examples = rows * (1 if config.recurrent != "none" else config.rollout_length)

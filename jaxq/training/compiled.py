@@ -26,7 +26,7 @@ from jaxq.config.config import Config, annotation, static_fields, traced_fields
 from jaxq.config.loop_lengths import loop_lengths
 from jaxq.envs.adapter import Environment
 from jaxq.replay import ring
-from jaxq.training import diagnostics, evaluate, loop
+from jaxq.training import diagnostics, evaluate, learned_steps, loop
 from jaxq.training.pytree_arrays import seed_axes
 from jaxq.types import Array, Key, PyTree
 from jaxq.xla import loops, prng
@@ -207,6 +207,7 @@ def diagnose_block(
     def one(
         config: Config, parameters: PyTree, key: Key, state: loop.RunState
     ) -> dict[str, Array]:
+        config = learned_steps.with_dataset_as_learned(config)
         bound, agent = _bind(env, parameters), algorithms.make(config, env.spec)
         stream = jax.random.fold_in(key, jnp.uint32(DIAGNOSTICS))
         return diagnostics.measure(

@@ -31,11 +31,16 @@ from jaxq.types import EnvSpec, PyTree
 
 SCHEMA = "jaxq-dataset/1"
 ENDS = ("terminated", "truncated", "cut")
+# What reading a damaged file raises.
+_DAMAGE = (
+    ValueError, EOFError, KeyError, RuntimeError, MemoryError, OverflowError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 _REMEDY = "experiments/record_dataset.py writes datasets."
 
 
 class Dataset(NamedTuple):
-    """Recorded steps of one environment after another, on the host; see above."""
+    """Recorded steps of one environment after another; see the module docstring."""
 
     observation: PyTree
     action: np.ndarray
@@ -66,7 +71,7 @@ def read(path: pathlib.Path, spec: EnvSpec) -> tuple[Dataset, dict[str, Any], st
         ConfigError: with the first thing found wrong.
     """
     arrays, facts = _load(path)
-    size = np.shape(arrays.get("action", ()))[:1]
+    size = np.shape(arrays.get("action", ()))[:1] or (0,)
     flags = [arrays.get(name, np.zeros(size, bool)) for name in ENDS[1:]]
     if any(flag.dtype != bool or flag.shape != size for flag in flags):
         raise _wrong(path, f"truncated and cut must be bool{list(size)}")
@@ -97,10 +102,10 @@ def _load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             arrays = dict(file)
     except OSError as error:
         raise _wrong(path, f"it cannot be read ({error.strerror or error})") from error
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise _wrong(path, f"it is corrupt, or no npz file ({error})") from error
+    except ConfigError:
+        raise
+    except _DAMAGE as error:
+        raise _wrong(path, f"it is corrupt or not an npz file ({error})") from error
     try:
         facts = json.loads(str(arrays.pop("facts")))
         schema = facts["schema"]
@@ -142,7 +147,7 @@ def _check(path: pathlib.Path, dataset: Dataset, spec: EnvSpec) -> None:
         ),
         ("reward = {} is not finite", dataset.reward, ~np.isfinite(dataset.reward)),
         (
-            "{} of the flags terminated, truncated and cut are set, at most one may be",
+            "{} of terminated, truncated and cut are set; at most one may be",
             ends.sum(axis=0),
             ends.sum(axis=0) > 1,
         ),

@@ -30,6 +30,7 @@ class _Content(NamedTuple):
     """A dataset as it is read from a file."""
 
     rows: ring.ReplayState  # on the host
+    steps: int
     facts: dict[str, Any]
     digest: str
 
@@ -76,9 +77,10 @@ def notes(config: Config, spec: EnvSpec) -> list[str]:
         return []
     source = known.get("environment", spec.name)
     other = "" if source == spec.name else f" on {source}"
-    size, mean = known.get("steps"), known.get("mean_return")
-    returns = "" if mean is None else f", mean return {mean:.4g}"
-    return [f"dataset: {config.dataset}, {size} steps{other}{returns}"]
+    mean = known.get("mean_return")
+    returns = f", mean return {mean:.4g}" if isinstance(mean, int | float) else ""
+    steps = _content(config, spec).steps
+    return [f"dataset: {config.dataset}, {steps:,} steps{other}{returns}"]
 
 
 def loaded(config: Config, spec: EnvSpec) -> Config:
@@ -95,8 +97,10 @@ def on_device(
     """The dataset on a device, where all blocks share it; None if there is none."""
     if config.dataset is None:
         return None
-    rows = _placed(*_identity(config), spec, config.timeout_is_terminal, device)
-    return _fitted(config, spec, rows)
+    copies = _copies(*_identity(config), spec, config.timeout_is_terminal)
+    if device not in copies:
+        copies[device] = jax.device_put(_content(config, spec).rows, device)
+    return _fitted(config, spec, copies[device])
 
 
 def _fitted(config: Config, spec: EnvSpec, rows: ring.ReplayState) -> ring.ReplayState:
@@ -109,13 +113,13 @@ def _fitted(config: Config, spec: EnvSpec, rows: ring.ReplayState) -> ring.Repla
     return rows._replace(memory=shared, added=Counter(added))
 
 
-def _identity(config: Config) -> tuple[str, float, int]:
+def _identity(config: Config) -> tuple[str, int, int]:
     """Path, time and size of a file: a file that is overwritten is another one."""
     path = str(config.dataset)
     try:
         status = pathlib.Path(path).stat()
     except OSError:
-        return path, 0.0, 0  # reading it reports the error
+        return path, 0, 0  # reading it reports the error
     return path, status.st_mtime_ns, status.st_size
 
 
@@ -125,24 +129,21 @@ def _content(config: Config, spec: EnvSpec) -> _Content:
 
 @functools.lru_cache(maxsize=1)
 def _read(
-    path: str, time: float, size: int, spec: EnvSpec, timeout_is_terminal: bool
+    path: str, time: int, size: int, spec: EnvSpec, timeout_is_terminal: bool
 ) -> _Content:
     del time, size
     dataset, facts, digest = dataset_format.read(pathlib.Path(path), spec)
-    return _Content(to_ring(dataset, spec, timeout_is_terminal), facts, digest)
+    rows = to_ring(dataset, spec, timeout_is_terminal)
+    return _Content(rows, dataset.action.size, facts, digest)
 
 
-@functools.lru_cache(maxsize=8)
-def _placed(
-    path: str,
-    time: float,
-    size: int,
-    spec: EnvSpec,
-    timeout_is_terminal: bool,
-    device: jax.Device,
-) -> ring.ReplayState:
-    content = _read(path, time, size, spec, timeout_is_terminal)
-    return jax.device_put(content.rows, device)
+@functools.lru_cache(maxsize=1)
+def _copies(
+    path: str, time: int, size: int, spec: EnvSpec, timeout_is_terminal: bool
+) -> dict[jax.Device, ring.ReplayState]:
+    """The copies on devices of the dataset used last; those of others are freed."""
+    del path, time, size, spec, timeout_is_terminal
+    return {}
 
 
 def to_ring(

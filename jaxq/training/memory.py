@@ -106,12 +106,8 @@ def _num_outputs(params: PyTree) -> int:
 
 def bytes_per_seed(tree: PyTree) -> int:
     """Bytes of the leaves that have a seed axis, that is of all but the counters."""
-
-    def is_counter(leaf: PyTree) -> bool:
-        return isinstance(leaf, Counter)
-
-    leaves = jax.tree.leaves(tree, is_leaf=is_counter)
-    return sum(_num_bytes(leaf) for leaf in leaves if not is_counter(leaf))
+    leaves = jax.tree.leaves(tree, is_leaf=lambda leaf: isinstance(leaf, Counter))
+    return sum(_num_bytes(leaf) for leaf in leaves if not isinstance(leaf, Counter))
 
 
 def _num_bytes(leaf: jax.ShapeDtypeStruct) -> int:
@@ -151,7 +147,7 @@ def check(
         return message
     for device, count in num_seeds.items():
         if count * need.total + need.dataset > USABLE_SHARE * free[device]:
-            raise ConfigError(_does_not_fit(config, need, blocks, free))
+            raise ConfigError(_does_not_fit(config, need, blocks, free, total))
     return f"{message}, of {readable(sum(free.values()))} free"
 
 
@@ -170,24 +166,26 @@ def _does_not_fit(
     need: MemoryNeed,
     blocks: Sequence[Block],
     free: Mapping[jax.Device, int],
+    total: int,
 ) -> str:
     """Error message with the number of seeds that fit, and ways out."""
     width = config.seed_block or 1
     usable = max(0.0, USABLE_SHARE * min(free.values()) - need.dataset)
     per_device = int(usable // need.total)
     fit = per_device // width * width * len(free)
-    remedy = "a smaller --" + ("dataset" if config.dataset else "buffer-size")
+    data, smaller = f"{readable(need.experience)} of it experience", "buffer-size"
+    if config.dataset is not None:
+        data, smaller = f"and {readable(need.dataset)} of data per device", "dataset"
+    remedy = f"a smaller --{smaller}"
     if fit:
         remedy = f"--num-seeds {fit}"
     elif per_device:
         remedy = f"--seed-block {per_device} or less, with as many seeds"
-    num_seeds = sum(block.seeds.size for block in blocks)
     return (
-        f"num_seeds = {config.num_seeds} needs {readable(num_seeds * need.total)} of "
-        f"memory ({readable(need.total)} per seed, {readable(need.experience)} of it "
-        f"experience, in {len(blocks)} blocks of {blocks[0].seeds.size}), but only "
-        f"{readable(sum(free.values()))} is free: {fit} seeds fit. Use {remedy}, or "
-        "more devices."
+        f"num_seeds = {config.num_seeds} needs {readable(total)} of memory "
+        f"({readable(need.total)} per seed, {data}, in {len(blocks)} blocks of "
+        f"{blocks[0].seeds.size}), but only {readable(sum(free.values()))} is free: "
+        f"{fit} seeds fit. Use {remedy}, or more devices."
     )
 
 

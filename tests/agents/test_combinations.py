@@ -11,10 +11,11 @@ import pytest
 from conftest import CONFORMANCE, same
 
 from jaxq import Config, ConfigError, load, run
-from jaxq.agents import algorithms
+from jaxq.agents import algorithms, factory, loss_factory
 from jaxq.config.validate import validate
 from jaxq.networks import running_statistics
 from jaxq.training import compiled
+from jaxq.types import Transition
 
 REWARDED = {"recurrent_inputs": "action_reward", "sequence_length": 4, "burn_in": 2}
 
@@ -112,15 +113,35 @@ def test_target_networks_normalise_by_the_newest_statistics(fields):
 
 
 def test_double_selects_by_the_online_network_among_averaged_targets():
-    config = family.config("dqn", averaged_targets=2, double_q=True, total_steps=400)
-    trained = advanced(config)
-    learner = family.lane(trained.state, 0).agent.learner
-    pairs = jax.tree.map(
-        lambda target, online: target.shape == (2, *online.shape),
-        learner.target_params,
-        learner.params,
+    config = family.config("dqn", averaged_targets=2, double_q=True)
+    networks = factory.make_networks(config, family.gauntlet().spec)
+    first = jnp.eye(9)[2]
+    online, *targets = (
+        networks.online.init(jax.random.key(seed), first) for seed in (0, 11, 12)
     )
-    assert all(jax.tree.leaves(pairs))
+
+    def estimates(params, observation):
+        return np.float64(networks.online.apply(None, params, observation))[:, 0]
+
+    def averaged(observation):
+        return np.mean([estimates(params, observation) for params in targets], axis=0)
+
+    second = next(
+        state
+        for state in jnp.eye(9)
+        if estimates(online, state).argmax() != averaged(state).argmax()
+    )
+    best = estimates(online, second).argmax()
+    expected = 0.5 + 0.9 * averaged(second)[best]
+    example = Transition(
+        first, jnp.int32(1), jnp.float32(0.5), jnp.float32(0.9), second
+    )
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *targets)
+    loss = loss_factory.make_loss(config, networks)
+    value, _ = loss(jax.random.key(0), online, stacked, example)
+    error = expected - estimates(online, first)[1]
+    assert abs(error) < 1.0  # where Huber's loss is the square
+    np.testing.assert_allclose(value, 0.5 * error**2, rtol=1e-4)
 
 
 def test_a_policy_that_repeats_actions_and_sees_rewards_is_loaded(tmp_path):
@@ -158,7 +179,7 @@ def test_given_parameters_start_every_kind_of_target(algorithm):
         (
             {"algorithm": "pqn_rnn", "recurrent_inputs": "action_reward",
              "intrinsic_bonus": "rnd"},
-            "the cell is shown the reward itself",
+            "the cell sees the raw reward",
         ),
     ],
 )  # fmt: skip

@@ -269,6 +269,6 @@ def test_every_network_has_a_torso_and_a_head(algorithm):
         ),
     ],
 )  # fmt: skip
-def test_settings_without_a_sense_are_refused(fields, message):
+def test_meaningless_settings_are_refused(fields, message):
     with pytest.raises(ConfigError, match=message):
         validate(Config(**fields))

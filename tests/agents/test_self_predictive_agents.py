@@ -6,6 +6,7 @@ import family
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from conftest import CONFORMANCE, same
 
@@ -197,6 +198,35 @@ def test_predictions_improve_and_the_torso_learns_from_them(rng):
     assert np.abs(np.asarray(after - kernel)).max() > 1e-2
 
 
+def test_the_predictions_teach_the_torso_and_their_model_alone(rng):
+    parts = Parts(GRID, dense_size=32)
+    params, target_params = parts.params(1), parts.params(2)
+    example = of_row(batch(GRID, rng), 0)
+    following = example.following._replace(reached=np.ones(STEPS, np.float32))
+    example = example._replace(following=following)
+
+    def added(params, target_params):
+        return parts.added(jax.random.key(0), params, target_params, example)
+
+    slopes, target_slopes = jax.jit(jax.grad(added, argnums=(0, 1)))(
+        params, target_params
+    )
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(target_slopes))
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(slopes.pop("values")))
+    sizes = [float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(slopes["torso"])]
+    assert min(sizes) > 1e-4
+    for part, slope in slopes["self_prediction"].items():
+        assert any(np.any(leaf) for leaf in jax.tree.leaves(slope)), part
+    # Against the change of the loss along the gradient of the torso.
+    ends = []
+    for size in (-1e-3, 1e-3):
+        step = optax.tree.scale(size, slopes["torso"])
+        torso = optax.tree.add(params["torso"], step)
+        ends.append(added(params | {"torso": torso}, target_params))
+    square = sum(float(jnp.sum(x**2)) for x in jax.tree.leaves(slopes["torso"]))
+    np.testing.assert_allclose(ends[1] - ends[0], 2e-3 * square, rtol=0.05)
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -338,7 +368,7 @@ def test_an_update_keeps_the_structure_of_the_state_beside_other_parts(fields):
     assert with_model == params
 
 
-def test_an_algorithm_of_ones_own_must_use_the_loss():
+def test_a_custom_algorithm_must_use_the_loss():
     def own(config, spec):
         networks = factory.make_networks(config, spec)
         loss = loss_factory.make_loss(config, networks)
@@ -371,7 +401,7 @@ def test_an_algorithm_of_ones_own_must_use_the_loss():
         ({"spr_steps": 0}, "spr_steps = 0 is outside"),
     ],
 )
-def test_settings_without_a_sense_are_refused(fields, message):
+def test_meaningless_settings_are_refused(fields, message):
     with pytest.raises(ConfigError, match=message):
         validate(Config(**{"spr_steps": 5} | fields))
 

@@ -194,6 +194,6 @@ def test_observations_enter_the_statistics_once(rng):
         ({"network": "table"}, "table"),
     ],
 )
-def test_settings_without_a_sense_are_refused(fields, message):
+def test_meaningless_settings_are_refused(fields, message):
     with pytest.raises(ConfigError, match=message):
         validate(Config(**{"algorithm": "stream_q"} | fields))

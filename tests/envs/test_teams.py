@@ -21,7 +21,10 @@ STEPS = 60
 
 
 def by_hand(env, keys, actions, limit):
-    """Observations, rewards and ends, with a Python `if` at the end of an episode."""
+    """Observations, rewards and ends, with a Python `if` at the end of an episode.
+
+    Only at its own limit does the environment not say whether the task ended.
+    """
     observation, state = env.reset(keys[-1])
     rows, count = [], 0
     for key, action in zip(keys[:-1], actions, strict=True):
@@ -29,13 +32,11 @@ def by_hand(env, keys, actions, limit):
         named = dict(zip(env.agents, action, strict=True))
         successor, state, rewards, dones, _ = env.step_env(step_key, state, named)
         count += 1
-        truncated = count >= limit
-        done = bool(dones["__all__"]) or truncated
-        rows.append(
-            (observation, rewards, done and not truncated, truncated, successor)
-        )
+        terminated = bool(dones["__all__"]) and count < env.max_steps
+        truncated = count >= limit and not terminated
+        rows.append((observation, rewards, terminated, truncated, successor))
         observation = successor
-        if done:
+        if terminated or truncated:
             (observation, state), count = env.reset(reset_key), 0
     return rows
 

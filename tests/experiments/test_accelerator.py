@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import sys
+import time
 
 import pytest
 
@@ -58,6 +60,52 @@ def test_a_pair_is_measured_once_per_commit_and_device(tmp_path, monkeypatch, ca
     monkeypatch.setattr("sys.argv", [*argv, "--minutes", "0.1"])
     accelerator.main()
     assert measured == [16, 64, 512] and "no time left" in capsys.readouterr().out
+
+
+def test_lines_of_unknown_or_changed_code_are_measured_again():
+    assert accelerator.same_place(line(), HERE)
+    changed = HERE | {"uncommitted_changes": True}
+    assert not accelerator.same_place(line(), changed)
+    assert not accelerator.same_place(line(commit=None), HERE | {"commit": None})
+
+
+def test_a_torn_line_is_reported(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "lines.jsonl"
+    path.write_text('{"workload": "w2", "se')
+    monkeypatch.setattr("sys.argv", ["accelerator.py", "--output", str(path)])
+    with pytest.raises(ConfigError, match="is corrupt"):
+        accelerator.main()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--pairs"], "pairs is empty"),
+        (["--minutes", "0"], "minutes = 0.0 must be positive"),
+        (["--repeats", "0"], "repeats = 0 must be positive"),
+    ],
+)
+def test_settings_that_measure_nothing_are_refused(option, message, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["accelerator.py", *option])
+    with pytest.raises(ConfigError, match=message):
+        accelerator.main()
+
+
+def test_only_an_h100_is_compared_with_its_memory(monkeypatch):
+    monkeypatch.setattr(accelerator, "predicted", lambda *_: {"bytes": 960e6})
+    assert "50%" in accelerator.row(line())
+    assert "50%" not in accelerator.row(line(devices=["NVIDIA H200"]))
+
+
+def test_a_command_that_fails_or_takes_too_long_is_reported(capsys):
+    deadline = time.monotonic() + 1.0
+    assert accelerator.within(deadline + 60, "true", [sys.executable, "-c", ""])
+    failing = [sys.executable, "-c", "raise SystemExit(3)"]
+    assert not accelerator.within(deadline + 60, "this", failing)
+    waiting = [sys.executable, "-c", "import time; time.sleep(60)"]
+    assert not accelerator.within(deadline, "that", waiting)
+    out = capsys.readouterr().out
+    assert "this: failed" in out and "that: stopped after 1 s" in out
 
 
 def test_a_row_compares_an_iteration_with_its_bytes(monkeypatch):

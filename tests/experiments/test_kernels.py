@@ -9,6 +9,7 @@ import pytest
 from experiments import kernels
 from experiments.support import hlo, launches
 from experiments.support.provenance import ROOT
+from jaxq import ConfigError
 
 PROGRAM = (pathlib.Path(__file__).parent / "chunk.hlo").read_text(encoding="utf-8")
 ROW = 8 * 4
@@ -30,6 +31,23 @@ def test_the_launches_of_an_iteration_are_counted_by_part():
     assert both.bytes == 512 + 4 * 512 * 4 and both.selects == 512 * 4
     # The branch that refreshes the target copies; the other one does nothing.
     assert (found["target"].kind, found["target"].bytes) == ("condition", 0)
+
+
+def test_a_loop_of_unknown_length_is_not_counted_as_one_pass():
+    text = PROGRAM.replace("known_trip_count", "unknown")
+    with pytest.raises(ValueError, match="number of passes"):
+        launches.of_iteration(hlo.parse(text))
+
+
+def test_a_file_that_is_corrupt_or_nowhere_is_refused_before_compiling(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "kernels.jsonl"
+    path.write_text('{"workload": "w2"')
+    for output, message in ((path, "is corrupt"), (tmp_path / "no" / "x", "directory")):
+        monkeypatch.setattr("sys.argv", ["kernels.py", "--output", str(output)])
+        with pytest.raises(ConfigError, match=message):
+            kernels.main()
 
 
 def test_sizes_of_shapes():

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxq.rl import heads, losses, returns, value_decomposition
-from jaxq.types import Regression, Sequence, feed_forward
+from jaxq.rl import heads, returns, value_decomposition
+from jaxq.types import Network, Regression, Sequence, feed_forward
 
 AGENTS, ACTIONS, STATES, LENGTH = 3, 4, 5, 6
 
@@ -40,25 +40,44 @@ def test_the_loss_is_that_of_the_sum_of_the_estimates(network):
         np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_loss_along_a_sequence_is_the_mean_over_its_steps(network):
-    rng = np.random.default_rng(1)
-    table = rng.normal(size=(STATES, ACTIONS, 1)).astype(np.float32)
-    seen = rng.integers(0, STATES, (AGENTS, LENGTH))
+def test_the_loss_along_a_sequence_is_the_mean_over_its_steps(rng):
+    """Each agent has a memory of its own, which the end of an episode resets."""
+    fresh = 0.3
+
+    def step(key, params, memory, observation):
+        memory = 0.6 * memory + observation
+        return (params * memory)[:, None], memory
+
+    network = Network(
+        init=lambda key, observation: None,
+        apply=lambda key, params, observation: None,
+        head=heads.scalar(),
+        initial_memory=lambda key: jnp.float32(fresh),
+        step=step,
+    )
+    params = rng.normal(size=ACTIONS).astype(np.float32)
+    memory = rng.normal(size=AGENTS).astype(np.float32)
+    seen = rng.normal(size=(AGENTS, LENGTH)).astype(np.float32)
     action = rng.integers(0, ACTIONS, (AGENTS, LENGTH))
     target = rng.normal(size=LENGTH).astype(np.float32)
-    never = jnp.zeros((AGENTS, LENGTH), bool)
-    example = Sequence((), jnp.asarray(seen), jnp.asarray(action), target, never, never)
-    value, _ = value_decomposition.sequence_loss(network)(
-        jax.random.key(0), table, (), example
+    terminated, truncated = np.zeros((2, AGENTS, LENGTH), bool)
+    terminated[:, 1] = truncated[:, 3] = True
+    example = Sequence(
+        *map(jnp.asarray, (memory, seen, action, target, terminated, truncated))
     )
-    totals = [
-        sum(table[seen[i, t], action[i, t], 0] for i in range(AGENTS))
-        for t in range(LENGTH)
-    ]
-    expected = np.mean(
-        [0.5 * (q - g) ** 2 for q, g in zip(totals, target, strict=True)]
+    value, info = value_decomposition.sequence_loss(network)(
+        jax.random.key(0), params, (), example
     )
-    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    totals = np.zeros(LENGTH)
+    for i in range(AGENTS):
+        remembered = memory[i]
+        for t in range(LENGTH):
+            remembered = 0.6 * remembered + seen[i, t]
+            totals[t] += params[action[i, t]] * remembered
+            if terminated[i, t] or truncated[i, t]:
+                remembered = fresh
+    np.testing.assert_allclose(value, np.mean(0.5 * (totals - target) ** 2), rtol=1e-4)
+    np.testing.assert_allclose(info.q_value, totals.mean(), rtol=1e-4, atol=1e-5)
 
 
 def test_the_sum_of_the_returns_is_the_return_of_the_sums():
@@ -81,14 +100,3 @@ def test_the_sum_of_the_returns_is_the_return_of_the_sums():
     for k in (0, 1):
         expected = returned(reward[k].sum(0), value[k].sum(0), k)
         np.testing.assert_allclose(total[k], expected, rtol=1e-4, atol=1e-5)
-
-
-def test_the_greedy_actions_of_the_sum_are_those_of_its_terms():
-    rng = np.random.default_rng(3)
-    q_values = rng.normal(size=(AGENTS, ACTIONS))
-    best = max(
-        (sum(q_values[i, a] for i, a in enumerate(joint)), joint)
-        for joint in np.ndindex(*[ACTIONS] * AGENTS)
-    )[1]
-    assert best == tuple(q_values.argmax(axis=1))
-    assert losses.greedy(None, q_values[0]).argmax() == best[0]

@@ -258,7 +258,7 @@ def test_a_field_without_effect_is_noted(path):
     config = offline(path, epsilon_end=0.3)
     spec = make.from_config(config).spec
     notes = field_effects.notes(config, spec, ["epsilon_end", "update_steps"])
-    reason = "a dataset is replayed, and no steps are taken to learn from"
+    reason = "the run learns from a dataset and collects no experience"
     assert notes == [f"epsilon_end has no effect: {reason}"]
     assert curves._epsilon(config, np.arange(3), np.zeros(3)) == 0.0
     assert curves._epsilon(BASE, np.arange(3), np.zeros(3))[0] == 1.0
@@ -405,9 +405,7 @@ def own_scale(config, spec, *, scale=1.0):
     return own_replay(dataclasses.replace(config, q_penalty=scale), spec)
 
 
-def test_an_algorithm_of_ones_own_learns_from_a_dataset_or_is_refused(
-    path, monkeypatch
-):
+def test_a_custom_algorithm_learns_from_a_dataset_or_is_refused(path, monkeypatch):
     for algorithm in (own_replay, own_store, own_scale):
         monkeypatch.setitem(algorithms.ALGORITHMS, algorithm.__name__, algorithm)
     checks.check(offline(path, algorithm="own_scale", algorithm_args=("scale=0.5",)))

@@ -21,10 +21,10 @@ def filled(stream, step):
     return jax.device_get(state)
 
 
-def known(stream):
+def known(stream, envs=ENVS):
     """(observation, action, reward, terminated, successor), one per known step."""
     total = stream.action.shape[0]
-    for e in range(ENVS):
+    for e in range(envs):
         for t in range(max(0, total - ROWS), total):
             if stream.truncated[t, e]:
                 continue
@@ -60,6 +60,24 @@ def test_every_step_whose_successor_is_known_is_kept(total, rng):
         stream = make_stream(rng, total, ENVS, p_truncated=0.2)
         dataset = replayed.from_ring(filled(stream, example()), SPEC)
         assert list(held(dataset)) == list(known(stream))
+
+
+@pytest.mark.parametrize("total", [16, 20, 40])
+def test_an_episode_that_lost_its_start_is_left_out_of_stacked_frames(total, rng):
+    """The reader of a dataset stacks the frames that come before a step in it."""
+    spec = SPEC._replace(frame=SPEC.observation)
+    for _ in range(5):
+        stream = make_stream(rng, total, ENVS, p_truncated=0.2)
+        dataset = replayed.from_ring(filled(stream, example()), spec)
+        first = max(0, total - ROWS)
+        ended = (stream.terminated | stream.truncated)[first:]
+        kept = []
+        for e in range(ENVS):
+            ends = np.flatnonzero(ended[:, e])
+            start = (ends[0] + 1 if ends.size else ROWS) if first else 0
+            alone = jax.tree.map(lambda x: x[first + start :, e : e + 1], stream)  # noqa: B023
+            kept += list(known(alone, envs=1)) if alone.action.size else []
+        assert list(held(dataset)) == kept
 
 
 def test_bits_become_observations(rng):

@@ -77,7 +77,7 @@ def test_merging_needs_no_memory_for_blocks(tmp_path, monkeypatch):
     storage.start_or_resume(sweep, tmp_path, manifest.collect("", devices, 0), devices)
     monkeypatch.setattr(memory, "available", lambda devices: 1)
     assert storage.load(tmp_path, devices, False).packings[0].width == 4
-    with pytest.raises(ConfigError, match="but only 1 bytes are free"):
+    with pytest.raises(ConfigError, match="but only 1 bytes is free"):
         storage.load(tmp_path, devices)
     monkeypatch.setattr(
         memory, "available", lambda devices: 3 * need / memory.USABLE_SHARE

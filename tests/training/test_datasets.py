@@ -1,7 +1,9 @@
 """Datasets: files that hold them exactly, and the transitions that are read."""
 
 import dataclasses
+import gc
 import json
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -250,7 +252,10 @@ def put(index, value):
         (broken(action=put(3, -1)), "action = -1 is not one of the 4 actions"),
         (broken(reward=put(5, np.nan)), "reward = nan is not finite, at step 5"),
         (broken(observation=put((2, 1), np.inf)), "observation .* is not finite, at"),
-        (broken(terminated=put(slice(None), True)), "2 of the flags .* are set"),
+        (
+            broken(terminated=put(slice(None), True)),
+            "2 of terminated, truncated and cut are set",
+        ),
         (broken(observation=lambda x: x[:, :2]), r"expected float32\[40, 3\]"),
         (broken(observation=np.float64), "observation is float64"),
         (broken(action=np.int64), "array action is int64"),
@@ -304,11 +309,11 @@ def later(path):
     [
         (lambda path: None, r"cannot be read \(No such file"),
         (lambda path: path.mkdir(), r"cannot be read \(Is a directory"),
-        (lambda path: path.write_bytes(b""), "it is corrupt, or no npz file"),
-        (lambda path: path.write_text("s,a,r\n"), "it is corrupt, or no npz file"),
+        (lambda path: path.write_bytes(b""), "it is corrupt or not an npz file"),
+        (lambda path: path.write_text("s,a,r\n"), "it is corrupt or not an npz file"),
         (foreign, "it has no facts, so it was not written by jaxq"),
         (single, "it holds a single array"),
-        (pickled, "it is corrupt, or no npz file"),
+        (pickled, "it is corrupt or not an npz file"),
         (later, "its schema is 'jaxq-dataset/9', not 'jaxq-dataset/1'"),
     ],
 )
@@ -326,12 +331,48 @@ def test_a_corrupt_or_short_file_is_refused(part, tmp_path, rng):
     content = bytearray(path.read_bytes())
     place = int(part * len(content))
     path.write_bytes(content[:place])
-    with pytest.raises(ConfigError, match="corrupt, or no npz file"):
+    with pytest.raises(ConfigError, match="corrupt or not an npz file"):
         dataset_format.read(path, SPEC)
     content[place] ^= 0xFF
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"steps\.npz"):
         dataset_format.read(path, SPEC)
+
+
+@pytest.mark.parametrize(("offset", "value"), [(8, 1), (10, 99)])
+def test_a_damaged_entry_of_the_archive_is_refused(offset, value, tmp_path, rng):
+    """A flag that says encrypted, and an unknown method of compression."""
+    path = tmp_path / "steps.npz"
+    recording.write(path, make(rng), {})
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"PK\x01\x02") + offset] = value
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="corrupt or not an npz file"):
+        dataset_format.read(path, SPEC)
+
+
+def test_scalars_in_place_of_columns_are_refused(tmp_path):
+    path = tmp_path / "steps.npz"
+    facts = json.dumps({"schema": dataset_format.SCHEMA})
+    zero = {name: np.zeros((), bool) for name in dataset_format.ENDS}
+    np.savez(path, facts=facts, action=np.int32(0), reward=np.float32(0), **zero)
+    with pytest.raises(ConfigError, match="must be bool"):
+        dataset_format.read(path, SPEC)
+
+
+def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path, rng, monkeypatch):
+    path = tmp_path / "steps.npz"
+    check = recording.check_output
+
+    def late(path):
+        check(path)
+        path.write_bytes(b"somebody's")
+
+    monkeypatch.setattr(recording, "check_output", late)
+    with pytest.raises(ConfigError, match="exists"):
+        recording.write(path, make(rng), {})
+    assert path.read_bytes() == b"somebody's"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def masked(rng, valid=True):
@@ -391,9 +432,12 @@ def test_a_dataset_of_another_environment_is_refused_before_anything_compiles(
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"algorithm": "pqn"}, "its experience must be its own"),
-        ({"algorithm": "stream_q", "num_envs": 1}, "its experience must be its own"),
-        ({"algorithm": "dyna_q"}, "its experience must be its own"),
+        ({"algorithm": "pqn"}, "it learns on-policy from fresh experience"),
+        (
+            {"algorithm": "stream_q", "num_envs": 1},
+            "it learns on-policy from fresh experience",
+        ),
+        ({"algorithm": "dyna_q"}, "it learns on-policy from fresh experience"),
         ({"algorithm": "r2d2"}, "replays from the memory before a step"),
         ({"rollout_length": 4}, "rollout_length = 0 learns from replay"),
         ({"intrinsic_bonus": "rnd"}, "nothing is explored"),
@@ -414,3 +458,24 @@ def test_a_dataset_of_another_environment_is_refused_before_anything_compiles(
 def test_what_needs_its_own_steps_is_refused(fields, reason):
     with pytest.raises(ConfigError, match=reason):
         checks.check(Config(defaults="plain", dataset="steps.npz", **fields))
+
+
+def test_a_device_holds_only_the_dataset_used_last(tmp_path, rng):
+    device, rows = jax.local_devices()[0], []
+    for name in ("first", "second"):
+        path = tmp_path / f"{name}.npz"
+        recording.write(path, make(rng), {})
+        config = Config(algorithm="dqn", dataset=str(path))
+        first, again = (datasets.on_device(config, SPEC, device) for _ in range(2))
+        assert first.reward is again.reward
+        rows.append(weakref.ref(first.reward))
+        del first, again
+    gc.collect()
+    assert rows[0]() is None and rows[1]() is not None
+
+
+def test_the_note_needs_no_facts(tmp_path, rng):
+    path = tmp_path / "steps.npz"
+    config = Config(algorithm="dqn", dataset=str(path))
+    recording.write(path, make(rng, 1_200), {"mean_return": "high"})
+    assert datasets.notes(config, SPEC) == [f"dataset: {path}, 1,200 steps"]

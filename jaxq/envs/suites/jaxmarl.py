@@ -31,7 +31,7 @@ def make_team(
         mask: whether to give the mask of valid actions; None if there is one.
 
     Raises:
-        ConfigError: for actions that are not a finite set, or a mask that is not there.
+        ConfigError: for actions that are not a finite set, or a missing mask.
     """
     arguments = dict(arguments)
     agent_ids = arguments.pop("agent_ids", True)
