@@ -5,8 +5,7 @@ GPU would launch. For each workload and number of seeds, this script prints the 
 and bytes of one iteration, the bytes that it cannot avoid, the largest kernels, and the
 copies and selects of large arrays. Needs packages of its own; see `.ci/kernels`.
 
-The floor counts the parameters: Adam reads four arrays and writes three, the gradient
-is written once, and every pass through the network reads them once.
+The floor counts the parameters and the outputs of the layers; see `floor_bytes`.
 """
 
 import dataclasses
@@ -131,7 +130,13 @@ def measure(name: str, seeds: int, text: str, top: int = 10) -> dict[str, Any]:
 
 
 def floor_bytes(name: str) -> int:
-    """Bytes per seed that an iteration of a workload cannot avoid."""
+    """Bytes per seed that an iteration of a workload cannot avoid.
+
+    Of the parameters, Adam reads and writes seven arrays, the gradient is written once,
+    and every pass through the network reads them. Of the activations, the output of
+    every product is written and read once; where it is learned from, it is read once
+    more, and its gradient is written and read once.
+    """
     from jaxq.agents import algorithms
     from jaxq.config import loop_lengths
     from jaxq.envs import make
@@ -142,9 +147,37 @@ def floor_bytes(name: str) -> int:
     state = checks.state_shape(algorithms.make(config, spec), spec)
     params = memory.bytes_per_seed(state.learner.params)
     on_policy = config.algorithm == "pqn"
-    # Adam 7, the gradient 1; forward and backward 2, and of the target network 1.
+    # Forward and backward 2, and of the target network 1.
     passes = lengths.num_updates * (10 if on_policy else 11) + lengths.rollout_length
-    return params * (passes + on_policy)  # once more for the returns of a rollout
+    passes += on_policy  # once more for the returns of a rollout
+    steps = lengths.rollout_length * config.num_envs
+    acted, learned, only_read = steps, 0, 0  # numbers of observations
+    if on_policy:
+        learned, only_read = steps * config.num_epochs, steps
+    else:
+        samples = lengths.num_updates * config.batch_size
+        learned = only_read = samples * (config.sequence_length + config.n_step)
+        only_read += 2 * samples * config.burn_in
+        if config.recurrent == "none":
+            learned, only_read = samples, samples * (1 + config.double_q)
+    return params * passes + 4 * outputs_per_observation(config, spec) * (
+        2 * (acted + only_read) + 5 * learned
+    )
+
+
+def outputs_per_observation(config: Config, spec: Any) -> int:
+    """Numbers that the layers of a network write for one observation."""
+    import jax
+
+    from experiments.support import activations
+    from jaxq.agents import factory
+    from jaxq.xla import prng
+
+    network = factory.make_networks(config, spec).online
+    key, observation = jax.eval_shape(lambda: (prng.key(0), spec.example().observation))
+    params = jax.eval_shape(network.init, key, observation)
+    memory = jax.eval_shape(network.initial_memory, key)
+    return activations.outputs(network.step, key, params, memory, observation)
 
 
 def report(line: dict[str, Any]) -> str:

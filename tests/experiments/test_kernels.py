@@ -4,10 +4,12 @@ import importlib.util
 import json
 import pathlib
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from experiments import kernels
-from experiments.support import hlo, launches
+from experiments.support import activations, hlo, launches
 from experiments.support.provenance import ROOT
 from jaxq import ConfigError
 
@@ -69,9 +71,28 @@ def test_a_line_is_replaced_in_order(tmp_path):
 
 
 def test_the_floor_counts_passes_over_the_parameters():
-    """One layer of 4 x 64, one of 64 x 64 and one of 64 x 2, with their biases."""
+    """One layer of 4 x 64, one of 64 x 64 and one of 64 x 2, with their biases.
+
+    Of 32 examples, the estimates are written, read twice, and have a gradient that is
+    written and read; the targets are written and read, and so are the values of the one
+    step that is taken.
+    """
     parameters = 4 * (5 * 64 + 65 * 64 + 65 * 2)
-    assert kernels.floor_bytes("w1_classic") == parameters * (7 + 1 + 3 + 1)
+    outputs = 4 * (64 + 64 + 2)
+    expected = parameters * (7 + 1 + 3 + 1) + outputs * (32 * (5 + 2) + 2)
+    assert kernels.floor_bytes("w1_classic") == expected
+
+
+def test_outputs_of_layers_count_loops_and_the_branch_of_accelerators():
+    def function(x, w):
+        def step(x, _):
+            return x @ w, None
+
+        y, _ = jax.lax.scan(step, x, None, length=5)
+        return jax.lax.platform_dependent(y, cpu=lambda y: y, default=lambda y: y @ w)
+
+    shapes = jnp.zeros((2, 3)), jnp.zeros((3, 3))
+    assert activations.outputs(jax.jit(function), *shapes) == 6 * (5 + 1)
 
 
 LINES = [
@@ -96,8 +117,6 @@ def test_every_workload_has_a_budget():
     "budget", LINES, ids=lambda line: f"{line['workload']}-{line['seeds']}"
 )
 def test_no_workload_exceeds_its_budget(budget):
-    import jax
-
     if jax.__version__ != budget["jax"]:
         pytest.skip(f"the budget is one of jax {budget['jax']}")
     name, seeds = budget["workload"], budget["seeds"]
