@@ -124,6 +124,9 @@ def load(
     """
     stored, arrays, errors = checkpoint.newest(directory)
     saved, before, iterations = _parse(stored, arrays)
+    if saved.config.dataset and config.dataset:  # its content is compared below
+        own = dataclasses.replace(saved.config, dataset=config.dataset)
+        saved = saved._replace(config=own)
     changed = differences(
         dataclasses.asdict(saved.config), dataclasses.asdict(config), EXTENSIBLE
     )

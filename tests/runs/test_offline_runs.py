@@ -245,6 +245,13 @@ def test_another_dataset_does_not_resume_a_run(tmp_path):
     assert facts["steps"] == 200 and facts["sha256"]
     header = checkpoint.newest(result.directory)[0]
     assert header["made_with"]["dataset"] == facts["sha256"]
+    longer = dataclasses.replace(config, total_steps=400, eval_points=2)
+    moved = dataclasses.replace(longer, dataset=str(file.rename(tmp_path / "new.npz")))
+    resumed = run(moved, resume=result.directory, plot=False)
+    assert resumed.config.dataset == moved.dataset
+    assert same(resumed.params, run(moved, plot=False).params)
+    config = moved
+    file = tmp_path / "new.npz"
     file.unlink()
     assert load(result.directory).seeds  # acting needs no data
     with pytest.raises(ConfigError, match="cannot be read"):
