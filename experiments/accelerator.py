@@ -2,9 +2,9 @@
 
 Pairs of a workload and a number of seeds are measured one after another, each in a
 process of its own, the most telling first. A pair that --output already has for this
-commit and device is skipped, so that a run that was cut off resumes; a pair for which
-no time is left is left out. `of memory` is the share of an iteration that the bytes of
-its kernels take at least on an H100, as `experiments/kernels.py` counts them.
+commit and device is skipped, so that a run that was cut off resumes; a pair is omitted
+if no time remains for it. `of memory` is the least share of an iteration that moving
+the bytes of its kernels takes on an H100; `experiments/kernels.py` counts these bytes.
 """
 
 import dataclasses

@@ -63,7 +63,9 @@ def main() -> None:
     if arguments.output:
         read(arguments.output)
         if not arguments.output.absolute().parent.is_dir():
-            raise ConfigError(f"output = {str(arguments.output)!r} is in no directory.")
+            raise ConfigError(
+                f"output = {str(arguments.output)!r} is not in an existing directory."
+            )
     cli.set_up_jax(flags.Options(platform="cpu", compilation_cache=False))
     for name in arguments.workloads:
         for seeds in arguments.seeds:

@@ -1,9 +1,9 @@
 """Record a dataset for offline learning: steps of a trained agent, in a file.
 
-The argument is the directory of a run, finished or not. Its best seed plays, with
-random actions at a probability of --epsilon; or, with --replay, the file gets the
-replay buffer of its last checkpoint. A run that is given the file as --dataset learns
-from these steps alone.
+The argument is the directory of a run, finished or not. Its best seed plays, and takes
+a random action with probability --epsilon. With --replay, the file instead gets the
+replay buffer of the run's last checkpoint. A run that is given the file as --dataset
+learns from these steps alone.
 """
 
 import dataclasses

@@ -2,8 +2,8 @@
 
 A target declares its source, the protocol, the published number and the test that
 decides. Its record, in results/reproduced, has the curves of every seed; the figure, in
-results/figures/reproduced, has ours over the published one. Targets with a record are
-skipped, and interrupted runs resume.
+results/figures/reproduced, draws our curve over the published one. Targets with a
+record are skipped, and interrupted runs resume.
 """
 
 import dataclasses

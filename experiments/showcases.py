@@ -127,8 +127,8 @@ SHOWCASES = {
         ("dormant_units", "effective_rank", "weight_norm"),
     ),
     "data_efficiency": Showcase(
-        "From few environment steps, resets and returns that are annealed after each "
-        "of them learn more than Rainbow.",
+        "With few environment steps, resets, with returns annealed after each reset, "
+        "learn more than Rainbow.",
         "van Hasselt et al., arXiv:1906.05243; Schwarzer et al., arXiv:2305.19452",
         _variants(
             _FEW_STEPS,

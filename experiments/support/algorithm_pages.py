@@ -60,8 +60,8 @@ def index() -> str:
 
 
 OWN_LINES = (
-    "Own lines are those of the functions on an algorithm's page, without docstrings, "
-    "that no algorithm above it has on its page; everything else is shared."
+    "Own lines count the functions listed on an algorithm's page, without docstrings, "
+    "except those already listed for an algorithm above it; everything else is shared."
 )
 
 
@@ -161,7 +161,7 @@ def settings(name: str, row: Algorithm) -> str:
     if not parts:
         sentence = f"`{name}` is the algorithm to which components are added."
     if not row.settings:
-        return f"{sentence} The paper has no settings for its `--preset`."
+        return f"{sentence} The paper gives no settings for its `--preset` to add."
     flags = (tables_library.flag(field, value) for field, value in row.settings.items())
     listed = ", ".join(f"`{flag}`" for flag in flags)
     return f"{sentence}\n\n`--preset {name}` adds the settings of the paper: {listed}."

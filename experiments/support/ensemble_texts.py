@@ -113,10 +113,10 @@ TEXTS: dict[str, AlgorithmText] = {
         ),
         "Choose it to learn as much as possible from few environment steps when "
         "computation is cheap: set `num_updates` so that there are two to eight "
-        "gradient steps per environment step. Resets make so many steps possible, and "
-        "after each of them long returns with a small discount learn quickly what "
-        "shorter ones with a large discount then refine. Choose `reset_period` so that "
-        "the run does not end soon after a reset.",
+        "gradient steps per environment step. Resets make this many gradient steps "
+        "possible. After each reset, long returns with a small discount factor learn "
+        "quickly what shorter returns with a large one then refine. Choose "
+        "`reset_period` so that the run does not end soon after a reset.",
         ("sr_spr", "der", "rainbow"),
     ),
 }

@@ -15,7 +15,7 @@ TEXTS: dict[str, AlgorithmText] = {
         ),
         (
             ("f", r"all layers but the last, shared by the heads and never copied"),
-            ("w_k", "the last layer of head $`k`$; $`w_0`$ is learned by none"),
+            ("w_k", "the last layer of head $`k`$; $`w_0`$ is not learned"),
             ("K", "`iterated_heads`"),
             ("T", "`target_period`"),
             ("y_k", "a target, through which no gradient flows"),

@@ -17,14 +17,13 @@ TEXTS: dict[str, AlgorithmText] = {
             "jaxq/agents/head_factory.py:penalized",
             "jaxq/rl/losses.py:td_loss",
         ),
-        "Choose it to learn from a "
-        "[dataset](experiments/README.md#offline-learning), whose steps another "
-        "policy took: give its file as `dataset`. DQN overestimates actions that "
-        "the data lacks, and no step of its own corrects it. The second term lowers "
-        "their estimates, so values are too low by design, and more so with a "
-        "larger weight: it is in units of the return. The term is a field of its "
-        "own and combines with every head, target and ensemble; of a distribution "
-        "it takes the means.",
+        "Choose it to learn from a [dataset](experiments/README.md#offline-learning), "
+        "whose steps another policy took: give its file as `dataset`. DQN "
+        "overestimates actions that the data lacks, and takes no steps of its own that "
+        "would correct this. The second term lowers their estimates, so values are too "
+        "low by design, and more so with a larger weight, which is in units of the "
+        "return. The term has its own field and combines with every head, target and "
+        "ensemble; for a distribution it uses the means.",
         ("dqn", "qr_dqn", "dqn_reg"),
     ),
 }

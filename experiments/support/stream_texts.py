@@ -139,8 +139,9 @@ TEXTS: dict[str, AlgorithmText] = {
             "jaxq/networks/readouts.py:implicit_quantiles",
         ),
         "Choose it for images, with the settings of its preset: it is what Rainbow has "
-        "become, and costs several times as much per update as DQN. On vectors there "
-        "is no convolution for its spectral normalisation.",
+        "become, and costs several times as much per update as DQN. With vector "
+        "observations there is no convolution for its spectral normalisation to act "
+        "on.",
         ("rainbow", "munchausen_iqn", "iqn"),
     ),
     "pqn_vdn": AlgorithmText(
@@ -154,7 +155,11 @@ TEXTS: dict[str, AlgorithmText] = {
             r" \big(G_t - Q_{tot}(s_t, a_t; \theta)\big)^2",
         ),
         (
-            ("i", "an agent of the team of $N$, with its observation, action, reward"),
+            (
+                "i",
+                "one of the team's $`N`$ agents, with its observation, action and "
+                "reward",
+            ),
             (r"\lambda", "`trace_decay`"),
             *STEP,
         ),

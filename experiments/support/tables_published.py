@@ -39,8 +39,8 @@ def textbook() -> str:
     rows = cliff_table(table["cliff"], published["cliff_interim"]["mean_and_se"])
     exact = published["cliff_exact"]
     end = (
-        "The end is episodes 1,001 to 1,500. The exact return of the epsilon-greedy "
-        "policy with respect to Q* is "
+        "The column `end` is over episodes 1,001 to 1,500. The exact return of the "
+        "epsilon-greedy policy with respect to Q* is "
         f"{exact['eps0.1_around_Qstar_uniform_ties_expected_return']:.1f}, that of the "
         f"best epsilon-soft policy {exact['best_eps0.1_soft_policy_return']:.1f}."
     )

@@ -41,8 +41,8 @@ class Experiment:
     total_steps: Count = 500_000
     """Environment steps per seed, including the warm-up; rounded up to whole points."""
     num_envs: Count = 1
-    """Environments per seed, stepped together; if they have several agents, the number
-    of those."""
+    """Environments per seed, stepped together; if an environment has several agents,
+    the number of agents in all of them."""
     chunk_iterations: Annotated[int, Range(0, MAX_INT32)] = 0
     """Iterations per compiled call; 0 chooses."""
 
@@ -53,8 +53,8 @@ class EnvironmentOptions:
 
     environment: str = "CartPole-v1"
     """Name of a gymnax environment, suite::id of another suite, or module:attribute of
-    one of your own; suites are craftax, foragax, gxm, jumanji, navix, octax, pgx and
-    xminigrid."""
+    one of your own; suites are craftax, foragax, gxm, jaxmarl, jumanji, navix, octax,
+    pgx and xminigrid."""
     environment_args: tuple[str, ...] = ()
     """Parameters or constructor arguments of the environment, as name=value; for
     example `size=10` for DeepSea or `is_slippery=false` for FrozenLake."""
@@ -73,8 +73,8 @@ class EnvironmentOptions:
     """Clip the rewards that the agent learns from to [-reward_clip, reward_clip]; the
     returns that are reported are not clipped. Atari: 1."""
     episodic_life: bool = False
-    """Take the loss of a life for the end of an episode while learning; episodes still
-    end, and are evaluated, with the last one."""
+    """Treat the loss of a life as the end of an episode while learning; episodes still
+    end, and are evaluated, with the last life."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,8 @@ class Replay:
     dataset: str | None = None
     """File of recorded steps, all of which are replayed in place of the agent's own
     (offline learning), without a warm-up. total_steps then counts steps that are not
-    taken, and the replay ratio gives the gradient steps. None collects."""
+    taken, and the replay ratio gives the gradient steps. None: the agent collects its
+    own."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -135,7 +136,7 @@ class Optimization:
     rmsprop_centered: bool = False
     """RMSprop: subtract the square of the mean gradient."""
     rmsprop_eps_in_root: bool = False
-    """RMSprop: epsilon inside the root (TensorFlow) or added to it (PyTorch)."""
+    """RMSprop: epsilon inside the root (TensorFlow), not added to it (PyTorch)."""
     optimizer_eps: Positive = 1e-8
     """Epsilon in the optimizer's denominator."""
     overshoot_bound: Positive = 2.0
@@ -185,12 +186,13 @@ class Exploration:
     max_repeat: Annotated[int, Range(1, 10_000)] = 100
     """epsilon_z_greedy: largest z."""
     ensemble_acting: Literal["auto", "member", "mean", "minimum", "ucb"] = "auto"
-    """ensemble: estimate that acts: of one member, drawn per episode; the mean or the
-    minimum of all; or the mean plus ucb_scale standard deviations (ucb). auto follows
-    ensemble_target. The evaluated policy follows the minimum if that acts, otherwise
-    the mean."""
+    """ensemble: estimate to act on: that of one member, drawn per episode; the mean or
+    the minimum of all; or the mean plus ucb_scale standard deviations (ucb). auto
+    follows ensemble_target. The evaluated policy follows the minimum if that acts,
+    otherwise the mean."""
     ucb_scale: Annotated[float, Range(0), TRACED] = 1.0
-    """ucb: standard deviations over the members that are added (lambda)."""
+    """ucb: number of standard deviations over the members that is added to the mean
+    (lambda)."""
     intrinsic_bonus: Literal["none", "count", "rnd"] = "none"
     """A bonus for new states, in the rewards that the agent learns from: one over the
     square root of the number of visits, for numbered states; or the error in predicting

@@ -8,8 +8,8 @@ _PQN = DEEP["pqn"]
 _RAINBOW = DEEP["rainbow"].components
 COMBINED: dict[str, Algorithm] = {
     "btr": Algorithm(
-        "Beyond the Rainbow: Rainbow with implicit quantiles for atoms, Munchausen's "
-        "target, spectral normalisation and IMPALA's network.",
+        "Beyond the Rainbow: Rainbow with implicit quantiles in place of atoms, "
+        "Munchausen's target, spectral normalisation and IMPALA's network.",
         "Clark et al., arXiv:2411.03820",
         {
             "head": "implicit_quantile",
@@ -45,9 +45,9 @@ COMBINED: dict[str, Algorithm] = {
         },
         "Differs in that the singular value of spectral normalisation is computed anew "
         "for every minibatch, that noise lasts until the end, that priorities are "
-        "errors of the mean, and that the log-policy of the current state is that of "
-        "the target network. Settings are those of the authors' program, whose epsilon "
-        "decays exponentially, and is zero from the middle of the run.",
+        "errors of the mean, and that the log-policy of the current state comes from "
+        "the target network. Settings are from the authors' program, except that its "
+        "epsilon decays exponentially, and is zero from the middle of the run.",
     ),
     "pqn_vdn": Algorithm(
         "PQN for a team of agents, whose value is the sum of its agents' values.",
@@ -57,10 +57,10 @@ COMBINED: dict[str, Algorithm] = {
             "value_decomposition": "vdn",
         },
         _PQN.settings,
-        "Differs in that the agents share one network and observe a one-hot number; "
-        "that the team's reward is the sum of its agents' rewards also where each is "
-        "given the reward of the whole team, as in SMAX and Overcooked; and in the "
-        "ways in which pqn does. With one agent it is pqn.",
+        "Differs in that the agents share one network, and each observes its number as "
+        "a one-hot vector; that the team's reward is the sum of its agents' rewards "
+        "even where each is given the reward of the whole team, as in SMAX and "
+        "Overcooked; and in the same ways as pqn. With one agent it is pqn.",
         agent="q_lambda",
     ),
     "der": Algorithm(
@@ -82,14 +82,15 @@ COMBINED: dict[str, Algorithm] = {
             "importance_updates": 98_400.0,
             "noisy_sigma": 0.1,
         },
-        "Differs in that the torso is that of network, not the paper's two layers of 5 "
-        "x 5 convolutions with 32 and 64 channels. The preset has the values with "
-        "which Kaixhin/Rainbow reproduces the paper (not checked against the paper).",
+        "Differs in that the field network selects the torso, in place of the paper's "
+        "two layers of 5 x 5 convolutions with 32 and 64 channels. The preset has the "
+        "values with which Kaixhin/Rainbow reproduces the paper (not checked against "
+        "the paper).",
     ),
     "bbf": Algorithm(
-        "Bigger, Better, Faster: Rainbow without noise whose features predict later "
-        "features. It is reset periodically, anneals n and the discount after every "
-        "reset, decays its weights and averages its target.",
+        "Bigger, Better, Faster: Rainbow without noisy layers, with features that "
+        "predict later features, periodic resets, n and the discount annealed after "
+        "every reset, weight decay and an averaged target.",
         "Schwarzer et al., arXiv:2305.19452",
         {
             "head": "categorical",
@@ -134,10 +135,10 @@ COMBINED: dict[str, Algorithm] = {
         "are not rescaled to [0, 1], and the two streams share no hidden layer; that "
         "biases decay too; that one draw of new parameters serves the online and the "
         "target network; and that the last reset may be close to the end of the run. "
-        "The torso is that of network; the preset selects IMPALA's, four times as "
-        "wide. Settings were checked against the authors' program; only the eight "
-        "gradient steps per environment step, where it has two, are from the paper "
-        "(not checked).",
+        "The field network selects the torso; the preset selects IMPALA's, four times "
+        "as wide. Settings were checked against the authors' program, except the eight "
+        "gradient steps per environment step, which are from the paper (not checked): "
+        "the program has two.",
     ),
     "isqn": Algorithm(
         "Iterated shared Q-network: last layers of one network learn consecutive "

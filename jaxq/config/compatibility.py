@@ -6,7 +6,7 @@ from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
 from jaxq.config.rule import Rule
 
-_MEMBERS = "the members of an ensemble are scalar and learn independently"
+_MEMBERS = "ensemble members are feed-forward and learn by plain Q-learning"
 _ONE_AVERAGE = "the average is over earlier parameters of one network"
 _NO_TARGET = "there is no target network"
 _SHARED = "the target is a copy of the last layer alone"
@@ -19,7 +19,7 @@ _STATISTICS = "batch statistics need a network without memory, fractions or memb
 _TWO_TABLES = "there are two scalar tables and one target"
 _RECALLED = "the model recalls single steps, all equally often"
 _MEAN_ENTRY = "the average is the mean of the entries, which must be values"
-_SUMMED = "the sum over a team is one of expected returns"
+_SUMMED = "the sum over a team is defined for expected returns"
 _TEAMS = "not implemented for examples of several agents"
 _SUCCESSORS = "it predicts the features of steps that follow one another in replay"
 _GREEDY = "the target bootstraps from the best action of one table"
@@ -60,7 +60,7 @@ RULES = (
     Rule(on.SARSA, "double_q", (False,), "the next action is the one taken"),
     Rule(
         on.CORRECTED, "head", ("scalar", "hl_gauss", "two_hot"),
-        "expected returns are corrected, not their distributions",
+        "only expected returns are corrected, not distributions of returns",
     ),
     Rule(
         on.CORRECTED, "munchausen", (False,),
@@ -121,7 +121,7 @@ RULES = (
     ),
     Rule(
         on.REDO, "weight_norm", ("none",),
-        "without the weights of one unit, those of others would be scaled up",
+        "zeroing the weights of one unit would scale up the weights of the others",
     ),
     Rule(on.REDO, "recurrent", ("none",), "a unit of a recurrent cell reads itself"),
     Rule(
@@ -137,7 +137,7 @@ RULES = (
     Rule(
         on.UNDISCOUNTED, "head", ("scalar", "hl_gauss", "two_hot"),
         "the variance of an undiscounted sum of rewards grows without bound, so its "
-        "distribution has no estimate",
+        "distribution cannot be estimated",
     ),
     Rule(on.RVI_TABLE, "head", ("scalar",), _MEAN_ENTRY),
     Rule(on.RVI_TABLE, "value_rescaling", (False,), _MEAN_ENTRY),

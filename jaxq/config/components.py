@@ -32,7 +32,7 @@ class NetworkLayers:
     dense_size: Count = 128
     """minatar: width of the dense layer."""
     impala_scale: Count = 1
-    """impala: factor of the channels, 16, 32 and 32."""
+    """impala: factor by which the channels, 16, 32 and 32, are multiplied."""
     impala_pool: Count | None = None
     """impala: max-pool the last maps to this many rows and columns, whatever their
     size, and leave out the dense layer after them (Beyond the Rainbow: 6)."""
@@ -76,8 +76,8 @@ class NetworkLayers:
     """ensemble: value of a successor. own: each network's, and one network, drawn per
     episode, acts (Bootstrapped DQN); minimum: the smallest of all (Maxmin), or of a
     subset (REDQ); mean: of all (Ensemble-DQN); mixture: a random average of all
-    networks learns, and their mean acts (REM). Of distributions, the smallest is that
-    with the smallest mean, and the mean is a mixture."""
+    networks learns, and their mean acts (REM). For distributions, the smallest is the
+    one with the smallest mean, and the mean is their mixture."""
     ensemble_subset: Count | None = None
     """minimum: networks drawn for each target; None takes all."""
     prior_scale: NotNegative = 3.0
@@ -91,11 +91,11 @@ class Representation:
     """A loss on the features, besides that of the estimate."""
 
     spr_steps: Annotated[int, Range(1, 50)] | None = None
-    """Steps over which a model predicts the target network's features from those of
-    the present and the actions taken (SPR: 5); None predicts nothing."""
+    """Steps over which a model predicts the target network's features from the present
+    features and the actions taken (SPR: 5); None predicts nothing."""
     spr_weight: NotNegative = 2.0
-    """spr_steps: weight of the predictions' loss, minus the sum of their cosines with
-    the features (lambda)."""
+    """spr_steps: weight (lambda) of the prediction loss, which is minus the sum of the
+    cosines between predictions and features."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -125,8 +125,9 @@ class Plasticity:
     """redo_period: a unit is dormant if its mean activation is at most this fraction of
     its layer's."""
     hare_period: Annotated[int, Range(1, MAX_INT32), TRACED] | None = None
-    """Gradient steps between returns of the online parameters (the hare) to the target
-    parameters (the tortoise), whose target_tau must be below 1; None never returns."""
+    """Gradient steps between copies of the target parameters (the tortoise), whose
+    target_tau must be below 1, into the online parameters (the hare); None never
+    copies."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -170,9 +171,11 @@ class Rollouts:
     """eligibility traces: correct the semi-gradient by a second network that estimates
     TD errors (QRC)."""
     correction_penalty: NotNegative = 1.0
-    """gradient_correction: weight of the second network's parameters (beta)."""
+    """gradient_correction: weight of the penalty on the second network's parameters
+    (beta)."""
     correction_rate: Positive = 0.1
-    """gradient_correction: step size of the second network, over learning_rate."""
+    """gradient_correction: step size of the second network, as a multiple of
+    learning_rate."""
     normalize_rewards: bool = False
     """eligibility traces: divide rewards by the running standard deviation of the
     discounted return."""

@@ -29,10 +29,10 @@ TABULAR = Condition(
     "a tabular algorithm", lambda c: c.algorithm in algorithm_table.TABULAR
 )
 Q_LAMBDA = Condition("Q(lambda) and PQN", _agent("q_lambda"))
-STREAM = Condition("streaming agents", _agent("stream"))
+STREAM = Condition("a streaming agent", _agent("stream"))
 GRADIENT_CORRECTED = Condition("a gradient correction", lambda c: c.gradient_correction)
 NOT_STREAM = Condition(
-    "agents without eligibility traces",
+    "an agent without eligibility traces",
     _agent("dqn", "double_q_learning", "q_lambda", "dyna_q"),
 )
 DOUBLE_TABLE = Condition("`double_q_learning`", _agent("double_q_learning"))

@@ -94,12 +94,12 @@ class Target:
     """Weight of the online parameters in a refresh; 1 copies, less is Polyak
     averaging."""
     averaged_targets: Count = 1
-    """Target networks, the last that were copied, whose mean estimate is the target's
-    (Averaged-DQN)."""
+    """Number of target networks, the most recent copies, whose mean estimate gives the
+    target (Averaged-DQN)."""
     iterated_heads: Count | None = None
-    """Last layers that share all other layers, each learning from the one before, and
-    the first from a copy that takes the place of a target network (iS-QN); every
-    target_period steps each becomes a copy of the next. None: a target network."""
+    """Number of last layers on one shared network, each learning from the one before,
+    and the first from a copy that replaces a target network (iS-QN); every
+    target_period steps, each becomes a copy of the next. None: a target network."""
     munchausen: bool = False
     """Add the scaled log-policy to the reward, and bootstrap softly. With n_step, the
     log-policy is that of the first step."""
@@ -126,7 +126,7 @@ class Target:
     """Weight of log sum_b exp Q(s, b) - Q(s, a) in the loss, which lowers the estimates
     of actions that the experience lacks (CQL: alpha); None adds nothing."""
     margin_weight: NotNegative | None = None
-    """Weight of the large-margin loss, by which the action taken is to exceed all
-    others (DQfD: 1); None adds nothing."""
+    """Weight of the large-margin loss, which makes the value of the action taken exceed
+    all others (DQfD: 1); None adds nothing."""
     margin: NotNegative = 0.8
     """margin_weight: the margin, in units of the return."""

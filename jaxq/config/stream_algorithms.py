@@ -23,9 +23,10 @@ MINATAR: Fields = {
     "sticky_actions": 0.1,
 }
 _DIFFERS = (
-    "Differs in that a trace ends before an action that is not greedy, as Watkins's, "
-    "not after it; that layer normalisation has a scale and a bias; and that the "
-    "first observation of an episode enters the statistics when it is learned from."
+    "Differs in that a trace ends before an action that is not greedy, as in Watkins's "
+    "Q(lambda), not after it; that layer normalisation has a scale and a bias; and "
+    "that the first observation of an episode enters the statistics when it is learned "
+    "from."
 )
 
 STREAMS: dict[str, Algorithm] = {
