@@ -56,6 +56,7 @@ def unroll_of_platform(
 
     On a GPU every kernel in the body of a loop is launched once per step, and reads the
     parameters again.
+    A third of R2D2's launches remain; see results/performance.md#sequences.
 
     Args:
         steps: all layers of a recurrent network, step by step.
@@ -84,6 +85,7 @@ def scan_with_weights(
     The loop of the backward pass computes the gradient of the carry alone. That of the
     weights follows from all steps at once, by one product instead of one per step that
     is added up; each step is computed a second time for it.
+    Half of R2D2's launches; see results/performance.md#sequences.
 
     Args:
         step: (weights, carry, x, extra) -> (carry, output); closes over no arrays.

@@ -216,7 +216,7 @@ def test_scores_equal_their_definition(rng):
     ("fields", "message"),
     [
         ({"algorithm": "r2d2", "redo_period": 9}, "a unit of a recurrent cell"),
-        ({"redo_period": 9, "weight_norm": "weight"}, "would be scaled up"),
+        ({"redo_period": 9, "weight_norm": "weight"}, "would scale up"),
         ({"redo_period": 9, "optimizer": "muon"}, "muon's step"),
     ],
 )
