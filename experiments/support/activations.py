@@ -1,10 +1,10 @@
 """Outputs of the layers of a network, counted in its jaxpr."""
 
+import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import jax
-import numpy as np
 from jax.extend import core
 
 PRODUCTS = ("dot_general", "conv_general_dilated")
@@ -24,7 +24,8 @@ def _outputs(jaxpr: core.Jaxpr) -> int:
     total = 0
     for equation in jaxpr.eqns:
         if equation.primitive.name in PRODUCTS:
-            total += sum(int(np.prod(out.aval.shape)) for out in equation.outvars)
+            (product,) = (cast(Any, out.aval) for out in equation.outvars)
+            total += math.prod(product.shape)
         inner = [_outputs(one) for one in _bodies(equation)]
         if equation.primitive.name == "cond":
             inner = inner[-1:]  # the branch for accelerators

@@ -7,6 +7,7 @@ the dataset can therefore be learned from.
 
 import dataclasses
 import functools
+import math
 import pathlib
 from typing import Any, NamedTuple
 
@@ -176,10 +177,7 @@ def to_ring(
         return np.concatenate([column, column[copied]])[:, None]
 
     def packed(steps: np.ndarray, successors: np.ndarray) -> np.ndarray:
-        column = arranged(steps, successors[kept])
-        if column.dtype != bool:
-            return column
-        return np.packbits(column.reshape(*column.shape[:2], -1), axis=-1)
+        return arranged(_narrowed(steps), _narrowed(successors[kept]))
 
     ended = arranged(np.uint8(ring.TERMINATED) * terminated, np.uint8(ring.TRUNCATED))
     ended[rows:] = ring.TRUNCATED
@@ -194,3 +192,10 @@ def to_ring(
         memory=(),
         added=Counter(np.asarray(rows, np.int32)),  # type: ignore[arg-type]
     )
+
+
+def _narrowed(rows: np.ndarray) -> np.ndarray:
+    """Observations [N, ...] in their narrowest form: eight bits of each in a byte."""
+    if rows.dtype != bool:
+        return rows
+    return np.packbits(rows.reshape(len(rows), math.prod(rows.shape[1:])), axis=-1)
