@@ -195,7 +195,7 @@ def test_retrace_evaluates_a_soft_policy(rollout_length):
     [
         ({"return_estimator": "peng"}, "n_step = 1. Set n_step to .* example 5"),
         (RETRACE | {"head": "categorical", "v_min": 0.0, "v_max": 1.0}, "not distri"),
-        (RETRACE | {"head": "quantile"}, "not distributions of returns. Set head to 'scal"),
+        (RETRACE | {"head": "quantile"}, "distributions of returns. Set head to 'scal"),
         (RETRACE | {"munchausen": True}, "log-policy of every step"),
         (RETRACE | {"ensemble_size": 3}, "the traces follow one"),
         (RETRACE | {"algorithm": "pqn"}, "see trace_decay"),
