@@ -131,14 +131,15 @@ COMBINED: dict[str, Algorithm] = {
             "epsilon_end": 0.0,
         },
         "Differs in that images are not augmented; that features are predicted as in "
-        "sr_spr; that the online network acts, not the target network; that features "
-        "are not rescaled to [0, 1], and the two streams share no hidden layer; that "
-        "biases decay too; that one draw of new parameters serves the online and the "
-        "target network; and that the last reset may be close to the end of the run. "
-        "The field network selects the torso; the preset selects IMPALA's, four times "
-        "as wide. Settings were checked against the authors' program, except the eight "
-        "gradient steps per environment step, which are from the paper (not checked): "
-        "the program has two.",
+        "sr_spr; that priorities are Kullback-Leibler divergences, not "
+        "cross-entropies; that the online network acts, not the target network; that "
+        "features are not rescaled to [0, 1], and the two streams share no hidden "
+        "layer; that biases decay too; that one draw of new parameters serves the "
+        "online and the target network; and that the last reset may be close to "
+        "the end of the run. The field network selects the torso; the preset selects "
+        "IMPALA's, four times as wide. Settings were checked against the authors' "
+        "program, except the eight gradient steps per environment step, which are from "
+        "the paper (not checked): the program has two.",
     ),
     "isqn": Algorithm(
         "Iterated shared Q-network: last layers of one network learn consecutive "
@@ -194,9 +195,11 @@ COMBINED: dict[str, Algorithm] = {
         "which the output layers read, not the maps of the last convolution, so that "
         "their model has dense layers, without batch normalisation; that their "
         "projection is a layer of its own, not the first of the output layers, and has "
-        "no noise; that the online parameters act; and that resets continue until the "
-        "end. A reset moves the torso and the transition model by 20 % towards new "
-        "parameters, and renews the output layers, the projection and the predictor. "
+        "no noise; that priorities are Kullback-Leibler divergences, not "
+        "cross-entropies; that the online parameters act; and that resets continue "
+        "until the end. A reset moves the torso and the transition model by 20 % "
+        "towards new parameters, and renews the output layers, the projection and the "
+        "predictor. "
         "Environment settings take fewer gradient steps per environment step than "
         "the paper's 16.",
     ),
