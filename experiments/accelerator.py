@@ -65,13 +65,11 @@ def main() -> None:
             raise ConfigError(
                 f"{field} = {getattr(arguments, field)} must be positive."
             )
-    kernels.read(arguments.output)
+    lines = kernels.read(arguments.output)
     deadline = time.monotonic() + 60 * arguments.minutes
     here = identity()
     done = {
-        (line["workload"], line["seeds"])
-        for line in kernels.read(arguments.output)
-        if same_place(line, here)
+        (line["workload"], line["seeds"]) for line in lines if same_place(line, here)
     }
     print("| " + " | ".join(COLUMNS) + " |\n|" + " --- |" * len(COLUMNS), flush=True)
     for name, seeds in pairs:

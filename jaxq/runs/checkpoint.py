@@ -20,7 +20,7 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -212,6 +212,11 @@ def keep(
     index = existing.index(path)
     for other in existing[:index] + existing[index + KEPT :]:
         other.unlink(missing_ok=True)
+
+
+def warnings(errors: Sequence[str]) -> list[str]:
+    """Lines to print for the corrupt checkpoints that `newest` skipped."""
+    return [f"warning: {error}; using the previous checkpoint" for error in errors]
 
 
 def newest(

@@ -166,8 +166,8 @@ def _from_checkpoint(
 ) -> _Saved:
     """The parameters in the newest valid checkpoint."""
     header, stored, errors = checkpoint.newest(directory)
-    for error in errors:
-        print(f"warning: {error}; using the previous checkpoint")
+    for warning in checkpoint.warnings(errors):
+        print(warning)
     points = resume.unpack(stored, header["extra"])
     marker = "agent/learner/params/"
     blocks: dict[str, list[np.ndarray]] = {}

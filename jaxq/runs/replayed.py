@@ -43,8 +43,8 @@ def read(directory: pathlib.Path, spec: EnvSpec, seed: int) -> Dataset:
         )
     prefix, shape = _ring_shape(config, spec)
     header, arrays, errors = checkpoint.newest(directory)
-    for error in errors:
-        print(f"warning: {error}; using the previous checkpoint")
+    for warning in checkpoint.warnings(errors):
+        print(warning)
     block, lane = divmod(seeds.index(seed), int(header["seed_block"]))
     template = _with_members(shape, int(header["seed_block"]))
     try:

@@ -148,7 +148,7 @@ def load(
             f"{'; '.join(changed)}. The resumed run would differ from an uninterrupted "
             "one; --force-resume resumes it anyway."
         )
-    notes = [f"warning: {text}; using the previous checkpoint" for text in errors]
+    notes = checkpoint.warnings(errors)
     notes += [f"warning: {text}" for text in changed]
     original = read_manifest(directory)
     commit = [original, *original.get("resumed", [])][-1].get("commit")
