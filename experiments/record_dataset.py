@@ -70,6 +70,9 @@ def main() -> None:
         dataset = replayed.read(arguments.run, env.spec, policy.seeds[0])
         # The first episode of each environment may have lost its start.
         source |= {"source": "replay", "episodes": None, "mean_return": None}
+        # Both changed what the agent learned from, and so what it replays.
+        for name in ("reward_clip", "episodic_life"):
+            source[name] = getattr(config, name)
     else:
         epsilon, number = arguments.epsilon or 0.0, arguments.random_seed or 0
         steps = 100_000 if arguments.steps is None else arguments.steps

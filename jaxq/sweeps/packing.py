@@ -7,6 +7,7 @@ another program. The members of a program, settings x seeds, are packed into blo
 """
 
 import contextlib
+import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -38,7 +39,7 @@ class Program(NamedTuple):
     settings: tuple[int, ...]  # indices into the sweep's settings
     changes: dict[str, np.ndarray]  # traced values that differ: [H]
     parameters: dict[str, np.ndarray]  # of the environment: [H]
-    need: memory.MemoryNeed  # of one member
+    need: memory.MemoryNeed  # of one member; without a dataset that is not read
 
 
 class Packing(NamedTuple):
@@ -49,11 +50,12 @@ class Packing(NamedTuple):
     mixed: bool  # whether a block holds several settings
 
 
-def group(configs: Sequence[Config]) -> list[Program]:
+def group(configs: Sequence[Config], computed: bool = True) -> list[Program]:
     """Group settings into the fewest programs, and check each setting.
 
     Args:
         configs: configuration of every setting.
+        computed: whether blocks are trained here, and need their datasets.
 
     Raises:
         ConfigError: for a setting that cannot run; the message names it.
@@ -61,7 +63,8 @@ def group(configs: Sequence[Config]) -> list[Program]:
     inputs: dict[Any, frozenset[str]] = {}  # environment parameters that are traced
     groups: dict[Any, list[int]] = {}
     envs: dict[Any, Environment] = {}
-    check = functools.cache(checks.check)  # the first of a kind is checked twice
+    # The first of a kind is checked twice.
+    check = functools.cache(functools.partial(checks.check, with_data=computed))
     for i, config in enumerate(configs):
         with _naming_setting(i):
             validate(config)
@@ -74,7 +77,7 @@ def group(configs: Sequence[Config]) -> list[Program]:
             if key not in envs:
                 envs[key] = check(config)
         groups.setdefault(key, []).append(i)
-    return [_program(configs, envs[key], groups[key]) for key in groups]
+    return [_program(configs, envs[key], groups[key], computed) for key in groups]
 
 
 @contextlib.contextmanager
@@ -106,7 +109,7 @@ def _environment_args(config: Config) -> dict[str, str]:
 
 
 def _program(
-    configs: Sequence[Config], env: Environment, settings: list[int]
+    configs: Sequence[Config], env: Environment, settings: list[int], computed: bool
 ) -> Program:
     first = configs[settings[0]]
     lengths = loop_lengths.loop_lengths(first)
@@ -116,6 +119,7 @@ def _program(
         name: [_parameter(i, configs[i], name) for i in settings]
         for name, _ in env.parameters
     }
+    measured = first if computed else dataclasses.replace(first, dataset=None)
     return Program(
         config=first,
         env=env,
@@ -123,7 +127,7 @@ def _program(
         settings=tuple(settings),
         changes={k: np.array(v) for k, v in fields.items() if len(set(v)) > 1},
         parameters={k: np.array(v, np.float32) for k, v in parameters.items()},
-        need=memory.estimate(first, env, lengths),
+        need=memory.estimate(measured, env, lengths),
     )
 
 

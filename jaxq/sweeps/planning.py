@@ -91,7 +91,8 @@ def plan(
         ranges: the ranges they come from, as given.
         devices: of the workers.
         widths: block width of every program; empty chooses.
-        computed: whether blocks are trained here, and must fit in memory.
+        computed: whether blocks are trained here: they must then fit in memory, and
+            their datasets be at hand.
 
     Raises:
         ConfigError: for a setting that cannot run.
@@ -100,7 +101,7 @@ def plan(
     if not unique:
         raise ConfigError("the sweep is empty: use --grid, --random or --settings.")
     configs = list(unique)
-    programs = packing.group(configs)
+    programs = packing.group(configs, computed)
     packings = [
         packing.pack(program, devices, width, computed)
         for program, width in zip(programs, widths or [0] * len(programs), strict=True)

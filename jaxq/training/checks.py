@@ -19,12 +19,15 @@ from jaxq.types import Agent, EnvSpec, Key, PyTree
 from jaxq.xla import prng
 
 
-def check(config: Config, environment: Environment | None = None) -> Environment:
+def check(
+    config: Config, environment: Environment | None = None, with_data: bool = True
+) -> Environment:
     """Check that a configuration can run; see also `validate.validate`.
 
     Args:
         config: of the run.
         environment: replaces the one that `config` names.
+        with_data: whether to read the dataset and check it too.
 
     Returns:
         The environment, with `timeout_is_terminal` applied.
@@ -51,7 +54,8 @@ def check(config: Config, environment: Environment | None = None) -> Environment
     if not config.timeout_is_terminal:
         validate.check_time_limit(env.time_limit)
     check_agent(config, env.spec)
-    datasets.check(config, env.spec)
+    if with_data:
+        datasets.check(config, env.spec)
     return env
 
 

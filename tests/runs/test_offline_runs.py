@@ -20,7 +20,7 @@ from jaxq.envs import make
 from jaxq.replay import ring, transition_readers
 from jaxq.rl import losses
 from jaxq.runs import checkpoint, curves, manifest, recording, replayed, resume
-from jaxq.sweeps import storage
+from jaxq.sweeps import planning, storage
 from jaxq.training import (
     blocks,
     checks,
@@ -274,7 +274,9 @@ def test_a_field_without_effect_is_noted(path):
 @pytest.mark.conformance
 @pytest.mark.slow
 def test_a_dataset_is_recorded_by_the_script(tmp_path):
-    config = dataclasses.replace(family.TINY, num_seeds=2, seed_block=2, frame_stack=2)
+    config = dataclasses.replace(
+        family.TINY, num_seeds=2, seed_block=2, frame_stack=2, reward_clip=0.5
+    )
     directory = run(config, output=tmp_path, plot=False).directory
     file = tmp_path / "cartpole.npz"
     words = [str(directory), "--steps", "90", "--num-envs", "4", "--epsilon", "0.5"]
@@ -289,6 +291,12 @@ def test_a_dataset_is_recorded_by_the_script(tmp_path):
     _check_dynamics(env, dataset)
     again = run_script("experiments/record_dataset.py", *words, "--output", str(file))
     assert again.returncode != 0 and "exists. Delete it" in again.stderr
+    words = [str(directory), "--replay", "--output", str(tmp_path / "replayed.npz")]
+    done = run_script("experiments/record_dataset.py", *words)
+    assert done.returncode == 0, done.stderr
+    replay, facts, _ = dataset_format.read(tmp_path / "replayed.npz", env.spec)
+    assert facts["reward_clip"] == 0.5 and facts["episodic_life"] is False
+    assert (replay.reward == 0.5).all() and (dataset.reward == 1.0).all()
     for stack in (1, 3):
         learned = dataclasses.replace(config, dataset=str(file), frame_stack=stack)
         assert np.isfinite(run(learned, plot=False).curve.loss[:, -1]).all()
@@ -443,3 +451,18 @@ def test_members_of_a_sweep_share_a_dataset_and_equal_their_single_runs(path, tm
 
 
 PAIRS = [(0.1, 1.0), (1.0, 1.0), (0.1, 0.5)]
+
+
+def test_shards_are_merged_without_their_dataset(tmp_path):
+    path = tmp_path / "steps.npz"
+    config = offline(write(path, BASE, 50))
+    settings = [{"conservative_weight": 0.1}, {"conservative_weight": 1.0}]
+    devices = jax.devices()[:1]
+    sweep = planning.plan(config, settings, [], devices)
+    provenance = manifest.collect("Catch-bsuite", devices, 0)
+    storage.start_or_resume(sweep, tmp_path / "sweep", provenance, devices)
+    path.unlink()
+    merged = storage.load(tmp_path / "sweep", devices, computed=False)
+    assert merged.configs == sweep.configs and merged.widths == sweep.widths
+    with pytest.raises(ConfigError, match=r"setting 0: dataset = .*steps\.npz"):
+        storage.load(tmp_path / "sweep", devices)
