@@ -106,6 +106,11 @@ _COLLAPSES = (
     "seeds need not show. The lambda-returns of CleanRL's file do not change this. Not "
     "known: how often its own program loses it, over as many seeds"
 )
+_C51 = {
+    "cartpole": published(481.2, 20.53, 50),
+    "acrobot": published(-87.7, 5.52, 20),
+    "mountaincar": published(-166.38, 27.94, 50),
+}
 _PQN = {
     "cartpole": published(495.13, 6.89, 50),
     "acrobot": published(-95.63, 5.73, 20),
@@ -115,11 +120,10 @@ _PQN = {
 TARGETS = {
     "cleanrl_dqn_cartpole": _target("dqn", "cartpole", published(488.69, 16.11, 50)),
     "cleanrl_dqn_acrobot": _target("dqn", "acrobot", published(-91.54, 7.2, 20)),
-    "cleanrl_c51_cartpole": _target("c51", "cartpole", published(481.2, 20.53, 50)),
-    "cleanrl_c51_acrobot": _target("c51", "acrobot", published(-87.7, 5.52, 20)),
-    "cleanrl_c51_mountaincar": _target(
-        "c51", "mountaincar", published(-166.38, 27.94, 50)
-    ),
+    **{
+        f"cleanrl_c51_{short}": _target("c51", short, theirs, minutes=25.0)
+        for short, theirs in _C51.items()
+    },
     **{
         f"cleanrl_pqn_{short}": _target(
             "pqn", short, theirs, _HUNDRED, title=", with jaxq's lambda-returns",
