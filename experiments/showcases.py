@@ -307,6 +307,10 @@ SHOWCASES = {
                     "algorithm": "bootstrapped_dqn", "epsilon_schedule": "none",
                     "ensemble_acting": "ucb",
                 },
+                "information-directed sampling of the members": {
+                    "algorithm": "bootstrapped_dqn", "epsilon_schedule": "none",
+                    "ensemble_acting": "ids",
+                },
             },
         ),
     ),

@@ -41,7 +41,8 @@ def views(
         config.mask_probability,
         prior,
         acting,
-        config.ucb_scale if acting == "ucb" else 0.0,
+        config.ucb_scale if acting in ("ucb", "ids") else 0.0,
+        config.ids_noise if acting == "ids" else 1.0,
         distributional=distributional,
     )
     # Members act by their expected returns.

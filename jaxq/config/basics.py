@@ -185,14 +185,16 @@ class Exploration:
     """epsilon_z_greedy: a random action lasts z steps, P(z) ~ z^-zeta_exponent (mu)."""
     max_repeat: Annotated[int, Range(1, 10_000)] = 100
     """epsilon_z_greedy: largest z."""
-    ensemble_acting: Literal["auto", "member", "mean", "minimum", "ucb"] = "auto"
+    ensemble_acting: Literal["auto", "member", "mean", "minimum", "ucb", "ids"] = "auto"
     """ensemble: estimate to act on: that of one member, drawn per episode; the mean or
-    the minimum of all; or the mean plus ucb_scale standard deviations (ucb). auto
-    follows ensemble_target. The evaluated policy follows the minimum if that acts,
-    otherwise the mean."""
+    the minimum of all; the mean plus ucb_scale standard deviations (ucb); or the
+    squared regret over the information gained (ids). auto follows ensemble_target. The
+    evaluated policy follows the minimum if that acts, otherwise the mean."""
     ucb_scale: Annotated[float, Range(0), TRACED] = 1.0
-    """ucb: number of standard deviations over the members that is added to the mean
-    (lambda)."""
+    """ucb, ids: number of standard deviations over the members between the mean and a
+    confidence bound (lambda)."""
+    ids_noise: Positive = 1.0
+    """ids: standard deviation of an observed return (rho)."""
     intrinsic_bonus: Literal["none", "count", "rnd"] = "none"
     """A bonus for new states, in the rewards that the agent learns from: one over the
     square root of the number of visits, for numbered states; or the error in predicting

@@ -5,7 +5,10 @@ from jaxq.config.config import Config
 from jaxq.config.rule import Rule
 
 _COLLECTING = {"warmup_steps", "buffer_size"}
-_ACTING = {"exploration", "temperature", "zeta_exponent", "max_repeat", "ucb_scale"}
+_ACTING = {
+    "exploration", "temperature", "zeta_exponent", "max_repeat", "ucb_scale",
+    "ids_noise",
+}  # fmt: skip
 _EPSILON = {
     "epsilon_schedule", "epsilon_start", "epsilon_end", "epsilon_steps",
     "epsilon_decrement", "ladder_exponent",

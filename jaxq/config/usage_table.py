@@ -37,9 +37,7 @@ _ROLLOUTS = Condition(lambda c: c.rollout_length > 0)
 _Q_LAMBDA = Condition(conditions.Q_LAMBDA.holds)
 _STREAM = Condition(conditions.STREAM.holds, "use algorithm = stream_q")
 _GRADIENT_CORRECTED = _any("gradient_correction", True)
-_TEMPORAL_DIFFERENCE = Condition(
-    lambda c: not _Q_LAMBDA.holds(c) and not _STREAM.holds(c)
-)
+_TEMPORAL_DIFFERENCE = Condition(lambda c: not (_Q_LAMBDA.holds(c) or _STREAM.holds(c)))
 _MINIBATCHES = Condition(lambda c: not _STREAM.holds(c))
 _SAMPLES = Condition(lambda c: _REPLAYS.holds(c) or conditions.DYNA.holds(c))
 _OWN_ALGORITHM = Condition(lambda c: c.algorithm not in algorithm_table.ALGORITHMS)
@@ -70,9 +68,13 @@ _MINIMUM = Condition(
     lambda c: _ENSEMBLE.holds(c) and c.ensemble_target == "minimum",
     "set ensemble_size above 1, and ensemble_target to minimum",
 )
-_UCB = Condition(
-    lambda c: _ENSEMBLE.holds(c) and c.ensemble_acting == "ucb",
-    "set ensemble_size above 1, and ensemble_acting to ucb",
+_BOUND = Condition(
+    lambda c: _ENSEMBLE.holds(c) and c.ensemble_acting in ("ucb", "ids"),
+    "set ensemble_size above 1, and ensemble_acting to ucb or ids",
+)
+_IDS = Condition(
+    lambda c: _ENSEMBLE.holds(c) and c.ensemble_acting == "ids",
+    "set ensemble_size above 1, and ensemble_acting to ids",
 )
 _CORRECTED = Condition(
     lambda c: conditions.CORRECTED.holds(c) and _TEMPORAL_DIFFERENCE.holds(c),
@@ -134,9 +136,7 @@ AGENT_USAGE = (
         "conservative_weight", "margin_weight",
     )),
     Usage("a large margin", _MARGIN, ("margin",)),
-    Usage("an average reward learned from TD errors", _AVERAGE_LEARNED, (
-        "average_reward_rate",
-    )),
+    Usage("a learned average reward", _AVERAGE_LEARNED, ("average_reward_rate",)),
     Usage("replay", _REPLAYS, (
         "buffer_size", "prioritized", "dataset", "spr_steps",
     )),
@@ -222,10 +222,9 @@ AGENT_USAGE = (
     Usage("an ensemble", _ENSEMBLE, (
         "prior_scale", "ensemble_target", "ensemble_acting",
     )),
-    Usage("an ensemble's upper confidence bound", _UCB, ("ucb_scale",)),
-    Usage("members that learn from masked steps", _MASKED_MEMBERS, (
-        "mask_probability",
-    )),
+    Usage("an ensemble's confidence bounds", _BOUND, ("ucb_scale",)),
+    Usage("information-directed sampling", _IDS, ("ids_noise",)),
+    Usage("an ensemble's masks", _MASKED_MEMBERS, ("mask_probability",)),
     Usage("the minimum of an ensemble", _MINIMUM, ("ensemble_subset",)),
     Usage("a recurrent network", _RECURRENT, ("memory_size", "recurrent_inputs")),
     Usage("replayed sequences", _SEQUENCES, ("sequence_length", "burn_in")),

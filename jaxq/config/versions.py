@@ -39,6 +39,7 @@ ADDED: dict[str, Any] = {
     "max_repeat": 100,
     "ensemble_acting": "auto",
     "ucb_scale": 1.0,
+    "ids_noise": 1.0,
     "intrinsic_bonus": "none",
     "bonus_scale": 0.1,
     "rnd_size": 64,

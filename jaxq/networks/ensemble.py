@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxq.networks import masking
 from jaxq.types import Array, Key, Network, PyTree
 
-Acting = Literal["member", "mean", "minimum", "ucb"]
+Acting = Literal["member", "mean", "minimum", "ucb", "ids"]
 
 
 class Member(NamedTuple):
@@ -40,6 +40,35 @@ def upper_confidence_bound(outputs: Array, scale: Array | float) -> Array:
     return jnp.where(valid, bound, -jnp.inf)
 
 
+def information_ratio(
+    outputs: Array, scale: Array | float, noise: Array | float
+) -> Array:
+    """The squared regret of every action over the information that it yields.
+
+    Regret(a)^2 / I(a), with mu and sigma the mean and the standard deviation over the
+    members, as in `upper_confidence_bound`:
+    Regret(a) = max_b (mu(b) + scale * sigma(b)) - (mu(a) - scale * sigma(a))
+    I(a) = log(1 + sigma(a)^2 / noise^2) + 1e-5
+
+    Args:
+        outputs: [A, M]; minus infinity marks an invalid action.
+        scale: [] lambda.
+        noise: [] rho, the standard deviation of an observed return.
+
+    Returns:
+        [A]; infinity for an invalid action.
+
+    Reference: Nikolov et al., arXiv:1812.07544, section 4.1 (deterministic IDS, with
+    the same noise for all actions).
+    """
+    valid = jnp.all(outputs > -jnp.inf, axis=1)
+    finite = jnp.where(valid[:, None], outputs, 0.0)
+    lowest = jnp.mean(finite, axis=1) - scale * jnp.std(finite, axis=1)
+    regret = jnp.max(upper_confidence_bound(outputs, scale)) - lowest
+    gain = jnp.log1p(jnp.var(finite, axis=1) / noise**2) + 1e-5
+    return jnp.where(valid, regret**2 / gain, jnp.inf)
+
+
 def ensemble(
     network: Network,
     size: int,
@@ -48,6 +77,7 @@ def ensemble(
     prior: Network | None = None,
     acting: Acting = "member",
     ucb_scale: Array | float = 0.0,
+    ids_noise: Array | float = 1.0,
     distributional: bool = False,
 ) -> Network:
     """Several networks, each added to its own fixed random network, its prior.
@@ -58,8 +88,9 @@ def ensemble(
     with its prior's added, and its head is a member's. The output of `step` is that of
     a scalar head nevertheless: members act by their expected returns.
 
-    One member, drawn for each episode, acts, or the upper confidence bound of all, and
-    the evaluated policy follows their mean; or both follow the mean or the minimum.
+    One member, drawn for each episode, acts, or the upper confidence bound of all, or
+    the smallest ratio of regret to information, and the evaluated policy follows their
+    mean; or both follow the mean or the minimum.
 
     Args:
         network: the architecture of every member, with one output per action, unless
@@ -69,8 +100,9 @@ def ensemble(
         mask_probability: [] probability that a member learns from a step.
         prior: the network of the priors; `network` by default. If the ensemble is
             distributional and `network` masks actions, the same without the mask.
-        acting: "member", "mean", "minimum" or "ucb".
-        ucb_scale: [] see `upper_confidence_bound`.
+        acting: "member", "mean", "minimum", "ucb" or "ids".
+        ucb_scale: [] see `upper_confidence_bound` and `information_ratio`.
+        ids_noise: [] see `information_ratio`.
         distributional: whether members may have any head with an array as its output.
 
     Reference: Osband et al., arXiv:1602.04621 (bootstrap); arXiv:1806.03335 (priors).
@@ -114,15 +146,14 @@ def ensemble(
         outputs = apply(None, params, observation)
         if distributional:
             outputs = jax.vmap(network.head.q_values, out_axes=1)(outputs)
-        reduce = jnp.min if acting == "minimum" else jnp.mean
         if key is None:
-            return reduce(outputs, axis=1, keepdims=True), memory
+            return _reduced(outputs, acting), memory
         if acting == "member":
             output = jnp.take(outputs, memory.member[None], axis=1)
-        elif acting == "ucb":
-            output = upper_confidence_bound(outputs, ucb_scale)[:, None]
+        elif acting in ("ucb", "ids"):
+            output = _bound(outputs, acting, ucb_scale, ids_noise)
         else:
-            output = reduce(outputs, axis=1, keepdims=True)
+            output = _reduced(outputs, acting)
         return output, memory._replace(mask=draw_mask(key))
 
     def activations(
@@ -136,6 +167,21 @@ def ensemble(
 
     reads = activations if network.activations else None
     return Network(init, apply, network.head, step, initial_memory, activations=reads)
+
+
+def _bound(
+    outputs: Array, acting: Acting, scale: Array | float, noise: Array | float
+) -> Array:
+    """The quantity that "ucb" or "ids" maximises: [A, M] -> [A, 1]."""
+    if acting == "ucb":
+        return upper_confidence_bound(outputs, scale)[:, None]
+    return -information_ratio(outputs, scale, noise)[:, None]
+
+
+def _reduced(outputs: Array, acting: Acting) -> Array:
+    """Mean or minimum over the members: [A, M] -> [A, 1]."""
+    reduce = jnp.min if acting == "minimum" else jnp.mean
+    return reduce(outputs, axis=1, keepdims=True)
 
 
 def _add(outputs: PyTree, priors: Array) -> PyTree:

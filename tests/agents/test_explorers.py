@@ -80,6 +80,14 @@ def test_a_bonus_for_new_states_finds_the_treasure(changes):
     assert solved("deep sea", **changes) > 0.85
 
 
-def test_an_upper_bound_finds_the_treasure_more_often_than_the_mean():
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ensemble_acting": "ucb", "ucb_scale": 2.0},
+        {"ensemble_acting": "ids", "ucb_scale": 2.0},
+    ],
+    ids=["ucb", "ids"],
+)
+def test_confidence_bounds_find_the_treasure_more_often_than_the_mean(changes):
     mean = solved("ensemble", ensemble_acting="mean")
-    assert solved("ensemble", ensemble_acting="ucb", ucb_scale=2.0) > mean + 0.4
+    assert solved("ensemble", **changes) > mean + 0.4

@@ -103,6 +103,7 @@ def test_every_pair_of_components_works_with_every_head(head):
         {"algorithm": "tabular_q", "head": "quantile", "prioritized": True},
         {"algorithm": "bootstrapped_dqn", "network": "table"},
         {"algorithm": "bootstrapped_dqn", "ensemble_acting": "ucb"},
+        {"algorithm": "bootstrapped_dqn", "ensemble_acting": "ids"},
         {"algorithm": "bootstrapped_dqn", "exploration": "epsilon_z_greedy"},
         {"algorithm": "dqn", "normalization": "batch", "intrinsic_bonus": "rnd"},
         {

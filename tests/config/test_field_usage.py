@@ -62,6 +62,7 @@ CASES = [
     {"algorithm": "dqn", "intrinsic_bonus": "rnd"},
     {"algorithm": "tabular_q", "intrinsic_bonus": "count"},
     {"algorithm": "bootstrapped_dqn", "ensemble_acting": "ucb"},
+    {"algorithm": "bootstrapped_dqn", "ensemble_acting": "ids"},
     {"algorithm": "dqn", "average_reward": "centering"},
     {"algorithm": "pqn", "average_reward": "rvi", "discount": 1.0},
     {"algorithm": "dqn", "n_step_start": 5},

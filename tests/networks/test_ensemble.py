@@ -151,6 +151,36 @@ def test_the_upper_confidence_bound_equals_its_definition(rng, strict):
         np.testing.assert_allclose(bound[action], expected, rtol=1e-5)
 
 
+def test_the_information_ratio_equals_its_definition(rng, strict):
+    outputs = rng.normal(size=(4, SIZE)).astype(np.float32)
+    outputs[2] = -np.inf
+    outputs[3] = outputs[3, 0]  # the members agree
+    scale, noise = jnp.float32(0.5), jnp.float32(0.3)
+    ratio = jax.jit(ensembles.information_ratio)(outputs, scale, noise)
+    valid = {a: np.float64(outputs[a]) for a in (0, 1, 3)}
+    highest = max(v.mean() + 0.5 * v.std() for v in valid.values())
+    for action, values in valid.items():
+        regret = highest - (values.mean() - 0.5 * values.std())
+        gain = np.log(1 + values.var() / 0.3**2) + 1e-5
+        np.testing.assert_allclose(ratio[action], regret**2 / gain, rtol=1e-4)
+    assert np.isposinf(ratio[2]) and ratio[3] > 100 * ratio[0]
+
+
+def test_the_smallest_information_ratio_acts(rng, strict):
+    params = random_params(rng)
+    network = ensembles.ensemble(
+        random_network(), SIZE, SCALE, 0.5, acting="ids", ucb_scale=0.5, ids_noise=0.2
+    )
+    memory = network.initial_memory(jax.random.key(3))
+    values = plain_values(params, 1)
+    step = jax.jit(network.step)
+    output, _ = step(jax.random.key(4), params, memory, jnp.int32(1))
+    expected = -ensembles.information_ratio(values, 0.5, 0.2)
+    np.testing.assert_allclose(output[:, 0], expected, rtol=1e-4)
+    output, _ = step(None, params, memory, jnp.int32(1))
+    np.testing.assert_allclose(output[:, 0], values.mean(axis=1), rtol=1e-5)
+
+
 def test_the_upper_bound_acts_and_the_mean_is_evaluated(rng, strict):
     params = random_params(rng)
     network = ensembles.ensemble(
@@ -172,7 +202,7 @@ def test_acting_follows_the_target_unless_it_is_named():
     observation = jnp.float32([0.1, 0.2, 0.3, 0.4])
     outputs = {}
     for target in ("own", "minimum", "mean"):
-        for acting in ("auto", "member", "mean", "minimum", "ucb"):
+        for acting in ("auto", "member", "mean", "minimum", "ucb", "ids"):
             config = Config(
                 defaults="plain", algorithm="bootstrapped_dqn", ensemble_size=4,
                 hidden_sizes=(8,), ensemble_target=target, ensemble_acting=acting,
@@ -185,5 +215,5 @@ def test_acting_follows_the_target_unless_it_is_named():
     pairs = {"own": "member", "minimum": "minimum", "mean": "mean"}
     for target, acting in pairs.items():
         np.testing.assert_array_equal(outputs[target, "auto"], outputs[target, acting])
-    distinct = {outputs["own", a].tobytes() for a in ("member", "mean", "ucb")}
-    assert len(distinct) == 3
+    distinct = {outputs["own", a].tobytes() for a in ("member", "mean", "ucb", "ids")}
+    assert len(distinct) == 4
