@@ -287,7 +287,8 @@ SHOWCASES = {
         "Where a reward is many steps away, exploration with a plan finds it and "
         "epsilon-greedy exploration does not.",
         "Dabney et al., arXiv:2006.01782; Bellemare et al., arXiv:1606.01868; Burda et "
-        "al., arXiv:1810.12894; Lee et al., arXiv:2007.04938",
+        "al., arXiv:1810.12894; Lee et al., arXiv:2007.04938; Nikolov et al., "
+        "arXiv:1812.07544",
         _variants(
             _DEEP_SEA,
             {
