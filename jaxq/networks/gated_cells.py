@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
 from jaxq.types import Array, PyTree
 from jaxq.xla import primitives
@@ -73,5 +74,8 @@ def _gru() -> GatedCell:
     return GatedCell(project, weights, step)
 
 
-# name -> cell; the equations are those of flax.linen.OptimizedLSTMCell and GRUCell
-GATED_CELLS = {"lstm": _lstm(), "gru": _gru()}
+# flax's cell -> the same equations in two parts
+GATED_CELLS: dict[type[nn.Module], GatedCell] = {
+    nn.OptimizedLSTMCell: _lstm(),
+    nn.GRUCell: _gru(),
+}

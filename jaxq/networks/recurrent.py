@@ -93,14 +93,13 @@ def network(
     """
     convert, cell = inputs(spec), module.cell
     fixed = readout.draw(None)[1]
-    is_lstm = isinstance(cell, nn.OptimizedLSTMCell)
 
     def initial_memory(key: Key) -> PyTree:
         del key
         if isinstance(cell, linear_cells.LinearCell):
             return jnp.zeros(cell.memory_shape())
         zeros = jnp.zeros(memory_size)
-        return (zeros, zeros) if is_lstm else zeros
+        return (zeros, zeros) if isinstance(cell, nn.OptimizedLSTMCell) else zeros
 
     def init(key: Key, observation: PyTree) -> PyTree:
         return from_flax.flat(
@@ -165,8 +164,7 @@ def _unroll_cell(
     """
     noise_key, extra = readout.draw(key)
     call = functools.partial(from_flax.apply_module, module, params, noise_key)
-    is_lstm = isinstance(module.cell, nn.OptimizedLSTMCell)
-    cell = gated_cells.GATED_CELLS["lstm" if is_lstm else "gru"]
+    cell = gated_cells.GATED_CELLS[type(module.cell)]
 
     def step(
         weights: PyTree, memory: PyTree, gates: Array, ended: Array
