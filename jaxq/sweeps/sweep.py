@@ -135,8 +135,8 @@ def sweep(
         grid: field -> values, of which every combination is trained; or a list of
             settings, field -> value. "env.NAME" is a parameter of the environment.
         output: root directory of results. The same sweep gets the same directory, and
-            its finished blocks are not trained again; report.html shows the settings.
-            None keeps no files.
+            its finished blocks are not trained again. It gets the files of
+            experiments/sweep.py, except the plots. None keeps no files.
         force_resume: resume even if versions or devices differ.
         show_progress: print the plan and a progress bar.
         devices: one per worker; None uses `blocks.workers()`.
@@ -171,6 +171,7 @@ def sweep(
         plan, curves = _train(plan, directory, devices, force_resume, show_progress)
         if output is not None:
             rankings = report.rank_settings(plan, curves, "final")
+            report.write(directory, plan, curves, rankings, "final", plot=False)
             report.write_page(directory, plan, curves, rankings, "final")
     kept = directory if output is not None else None
     return SweepResult(plan.base, plan.settings, plan.configs, curves, kept)

@@ -67,6 +67,12 @@ def test_a_sweep_with_files_resumes(result, tmp_path):
     assert first.directory.is_relative_to(tmp_path)
     blocks = {p: p.stat().st_mtime_ns for p in first.directory.glob("blocks/*")}
     assert "Sweep of " in (first.directory / "report.html").read_text()
+    rows = (first.directory / "settings.csv").read_text().splitlines()
+    assert rows[0].startswith("rank,environment,setting,") and len(rows) == 1 + 4
+    with np.load(first.directory / "metrics.npz") as arrays:
+        returns = arrays["program0/eval_return"]
+    np.testing.assert_array_equal(returns, first.curve.eval_return)
+    assert (first.directory / "summary.json").exists()
     again = jaxq.sweep(BASE, GRID, output=str(tmp_path))
     assert again.directory == first.directory
     assert blocks == {p: p.stat().st_mtime_ns for p in first.directory.glob("blocks/*")}
