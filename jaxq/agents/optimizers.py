@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import optax
 import optax.contrib
 
+from jaxq.agents import iterated
 from jaxq.config.config import Config
+from jaxq.config.fields import ConfigError
 from jaxq.types import Array, PyTree
 
 
@@ -56,12 +58,43 @@ def _main_optimizer(config: Config) -> optax.GradientTransformation:
     if config.optimizer == "radam":
         return optax.scale_by_radam(b1, b2, eps)
     if config.optimizer == "muon":
-        step = optax.contrib.muon(1.0, eps=eps, adam_b1=b1, adam_b2=b2)
-        return optax.chain(step, optax.scale(-1.0))
+        return _muon(config)
     if config.optimizer == "sgd":
         return optax.identity()
+    if config.optimizer != "rmsprop":
+        raise ConfigError(
+            f"optimizer = {config.optimizer!r} is a rule for eligibility traces. Use "
+            "another one, or an algorithm such as stream_q."
+        )
     scale = scale_by_centered_rms if config.rmsprop_centered else optax.scale_by_rms
     return scale(config.rmsprop_decay, eps, eps_in_sqrt=config.rmsprop_eps_in_root)
+
+
+def _muon(config: Config) -> optax.GradientTransformation:
+    """Muon; of parameters that are stacked, each matrix by itself."""
+    step = optax.chain(
+        optax.contrib.muon(
+            1.0,
+            eps=config.optimizer_eps,
+            adam_b1=config.adam_b1,
+            adam_b2=config.adam_b2,
+        ),
+        optax.scale(-1.0),
+    )
+    stacked = optax.GradientTransformation(jax.vmap(step.init), jax.vmap(step.update))
+    if config.ensemble_size > 1:  # the members
+        return stacked
+    if config.iterated_heads is None:
+        return step
+
+    def label(path: iterated.Path, leaf: Array) -> str:
+        del leaf
+        return "stacked" if iterated.is_last(path) else "single"
+
+    return optax.partition(
+        {"single": step, "stacked": stacked},
+        lambda params: jax.tree_util.tree_map_with_path(label, params),
+    )
 
 
 class CenteredRmsState(NamedTuple):

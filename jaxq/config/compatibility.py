@@ -87,6 +87,10 @@ RULES = (
     ),
     Rule(on.ENSEMBLE, "noisy", (False,), "an ensemble explores through its members"),
     Rule(
+        on.INFORMATION_DIRECTED, "exploration", ("epsilon_greedy", "epsilon_z_greedy"),
+        "it acts on a ratio that has no unit of the return",
+    ),
+    Rule(
         on.ENSEMBLE, "q_penalty", (None,),
         "it would also act on members whose mask is zero",
     ),

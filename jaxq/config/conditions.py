@@ -56,7 +56,10 @@ MIXTURE = Condition(
     "`ensemble_target=mixture`",
     lambda c: ENSEMBLE.holds(c) and c.ensemble_target == "mixture",
 )
-NOISY = Condition("noisy layers", lambda c: c.noisy)
+INFORMATION_DIRECTED = Condition(
+    "`ensemble_acting=ids`",
+    lambda c: ENSEMBLE.holds(c) and c.ensemble_acting == "ids",
+)
 RECURRENT = Condition("a recurrent network", lambda c: c.recurrent != "none")
 REDO = Condition("ReDo", lambda c: c.redo_period is not None)
 SELF_PREDICTION = Condition("self-prediction", lambda c: c.spr_steps is not None)
@@ -76,6 +79,10 @@ SUMMED = Condition(
     lambda c: Q_LAMBDA.holds(c) and c.value_decomposition != "none",
 )
 DATASET = Condition("a `dataset`", lambda c: c.dataset is not None)
+OFFLINE_EXPECTED_SARSA = Condition(
+    "a `dataset` with `next_value=expected_sarsa`",
+    lambda c: DATASET.holds(c) and EXPECTED_SARSA.holds(c),
+)
 WEIGHED = Condition(
     "Retrace of an epsilon-greedy policy",
     lambda c: c.return_estimator == "retrace" and c.next_value == "expected_sarsa",

@@ -82,15 +82,15 @@ def return_bounds(
     """Smallest and largest return of an environment, with a margin.
 
     The bounds are reward (1 + gamma + gamma^2 + ...), for the smallest and the largest
-    reward. They are unknown, and no field is set, if the environment is not in the
-    table or if this sum is infinite.
+    reward, with as many terms as an episode has rewards at most. They are unknown, and
+    no field is set, if the environment is not in the table or if this sum is infinite.
 
     Args:
         environment: name.
         discount: gamma, per step.
         reward_clip: largest absolute reward, if rewards are clipped.
-        centred: whether an average of the rewards is subtracted from each, so that they
-            may have either sign.
+        centred: whether an average of the rewards is subtracted from each. Every step
+            then has a reward, of either sign, and no episode ends the sum.
     """
     row = ROWS.get(environment)
     if row is None or not 0 <= discount <= 1:
@@ -99,7 +99,7 @@ def return_bounds(
     if isinstance(reward_clip, int | float):
         low, high = max(low, -reward_clip), min(high, reward_clip)
     if centred:
-        low, high = low - high, high - low
+        low, high, most = low - high, high - low, math.inf
     total = most if discount == 1 else (1 - discount**most) / (1 - discount)
     if not math.isfinite(total):
         return NOTHING

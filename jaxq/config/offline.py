@@ -48,6 +48,11 @@ RULES = (
     ),
     Rule(on.DATASET, "intrinsic_bonus", ("none",), "nothing is explored"),
     Rule(
+        on.OFFLINE_EXPECTED_SARSA, "epsilon_schedule",
+        ("linear", "exponential", "none"),
+        "no episodes are finished, so the evaluated epsilon would never decay",
+    ),
+    Rule(
         on.DATASET, "episodic_life", (False,),
         "a dataset does not hold the loss of lives",
     ),

@@ -16,12 +16,14 @@ def check(config: Config, lengths: LoopLengths) -> None:
     if config.rollout_length == 0:
         if agent in ("q_lambda", "dyna_q"):
             raise ConfigError(
-                f"rollout_length = 0 learns from replay, and {config.algorithm} learns "
-                "from rollouts. Set it to 1 or more."
+                f"rollout_length = 0 means replay, but {config.algorithm} learns from "
+                "rollouts. Set it to 1 or more."
             )
     elif agent == "q_lambda":
         _check_minibatches(config)
-    elif agent is not None and annealing.longest_return(config) > config.rollout_length:
+    elif agent is None or config.next_value == "sarsa":
+        return  # SARSA waits for the n steps after a step, whatever the rollout
+    elif annealing.longest_return(config) > config.rollout_length:
         raise ConfigError(
             f"{annealing.longest_field(config)} exceeds rollout_length = "
             f"{config.rollout_length}: returns end with their rollout. Lower it or "

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from jaxq.config import (
     annealing,
     compatibility,
+    epsilon,
     hyperparameters,
     loop_lengths,
     normalization,
@@ -175,23 +176,14 @@ def _check_ensemble(config: Config, lengths: LoopLengths) -> None:
         )
 
 
-def _check_order(config: Config, lengths: LoopLengths) -> None:
-    """Check pairs of fields, of which one must be below the other."""
+def _check_return_bounds(config: Config, lengths: LoopLengths) -> None:
+    """Check that a histogram of returns has a range."""
     low, high = config.v_min, config.v_max
     if low is not None and high is not None and low >= high:
         raise ConfigError(
             f"v_min = {config.v_min} must be below v_max = {config.v_max}; they bound "
             "the returns that a histogram can hold."
         )
-    if config.epsilon_end > config.epsilon_start:
-        raise ConfigError(
-            f"epsilon_end = {config.epsilon_end} is above epsilon_start = "
-            f"{config.epsilon_start}; epsilon decays. Swap them."
-        )
-
-
-def _check_return_bounds(config: Config, lengths: LoopLengths) -> None:
-    """Check that a histogram of returns has a range."""
     if config.head in HISTOGRAMS and None in (config.v_min, config.v_max):
         bonus = " with an intrinsic bonus" * (config.intrinsic_bonus != "none")
         raise ConfigError(
@@ -202,29 +194,19 @@ def _check_return_bounds(config: Config, lengths: LoopLengths) -> None:
         )
 
 
-def _check_ladder(config: Config, lengths: LoopLengths) -> None:
-    if config.epsilon_schedule != "ladder":
-        return
-    if config.epsilon_start == 1.0:
-        raise ConfigError(
-            "epsilon_start = 1.0 is the base of the ladder, and all its powers are 1: "
-            "every action would be random. Lower it; Ape-X uses 0.4."
-        )
-    if config.num_envs == 1:
-        raise ConfigError(
-            "epsilon_schedule = 'ladder' gives every environment its own epsilon, "
-            "but num_envs = 1. Raise num_envs."
-        )
-
-
 def _check_time_limit(config: Config, lengths: LoopLengths) -> None:
-    if not config.timeout_is_terminal and config.time_limit is not None:
-        check_time_limit(config.time_limit)
+    if config.time_limit is not None:
+        check_time_limit(config, config.time_limit)
 
 
-def check_time_limit(time_limit: float) -> None:
-    """Raise for a limit so short that nothing could be learned from an episode."""
-    if time_limit < 2:
+def check_time_limit(config: Config, time_limit: float) -> None:
+    """Raise for a limit so short that nothing could be learned from an episode.
+
+    A rollout holds the successors of truncated steps, a ring does not.
+    """
+    held = config.rollout_length > 0 and config.next_value != "sarsa"
+    held &= config.recurrent == "none"
+    if time_limit < 2 and not held and not config.timeout_is_terminal:
         raise ConfigError(
             f"a time_limit of {time_limit:g}: every step would be truncated, without a "
             "successor to replay. Use a longer limit, or timeout_is_terminal."
@@ -241,9 +223,8 @@ _CHECKS: tuple[Callable[[Config, LoopLengths], None], ...] = (
     _check_ensemble,
     normalization.check,
     plasticity.check,
-    _check_order,
     _check_return_bounds,
-    _check_ladder,
+    epsilon.check,
     suites.check_config,
     _check_time_limit,
 )

@@ -231,9 +231,9 @@ def observations(
 
     def read_stack(state: ring.ReplayState, row: Array, env: Array) -> PyTree:
         # Nothing precedes row 0, the first ever written.
-        before = jnp.maximum(row - jnp.arange(1, stack), 0)
-        ended = indexing.ring_get(state.ended, before, env)
-        first = jnp.max(jnp.where(ended > 0, before + 1, 0))
+        before = row - jnp.arange(1, stack)
+        ended = indexing.ring_get(state.ended, jnp.maximum(before, 0), env)
+        first = jnp.max(jnp.where((ended > 0) & (before >= 0), before + 1, 0))
         rows = jnp.maximum(row - jnp.arange(stack)[::-1], first)
         each = jax.vmap(lambda row: read_frame(state, row, env))
         return frames.join(each(rows))

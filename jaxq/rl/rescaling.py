@@ -4,13 +4,14 @@ import jax.numpy as jnp
 
 from jaxq.types import Array
 
-RESCALING = 1e-3  # c of Pohlen et al.: the slope of `rescale` far from zero
+RESCALING = 1e-3  # c, the slope of `rescale` far from zero
 
 
 def rescale(x: Array) -> Array:
     """Compress large returns, elementwise: h(x) = sign(x) (sqrt(|x| + 1) - 1) + c x.
 
-    Reference: Pohlen et al., arXiv:1805.11593, proposition A.2 (c = 0.001).
+    Reference: Pohlen et al., arXiv:1805.11593, proposition A.2; c is that of
+    Kapturowski et al. (2019), R2D2.
     """
     # The first term is x / (sqrt(|x| + 1) + 1), which neither cancels near zero nor
     # loses its slope there.

@@ -51,8 +51,7 @@ def check(
     env = environment or make.from_config(config)
     check_lives(config, env.spec)
     check_team(config, env.spec)
-    if not config.timeout_is_terminal:
-        validate.check_time_limit(env.time_limit)
+    validate.check_time_limit(config, env.time_limit)
     check_agent(config, env.spec)
     if with_data:
         datasets.check(config, env.spec)

@@ -66,7 +66,7 @@ def play(
     discount = _discount(config, agent_state)
 
     def advance(key: Key, play: _Play) -> _Play:
-        act_key, env_key, sample_key = jax.random.split(key, 3)
+        act_key, env_key, sample_key, fresh_key = jax.random.split(key, 4)
         observation = play.env.observation
         values = agent.q_values(agent_state, play.memory, observation)
         action, memory = agent.act(
@@ -79,7 +79,7 @@ def play(
         step = learned_steps.as_learned(config, step)
         following = memory
         if config.average_reward != "none":  # another episode has another memory
-            fresh, ended = agent.initial_memory(sample_key), step.terminated
+            fresh, ended = agent.initial_memory(fresh_key), step.terminated
             following = jax.tree.map(
                 lambda new, old: jnp.where(ended, new, old), fresh, memory
             )

@@ -119,13 +119,15 @@ def test_the_table_equals_that_of_q_learning_in_numpy():
     assert table.max() > 0.1
 
 
-@pytest.mark.parametrize("name", ["tabular_q", "sarsa", "expected_sarsa"])
-def test_online_learning_equals_the_textbook_algorithm_in_numpy(name):
+@pytest.mark.parametrize(
+    "name, n", [("tabular_q", 1), ("sarsa", 1), ("sarsa", 3), ("expected_sarsa", 1)]
+)
+def test_online_learning_equals_the_textbook_algorithm_in_numpy(name, n):
     """With one environment, acting and learning alternate in the book's order."""
     env = adapter.adapt(Corridor(), timeout_is_terminal=True)
     config = family.config(
         name, num_envs=1, rollout_length=1, learning_rate=0.5, epsilon_start=0.3,
-        epsilon_end=0.3, total_steps=400, chunk_iterations=1,
+        epsilon_end=0.3, total_steps=400, chunk_iterations=1, n_step=n,
     )  # fmt: skip
     trained = family.Trained(config, env)
     table = np.zeros((5, 2))
@@ -134,17 +136,21 @@ def test_online_learning_equals_the_textbook_algorithm_in_numpy(name):
     iteration = jax.jit(
         lambda state: loop.iteration(trained.traced, lengths, env, key, state)
     )
-    previous = None
+    waiting = []  # steps whose n successors are not known yet
     for _ in range(300):
         state, step = iteration(state)
         step = jax.tree.map(lambda x: np.asarray(x)[0, 0], step)
         s, a, s_next = step.observation, step.action, step.next_observation
         if name == "sarsa":
-            if previous is not None:
-                s0, a0, r0, terminated = previous
-                target = r0 + (0 if terminated else 0.9 * table[s, a])
+            if len(waiting) == n:
+                target, factor = 0.0, 1.0
+                for _, _, reward, terminated in waiting:
+                    target += factor * reward
+                    factor *= 0.0 if terminated else 0.9
+                s0, a0, *_ = waiting.pop(0)
+                target += factor * table[s, a]
                 table[s0, a0] += 0.5 * (target - table[s0, a0])
-            previous = (s, a, step.reward, step.terminated)
+            waiting.append((s, a, step.reward, step.terminated))
         else:
             policy = np.asarray(exploration.epsilon_greedy_policy(
                 jnp.asarray(table[s_next], jnp.float32), 0.3

@@ -409,6 +409,17 @@ def test_histograms_of_centred_returns_reach_below_zero():
     assert centred.v_min == -centred.v_max < -0.9 * (plain.v_max - plain.v_min)
 
 
+def test_no_episode_ends_the_sum_of_centred_rewards():
+    """FourRooms pays 1 per episode, and a continuing task one per passage."""
+    config = Config(
+        environment="FourRooms-misc", head="hl_gauss", average_reward="centering"
+    )
+    assert config.v_max == -config.v_min > 1 / (1 - 0.99)
+    undiscounted = dataclasses.replace(config, average_reward="differential")
+    with pytest.raises(ConfigError, match="needs v_min and v_max"):
+        validate.validate(undiscounted)
+
+
 def test_a_step_counts_in_centred_values_as_one_that_leads_to_the_next_episode():
     learner = LearnerState({}, {}, (), jnp.int32(-1), (), jnp.float32(0.5))
     false, true = jnp.bool_(False), jnp.bool_(True)

@@ -10,6 +10,7 @@ import pytest
 
 from jaxq.agents import optimizers, schedules
 from jaxq.config.config import Config
+from jaxq.config.fields import ConfigError
 
 
 def plain_directions(config, gradients):
@@ -104,6 +105,52 @@ def test_muon_makes_the_momentum_of_a_matrix_orthogonal(rng):
         # Five steps of Newton and Schulz bring singular values near 1.
         assert (np.diag(inner) > 0.6).all() and (np.diag(inner) < 1.3).all()
         np.testing.assert_allclose(direction["bias"], expected, rtol=1e-3, atol=1e-4)
+
+
+def kernel_and_bias(rng, *axes):
+    """Gradients of a hidden layer and of a last layer with further leading axes."""
+    kernels = {"kernel": (6, 4), "bias": (4,)}
+
+    def draw(shape):
+        return rng.normal(size=shape).astype(np.float32)
+
+    hidden = {name: draw(shape) for name, shape in kernels.items()}
+    last = {name: draw((*axes, *shape)) for name, shape in kernels.items()}
+    return {"torso": {"Dense_0": hidden}, "values": {"Dense_0": last}}
+
+
+@pytest.mark.parametrize("fields", [{"ensemble_size": 3}, {"iterated_heads": 3}])
+def test_muon_steps_every_stacked_matrix_by_itself(fields, rng):
+    config = Config(defaults="plain", optimizer="muon")
+    one = optimizers.make_optimizer(config)
+    all_of_them = optimizers.make_optimizer(dataclasses.replace(config, **fields))
+    gradients = [kernel_and_bias(rng, 3) for _ in range(3)]
+    if "ensemble_size" in fields:
+        gradients = [{"members": g["values"], "priors": g["values"]} for g in gradients]
+    is_stacked = "ensemble_size" in fields
+
+    def member(tree, m):
+        stacked = tree if is_stacked else tree["values"]
+        chosen = jax.tree.map(lambda leaf: leaf[m], stacked)
+        return chosen if is_stacked else {"torso": tree["torso"], "values": chosen}
+
+    for m in range(3):
+        state = all_of_them.init(gradients[0])
+        own = one.init(member(gradients[0], m))
+        for gradient in gradients:
+            direction, state = all_of_them.update(gradient, state, gradient)
+            expected, own = one.update(member(gradient, m), own, member(gradient, m))
+        for left, right in zip(
+            *map(jax.tree.leaves, (member(direction, m), expected)), strict=True
+        ):
+            np.testing.assert_allclose(left, right, rtol=2e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["obgd", "adaptive", "intentional"])
+def test_a_rule_for_traces_is_no_optimizer_of_a_loss(name):
+    """An algorithm of a user's own may ask for any optimizer."""
+    with pytest.raises(ConfigError, match=f"optimizer = '{name}' is a rule"):
+        optimizers.make_optimizer(Config(defaults="plain", optimizer=name))
 
 
 def test_radam_equals_optax():

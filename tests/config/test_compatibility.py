@@ -52,7 +52,7 @@ EXAMPLES = {
     conditions.CORRECTED: {"return_estimator": "retrace"},
     conditions.ENSEMBLE: {"ensemble_size": 3},
     conditions.MIXTURE: {"ensemble_size": 3, "ensemble_target": "mixture"},
-    conditions.NOISY: {"noisy": True},
+    conditions.INFORMATION_DIRECTED: {"ensemble_size": 3, "ensemble_acting": "ids"},
     conditions.RECURRENT: {"recurrent": "gru"},
     conditions.RECALLING_ROLLOUTS: {
         "algorithm": "pqn_rnn",
@@ -68,6 +68,10 @@ EXAMPLES = {
     conditions.SUMMED: {"algorithm": "pqn_vdn"},
     conditions.BATCH_NORM: {"normalization": "batch"},
     conditions.DATASET: {"dataset": "steps.npz"},
+    conditions.OFFLINE_EXPECTED_SARSA: {
+        "dataset": "steps.npz",
+        "next_value": "expected_sarsa",
+    },
     conditions.WEIGHED: {"return_estimator": "retrace", "next_value": "expected_sarsa"},
 }
 
@@ -151,5 +155,5 @@ def test_the_rules_of_an_agent_do_not_apply_to_registered_algorithms():
     "name", ["pqn", "pqn_rnn", "watkins_q_lambda", "peng_q_lambda", "dyna_q"]
 )
 def test_algorithms_that_learn_from_rollouts_need_their_length(name):
-    with pytest.raises(ConfigError, match="rollout_length = 0 learns from replay"):
+    with pytest.raises(ConfigError, match="rollout_length = 0 means replay"):
         validate.validate(Config(defaults="plain", algorithm=name, rollout_length=0))

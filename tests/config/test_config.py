@@ -128,6 +128,22 @@ def test_there_are_enough_bad_values():
     assert len(BAD) >= 60
 
 
+def test_limits_of_one_step_and_unused_epsilons_are_accepted_where_they_do_no_harm():
+    validate.validate(Config(defaults="plain", algorithm="pqn", time_limit=1))
+    with pytest.raises(ConfigError, match="every step would be truncated"):
+        validate.validate(
+            Config(defaults="plain", algorithm="sarsa", network="table", time_limit=1)
+        )
+    for schedule in ("ladder", "none"):
+        config = Config(
+            defaults="plain", epsilon_schedule=schedule, epsilon_start=0.04,
+            epsilon_end=0.05, num_envs=4,
+        )  # fmt: skip
+        validate.validate(config)
+    with pytest.raises(ConfigError, match=r"epsilon_end = 0\.05 is above"):
+        validate.validate(dataclasses.replace(config, epsilon_schedule="episodic"))
+
+
 def test_fields_that_exclude_each_other():
     with pytest.raises(ConfigError, match=r"epsilon_end = 0\.5 is above"):
         validate.validate(Config(epsilon_start=0.1, epsilon_end=0.5))

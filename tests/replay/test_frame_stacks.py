@@ -81,6 +81,16 @@ def test_replayed_stacks_are_those_that_were_observed(kind, n, rng):
     assert ring.observation.shape == (12, 2)  # one frame per step
 
 
+def test_an_end_in_the_first_row_does_not_hide_its_frame(rng, strict):
+    store = compiled(stores.uniform(replay_config(4, 2, 12, frame_stack=K), STACKED))
+    stream = make_stream(rng, 4, 2, 0.0, 0.0)
+    stream.terminated[0] = True
+    state = store.add(store.init(EXAMPLE), stacked(stream))
+    drawn = store.sample(jax.random.key(0), state, jnp.int32(0))
+    rows = {check(one, stream, 2, 1)[0] for one in unbatched(drawn.example)}
+    assert rows == {0, 1, 2}
+
+
 def test_sequences_hold_the_stack_of_every_step(rng, strict):
     config = replay_config(
         4, 2, 16, recurrent="lstm", burn_in=1, sequence_length=3, n_step=2,
