@@ -1,10 +1,10 @@
 """Speed and memory on one accelerator, in one command of less than nine minutes.
 
-Pairs of a workload and a number of seeds are measured one after another, each in a
-process of its own, the most telling first. A pair that --output already has for this
-commit and device is skipped, so that a run that was cut off resumes; a pair is omitted
-if no time remains for it. `of memory` is the least share of an iteration that moving
-the bytes of its kernels takes on an H100; `experiments/kernels.py` counts these bytes.
+Pairs of a workload and a number of seeds are measured one after another, each in its
+own process, the most informative first. Pairs that --output already has for this
+commit and device are skipped, so an interrupted run resumes; pairs for which no time
+remains are omitted. `of memory` is a lower bound on the share of an iteration that an
+H100 spends moving the bytes of its kernels, as `experiments/kernels.py` counts them.
 """
 
 import dataclasses

@@ -102,9 +102,9 @@ def _target(
 
 
 _COLLAPSES = (
-    "Most seeds end at the largest return, and a few lose it, which three published "
-    "seeds need not show. The lambda-returns of CleanRL's file do not change this. Not "
-    "known: how often its own program loses it, over as many seeds"
+    "Most seeds end at the maximum return, but a few collapse, which three published "
+    "seeds may not show. CleanRL's own lambda-returns make no difference. How often "
+    "its own program collapses is not known: that would take as many seeds"
 )
 _C51 = {
     "cartpole": published(481.2, 20.53, 50),

@@ -148,7 +148,7 @@ def commands(name: str) -> str:
     if name == "pqn_rnn":  # its four minibatches consist of whole environments
         fields += ", num_envs=4"
     return (
-        f"```bash\npython {script} --algorithm {name}{flags}\n```\n\n"
+        f"```bash\n.venv/bin/python {script} --algorithm {name}{flags}\n```\n\n"
         f"From Python, after `from jaxq import Config, run`: "
         f"`result = run(Config({fields}))`."
     )
@@ -164,7 +164,13 @@ def settings(name: str, row: Algorithm) -> str:
         return f"{sentence} The paper gives no settings for its `--preset` to add."
     flags = (tables_library.flag(field, value) for field, value in row.settings.items())
     listed = ", ".join(f"`{flag}`" for flag in flags)
-    return f"{sentence}\n\n`--preset {name}` adds the settings of the paper: {listed}."
+    added = f"`--preset {name}` adds the settings of the paper: {listed}."
+    if "total_steps" in row.settings and "environment" not in row.settings:
+        added += (
+            " The environment remains CartPole-v1 unless `--environment` is given, and "
+            "`--total-steps` shortens the run."
+        )
+    return f"{sentence}\n\n{added}"
 
 
 def code(row: Algorithm, text: AlgorithmText) -> str:

@@ -1,11 +1,11 @@
 """Generated tables of the library: algorithms, compatibility and fields."""
 
-import itertools
 from typing import Any
 
 from experiments.support.provenance import page_link
 from jaxq.config import algorithm_table, aliases, compatibility, usage_table
 from jaxq.config.algorithm_entry import Fields
+from jaxq.config.rule import Rule
 from jaxq.config.tabular_algorithms import TABLE
 
 
@@ -41,10 +41,10 @@ def flag(field: str, value: Any) -> str:
 def compatibility_rules() -> str:
     """The compatibility rules, grouped by condition and reason."""
     lines = ["| for | these fields must be | because |", "| --- | --- | --- |"]
-    grouped = itertools.groupby(
-        compatibility.RULES, key=lambda rule: (rule.when.name, rule.reason)
-    )
-    for (condition, reason), rules in grouped:
+    grouped: dict[tuple[str, str], list[Rule]] = {}
+    for rule in compatibility.RULES:
+        grouped.setdefault((rule.when.name, rule.reason), []).append(rule)
+    for (condition, reason), rules in grouped.items():
         fields = "; ".join(
             f"`{rule.field}` {' or '.join(f'`{value}`' for value in rule.allowed)}"
             for rule in rules

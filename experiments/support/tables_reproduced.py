@@ -91,10 +91,19 @@ def page() -> str:
 def _page() -> Iterator[str]:
     yield "# Reproductions of published results\n"
     yield (
-        "`python experiments/reproduce.py --target NAME` runs a target and judges it; "
-        "`--check` judges every record again, from the curves in this directory. A "
-        "result is reproduced if its test is passed. Where it is not, the reason that "
-        "was found is stated; where the protocol is the reason, the verdict says so.\n"
+        "`.venv/bin/python experiments/reproduce.py --target NAME` runs a target and "
+        "judges it; `--check` judges every record again, from the curves in this "
+        "directory. A result counts as reproduced if it passes its test. If it fails, "
+        "the page says why, as far as known; if the protocol is the reason, so does "
+        "the verdict.\n"
+    )
+    yield (
+        "`mean ± std (n = seeds)` has the sample standard deviation over seeds; a "
+        "`difference [low, high]` is ours minus published, with Welch's 90 % interval. "
+        "Results are equivalent if that interval lies within the margin, which is two "
+        "one-sided tests at 5 %. The trust in a published number is from A (exact, or "
+        "returns per seed) through B (a table or figure of few seeds) to C (read from "
+        "a plot, settings incomplete).\n"
     )
     waiting: list[str] = []
     for group, targets in registry.GROUPS.items():

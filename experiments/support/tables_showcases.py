@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.showcases import SHOWCASES
 from experiments.support.provenance import ROOT, interval, load, made_with
 
 
@@ -32,9 +33,11 @@ def _section(name: str, record: dict[str, Any]) -> str:
         [
             f"### {name.replace('_', ' ').capitalize()}",
             "",
-            f"{record['claim']} ({record['source']}.)",
+            f"**Claim.** {record['claim']} ({record['source']}.)",
             "",
             *lines,
+            "",
+            f"**Found.** {SHOWCASES[name].found}",
             "",
             f"{rows[0]['environment']}, {seeds} seeds, {steps:,} steps per seed, by "
             f"`python experiments/showcases.py --showcases {name}`. "

@@ -20,7 +20,7 @@ class Exploring(NamedTuple):
 
 
 def network_memory(memory: PyTree) -> PyTree:
-    """The network's part of an agent's memory, which is all that is learned from."""
+    """The network's part of an agent's memory, the only part that learning uses."""
     return memory.network if isinstance(memory, Exploring) else memory
 
 

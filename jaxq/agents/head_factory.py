@@ -37,7 +37,7 @@ def make_head(config: Config) -> Head:
 
 
 def penalized(head: Head, config: Config) -> Head:
-    """The head, whose loss also keeps to the actions of the data, if it is to."""
+    """The head, with the configured penalties on actions not in the data, if any."""
     conservative, imitation = config.conservative_weight, config.margin_weight
     if conservative is None and imitation is None:
         return head
@@ -54,7 +54,7 @@ def penalized(head: Head, config: Config) -> Head:
 
 
 def reporting(head: Head, config: Config) -> Head:
-    """The head, which reports signed TD errors only where an average is learned."""
+    """The head, without signed TD errors unless an average reward is learned."""
     if config.average_reward in average_reward.LEARNED:
         return head
     return head._replace(td_error=None)

@@ -11,7 +11,7 @@ from jaxq.types import EnvSpec, MaskedObservation, Network
 
 
 def inner_spec(spec: EnvSpec) -> EnvSpec:
-    """The environment as a network sees it whose observations are normalised.
+    """The specification of an environment whose observations are normalised.
 
     Raises:
         ConfigError: if the mask of actions is computed from the observation itself.
@@ -28,7 +28,7 @@ def inner_spec(spec: EnvSpec) -> EnvSpec:
 
 
 def normalized(spec: EnvSpec, views: Iterable[Network | None]) -> list[Any]:
-    """Views of a network of normalised observations, for observations as they are."""
+    """The views, which then normalise raw observations before they use them."""
     return [
         running_statistics.normalized(view, spec) if view else None for view in views
     ]

@@ -53,7 +53,7 @@ def recycle(
     The incoming weights of a unit with s_i <= redo_threshold are drawn anew, its
     outgoing weights become zero, and so do the optimizer's moments of both. Weights of
     self-prediction, on which no value depends, are kept. The target parameters follow
-    with their next refresh, but for a copy of the last layer alone.
+    at their next refresh; with `iterated_heads` the copied last layer changes at once.
 
     Args:
         config: the threshold.

@@ -34,8 +34,8 @@ def make_torso(
     torso = _make_torso(config, spec, layer_config)
     if config.redo_period is not None and not isinstance(torso, torsos.CONSECUTIVE):
         raise ConfigError(
-            f"redo_period = {config.redo_period} needs layers that follow one another, "
-            f"and observations of {spec.name} are given a {type(torso).__name__}. "
+            f"redo_period = {config.redo_period} needs a plain sequence of layers, but "
+            f"observations of {spec.name} are given a {type(torso).__name__}. "
             "Leave it out, or use network = 'mlp'."
         )
     return torso

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from jaxq.config.fields import ConfigError, close_matches
+from jaxq.config.fields import ConfigError, close_matches, hint
 
 ALIASES = {
     "algo": "algorithm",
@@ -131,8 +131,7 @@ def similar(name: str, names: Iterable[str]) -> list[str]:
 
 def suggest(name: str, names: Iterable[str]) -> str:
     """A hint after an unknown name of a field; empty if none of `names` is similar."""
-    known = similar(name, names)
-    return f" Did you mean {' or '.join(known)}?" if known else ""
+    return hint(similar(name, names))
 
 
 def check_flags(words: Iterable[str], values: Mapping[str, Any]) -> None:

@@ -30,9 +30,9 @@ def check_discount(config: Config) -> None:
     if config.discount_start is not None and config.discount == 1:
         raise ConfigError(
             f"discount = 1 with discount_start = {config.discount_start} would be "
-            "reached at once: 1 - discount is annealed by a factor per step, and no "
-            "factor leads to 0. Set discount below 1, for example 0.997, or leave out "
-            "discount_start."
+            "reached at once: 1 - discount is annealed geometrically, and never "
+            "reaches 0 by degrees. Set discount below 1, for example 0.997, or leave "
+            "out discount_start."
         )
 
 

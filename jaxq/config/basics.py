@@ -96,9 +96,8 @@ class Replay:
     """Gradient steps per round."""
     dataset: str | None = None
     """File of recorded steps, all of which are replayed in place of the agent's own
-    (offline learning), without a warm-up. total_steps then counts steps that are not
-    taken, and the replay ratio gives the gradient steps. None: the agent collects its
-    own."""
+    (offline learning), without a warm-up. total_steps and the replay ratio then
+    only set the number of gradient steps. None: the agent collects its own steps."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

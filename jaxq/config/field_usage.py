@@ -45,7 +45,7 @@ def chosen(config: Config) -> set[str]:
 
 
 def reason(field: str, config: Config | None = None) -> str:
-    """Why a field without effect has none, and how it gets one.
+    """Why a field has no effect, and how to give it one.
 
     Args:
         field: its name.

@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 MAX_INT32 = 2**31 - 1
@@ -68,7 +68,11 @@ def close_matches(name: str, names: Iterable[str], cutoff: float = 0.4) -> list[
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """A hint after an unknown name; empty if none of `names` is similar."""
-    similar = close_matches(name, names)
+    return hint(close_matches(name, names))
+
+
+def hint(similar: Sequence[str]) -> str:
+    """A question that names what may have been meant; empty if nothing may."""
     return f" Did you mean {' or '.join(similar)}?" if similar else ""
 
 

@@ -119,7 +119,7 @@ def _preset_text(presets: Mapping[str, Config]) -> str:
     """The names of the presets, those of the algorithms in one word."""
     names = [name for name in presets if name not in algorithm_table.ALGORITHMS]
     if len(names) < len(presets):
-        names.append("or the name of an algorithm for its paper's")
+        names.append("or an algorithm, for the settings of its paper")
     return f"Settings to start from: {', '.join(names)}"
 
 

@@ -32,7 +32,7 @@ def check(config: Config, lengths: LoopLengths) -> None:
     if names and config.algorithm in algorithm_table.ALGORITHMS:
         raise ConfigError(
             f"algorithm_args: {config.algorithm} has no hyper-parameter "
-            f"{next(iter(names))!r}; only an algorithm of your own declares some. Set "
+            f"{next(iter(names))!r}; only algorithms of your own have any. Set "
             "fields of the configuration with their flags, which --help-all lists."
         )
 
@@ -76,7 +76,7 @@ def declared(name: str, function: Callable[..., Any]) -> dict[str, Hyperparamete
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"algorithm = {name!r} must be a function (config, spec) -> Agent whose "
-            f"other arguments have defaults, and it is {function!r} ({error})."
+            f"other arguments have defaults, but it is {function!r} ({error})."
         ) from error
     arguments = list(signature.parameters.values())[2:]
     variable = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD

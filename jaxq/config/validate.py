@@ -162,7 +162,7 @@ def _check_returns(config: Config, lengths: LoopLengths) -> None:
     if config.return_estimator != "n_step" and annealing.longest_return(config) == 1:
         raise ConfigError(
             f"return_estimator = {config.return_estimator!r} corrects the returns of "
-            "n_step steps, and n_step = 1. Set n_step to the steps of a return, for "
+            "n_step steps, but n_step = 1. Set n_step to the length of a return, for "
             "example 5."
         )
 

@@ -35,7 +35,7 @@ class Rules(NamedTuple):
 
 
 def limited(rules: Rules, time_limit: int | None) -> Rules:
-    """Rules without a limit on steps, of which `AutoReset` shall count the steps."""
+    """Rules that have no step limit, with one that `AutoReset` enforces, if given."""
     if time_limit is None:
         return rules
     return rules._replace(time_limit=time_limit, count_steps=True)

@@ -41,10 +41,10 @@ def adapt_team(
 ) -> adapter.Environment:
     """Adapt an object with JaxMARL's interface, of N agents.
 
-    An episode ends for all agents at once: one that is done early waits, as the
-    environment lets it. The end at the environment's own `max_steps`, or at
-    `time_limit`, is a truncation. At its own limit an environment does not say whether
-    the task ended as well; at an earlier one it does.
+    An episode ends for all agents at once; an agent that is done early waits. A step
+    that reaches the environment's own `max_steps` is a truncation even if the task ends
+    with it, which the environment does not report separately. A step that reaches a
+    different `time_limit` is a truncation unless the task ends with it.
 
     Args:
         env: has `agents`, `reset(key)`, `step_env(key, state, actions)`,

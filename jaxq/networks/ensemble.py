@@ -88,9 +88,9 @@ def ensemble(
     with its prior's added, and its head is a member's. The output of `step` is that of
     a scalar head nevertheless: members act by their expected returns.
 
-    One member, drawn for each episode, acts, or the upper confidence bound of all, or
-    the smallest ratio of regret to information, and the evaluated policy follows their
-    mean; or both follow the mean or the minimum.
+    Exploration follows one member, drawn for each episode, the upper confidence bound
+    or the smallest ratio of regret to information, and evaluation the mean of all. With
+    `acting` "mean" or "minimum", both follow that.
 
     Args:
         network: the architecture of every member, with one output per action, unless

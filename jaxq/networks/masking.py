@@ -1,4 +1,4 @@
-"""Networks in whose states some actions are invalid.
+"""Networks for environments in which some actions are invalid.
 
 A scalar output of minus infinity marks an invalid action, as in a table. The outputs of
 other heads cannot mark it, so the mask goes beside them. Either way the q-value of an
@@ -60,7 +60,7 @@ def masked_head(head: Head) -> Head:
 
 
 def masked(network: Network, valid_actions: Callable[[PyTree], Array]) -> Network:
-    """A network whose head may be any.
+    """A network with a mask of valid actions, for any head.
 
     Args:
         network: of all actions.

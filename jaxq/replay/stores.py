@@ -196,7 +196,7 @@ def _changed_rows(
 
 
 def _since_the_start(ring: replay_ring.ReplayState, row: Array) -> Array:
-    """A number of the same row of the ring that has all its rows before it, if full."""
+    """The row, one lap later once the ring is full, so that earlier rows exist."""
     rows = ring.action.shape[0]
     return jnp.where(ring.added.value >= rows, row + rows, row)
 

@@ -1,4 +1,4 @@
-"""Bonuses for what is new, and the running moments that normalise them."""
+"""Novelty bonuses, and the running moments that normalise them."""
 
 from typing import NamedTuple
 

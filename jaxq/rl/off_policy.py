@@ -1,8 +1,8 @@
 """Corrected returns of replayed steps: Retrace, tree backup and Peng's Q(lambda).
 
 The steps of a window were chosen by some earlier behaviour policy mu, and the estimate
-is to become the value of a target policy pi. A trace coefficient c decides how much of
-what happened after an action counts.
+should converge to the value of a target policy pi. A trace coefficient c sets how much
+of what followed an action counts.
 """
 
 from collections.abc import Callable

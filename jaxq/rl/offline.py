@@ -1,7 +1,7 @@
 """Penalties that keep the greedy policy close to the actions in the data.
 
-Each is a function of the estimates of all actions in a state and of the action that the
-data took there, and is added to the loss of the latter's estimate; see `types.Head`.
+Each is a function of the estimates of all actions in a state and of the action taken
+there in the data, and is added to the loss of that action; see `types.Head`.
 """
 
 import jax
@@ -32,7 +32,7 @@ def conservative(q_values: Array, action: Array) -> Array:
 
 
 def large_margin(q_values: Array, action: Array, margin: Array | float) -> Array:
-    """Shortfall of the action taken, which is to exceed every other by a margin.
+    """Shortfall of the action taken from exceeding every other by a margin.
 
     max_b (Q(s, b) + margin 1[b != a]) - Q(s, a)
 

@@ -1,4 +1,4 @@
-"""Self-predictive representations: features are to predict later features."""
+"""Self-predictive representations: features learn to predict later features."""
 
 from typing import NamedTuple
 

@@ -140,7 +140,7 @@ def check_agent(config: Config, spec: EnvSpec) -> None:
         if not isinstance(agent, Agent):
             raise ConfigError(
                 f"algorithm = {config.algorithm!r} must return an Agent, such as "
-                f"replay_agent.replay_agent(...), and returns {agent!r}."
+                f"replay_agent.replay_agent(...), but it returned {agent!r}."
             )
         state = state_shape(agent, spec)
     except ConfigError:

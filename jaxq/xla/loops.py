@@ -82,9 +82,9 @@ def scan_with_weights(
 ) -> tuple[PyTree, PyTree]:
     """jax.lax.scan, with a gradient for accelerators.
 
-    The loop of the backward pass computes the gradient of the carry alone. That of the
-    weights follows from all steps at once, by one product instead of one per step that
-    is added up; each step is computed a second time for it.
+    The loop of the backward pass computes the gradient of the carry alone. The gradient
+    of the weights is then one product over all steps instead of a sum of one product
+    per step, for which each step is computed a second time.
     Half of R2D2's launches; see results/performance.md#sequences.
 
     Args:

@@ -13,7 +13,7 @@ import jax
 
 
 class _Trace(threading.local):
-    """Of each thread its own, since several may trace at the same time."""
+    """One per thread, since several threads may trace at the same time."""
 
     platform: str | None = None  # "cpu" or "default"; None: for either
     asked: bool = False  # whether a choice was made since the trace began

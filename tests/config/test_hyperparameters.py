@@ -110,7 +110,7 @@ def array(config, spec, *, beta=(1, 2)):
         (unknown, "name 'Unknown' is not defined.. Import that name"),
         (array, r"beta, \(1, 2\), is not supported"),
         (lambda config: None, "must be a function .config, spec. -> Agent"),
-        (3, "must be a function .* and it is 3"),
+        (3, "must be a function .* but it is 3"),
     ],
 )
 def test_invalid_declarations_are_rejected(function, message):

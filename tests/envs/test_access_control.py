@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.reproductions import access_control as reproduction
 from jaxq import ConfigError
 from jaxq.envs import access_control, adapter, make, mdp, sutton_barto
 
@@ -132,3 +133,10 @@ def test_a_gain_that_depends_on_the_start_is_an_error(monkeypatch):
     model = mdp.MDP(transition, np.array([[0.0], [1.0]]), np.array([0.5, 0.5]), 100)
     with pytest.raises(ConfigError, match="may depend on the initial state"):
         mdp.relative_value_iteration(model)
+
+
+def test_the_reproduction_is_judged_by_the_exact_gains():
+    exact = reproduction.TARGETS["access_control"].criterion.values
+    for label, epsilon in (("greedy", 0.0), ("estimate", 0.0), ("epsilon-greedy", 0.1)):
+        gain, _ = mdp.relative_value_iteration(access_control.model(), epsilon)
+        assert exact[label] == pytest.approx(gain, abs=5e-5)

@@ -128,7 +128,7 @@ def test_every_symbol_is_in_its_equation(name):
 def test_the_command_of_a_page_is_valid(name):
     (block,) = re.findall(r"```bash\n(.*?)```", page_text(name), flags=re.S)
     program, script, *words = shlex.split(block)
-    assert program == "python"
+    assert program == ".venv/bin/python"
     module = f"experiments.{pathlib.Path(script).stem}"
     presets = importlib.import_module(module).PRESETS
     fields = dict(zip(words[::2], words[1::2], strict=True))
