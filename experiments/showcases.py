@@ -84,10 +84,11 @@ _SCARCE = Config(
     diagnostics=True,
 )
 _RESETS: dict[str, Any] = {"reset_period": 25_000, "reset_torso": 0.2}
+# While the returns still grow, estimates that follow their own maximum run ahead.
 _ESTIMATES = Config(
-    environment="Acrobot-v1",
+    environment="CartPole-v1",
     num_seeds=10,
-    total_steps=40_000,
+    total_steps=60_000,
     eval_points=10,
     eval_episodes=32,
     diagnostics=True,
@@ -193,6 +194,9 @@ SHOWCASES = {
             },
         ),
         ("overestimation",),
+        found="Averaged-DQN and the minimum over an ensemble lower the estimates, and "
+        "the minimum over eight is below the returns; Double DQN, means and mixtures "
+        "change little.",
     ),
     "shared_heads": Showcase(
         "A copy of the last layer in place of a target network keeps learning stable, "
@@ -210,6 +214,9 @@ SHOWCASES = {
             normalization="layer",
         ),
         ("overestimation", "effective_rank"),
+        found="Without a target network the estimates run away, and a copy of the last "
+        "layer suffices to prevent it. One and three heads learn faster than a target "
+        "network, nine more slowly.",
     ),
     "streams": Showcase(
         "One setting learns from a stream, where plain steps along the trace fail.",
@@ -270,6 +277,9 @@ SHOWCASES = {
                 },
             },
         ),
+        found="The bias does no harm here: uncorrected returns and Peng's Q(lambda), "
+        "which keeps it, learn fastest. Retrace and tree backup cut most traces, and "
+        "gain little over one step.",
     ),
     "memory": Showcase(
         "Linear recurrences remember as well as gated ones, and their sequences are "
@@ -290,6 +300,8 @@ SHOWCASES = {
                 "no memory": {"algorithm": "pqn", "recurrent": "none"},
             },
         ),
+        found="The LRU solves the task in every seed and minGRU in most; of the gated "
+        "cells the GRU does, and the LSTM fails in half of the seeds.",
     ),
     "exploration": Showcase(
         "Where a reward is many steps away, exploration with a plan finds it and "
