@@ -61,7 +61,7 @@ def index() -> str:
 
 OWN_LINES = (
     "Own lines count the functions listed on an algorithm's page, without docstrings, "
-    "except those already listed for an algorithm above it; everything else is shared."
+    "except those of DQN and of the algorithms above it; everything else is shared."
 )
 
 
@@ -71,13 +71,16 @@ def details() -> str:
         "| algorithm | paper | flags it sets | own lines |",
         "| --- | --- | --- | --- |",
     ]
-    shared: set[str] = set()
+    own: dict[str, int] = {}
+    counted: set[str] = set()
+    for name in ("dqn", *ALGORITHMS):
+        agent = ALGORITHMS[name].agent
+        places = {f"jaxq/agents/algorithms.py:{agent}", *TEXTS[name].code}
+        own.setdefault(name, sum(map(function_lines, sorted(places - counted))))
+        counted |= places
     for name, row in ALGORITHMS.items():
-        places = {f"jaxq/agents/algorithms.py:{row.agent}", *TEXTS[name].code}
-        own = sum(map(function_lines, sorted(places - shared)))
-        shared |= places
         flags = tables_library.components(row.components)
-        lines.append(f"| {page_link(name)} | {row.paper} | {flags} | {own} |")
+        lines.append(f"| {page_link(name)} | {row.paper} | {flags} | {own[name]} |")
     return "\n".join(lines)
 
 

@@ -3,7 +3,12 @@
 from collections.abc import Iterable
 from typing import Any
 
-from experiments.support import tables_published, tables_reproduced, tables_returns
+from experiments.support import (
+    tables_published,
+    tables_reproduced,
+    tables_returns,
+    tables_showcases,
+)
 from experiments.support.provenance import (
     ROOT,
     gallery,
@@ -16,6 +21,7 @@ from experiments.support.provenance import (
 
 TEXTBOOK = "![Maximisation bias and cliff walking](results/figures/textbook.png)"
 CLIFF = {"tabular_q": "q", "sarsa": "sarsa", "expected_sarsa": "expsarsa"}
+NONE = "None yet."
 BIAS = ("tabular_q", "double_q_learning")
 
 
@@ -24,7 +30,26 @@ def results(name: str) -> str:
     parts = [classic(name), hard(name), environments(name)]
     if name == "tabular_q":
         parts.append(exact())
-    return "\n\n".join(part for part in parts if part) or "None yet."
+    if name != "dqn":  # the baseline of most showcases
+        parts.append(showcases(name))
+    none = NONE if published(name) == NONE else "See the comparison below."
+    return "\n\n".join(part for part in parts if part) or none
+
+
+def showcases(name: str) -> str:
+    """Final returns in small ablations."""
+    lines = []
+    for title, record in tables_showcases.records().items():
+        heading = title.replace("_", " ").capitalize()
+        link = f"[{heading}](results/README.md#{heading.lower().replace(' ', '-')})"
+        for row in record["runs"]:
+            if row["algorithm"] == name:
+                cells = link, row["label"], row["environment"], interval(row["final"])
+                lines.append(f"| {' | '.join(cells)} |")
+    if not lines:
+        return ""
+    heading = "| showcase | run | environment | final return |"
+    return "\n".join([heading, "|" + " --- |" * 4, *lines])
 
 
 def classic(name: str) -> str:
@@ -106,7 +131,7 @@ def published(name: str) -> str:
         parts += textbook(name)
     if name in ("dqn", "prioritized_dqn"):
         parts.append(arlbench(prioritized=name == "prioritized_dqn"))
-    return "\n\n".join(parts) or "None yet."
+    return "\n\n".join(parts) or NONE
 
 
 def textbook(name: str) -> Iterable[str]:

@@ -100,7 +100,14 @@ TEXTS: dict[str, AlgorithmText] = {
             *PARAMETERS[:2],
             *STEP,
         ),
-        ("jaxq/rl/categorical.py:categorical", "jaxq/rl/losses.py:td_loss"),
+        (
+            "jaxq/rl/categorical.py:categorical",
+            "jaxq/rl/losses.py:td_loss",
+            "jaxq/rl/returns.py:n_step_return",
+            "jaxq/replay/stores.py:proportional",
+            "jaxq/networks/layers.py:ActionValues",
+            "jaxq/networks/layers.py:Dense",
+        ),
         "Choose it for the highest return without tuning each component: it is among "
         "the best in all three environments above, and remains a strong agent on "
         f"Atari. {_SUPPORT} It costs several times a DQN update; switch off what you "

@@ -11,10 +11,15 @@ from experiments.showcases import SHOWCASES
 from experiments.support.provenance import ROOT, interval, load, made_with
 
 
+def records() -> dict[str, Any]:
+    """The committed records, by name."""
+    paths = sorted((ROOT / "results" / "showcases").glob("*.json"))
+    return {path.stem: load("showcases", path.name) for path in paths}
+
+
 def showcases() -> str:
     """A table of each showcase: final returns and diagnostics."""
-    paths = sorted((ROOT / "results" / "showcases").glob("*.json"))
-    parts = [_section(path.stem, load("showcases", path.name)) for path in paths]
+    parts = [_section(name, record) for name, record in records().items()]
     return "\n\n".join(parts) or "None yet."
 
 
