@@ -9,9 +9,9 @@ import re
 
 from experiments.support import (
     algorithm_results,
+    combined_texts,
     ensemble_texts,
     histogram_texts,
-    iterated_texts,
     offline_texts,
     quantile_texts,
     stream_texts,
@@ -32,9 +32,9 @@ TEXTS: dict[str, AlgorithmText] = (
     | value_texts.TEXTS
     | histogram_texts.TEXTS
     | quantile_texts.TEXTS
-    | iterated_texts.TEXTS
     | stream_texts.TEXTS
     | ensemble_texts.TEXTS
+    | combined_texts.TEXTS
     | offline_texts.TEXTS
 )
 

@@ -1,6 +1,6 @@
-"""Pages of the algorithms that learn from a stream, and of combinations."""
+"""Pages of the algorithms that learn from a stream."""
 
-from experiments.support.algorithm_text import PARAMETERS, STEP, AlgorithmText, aligned
+from experiments.support.algorithm_text import STEP, AlgorithmText, aligned
 
 _TD = (
     r"\delta_t &= r_t + \gamma (1 - d_t) \max_{a'} Q(s_{t+1}, a'; \theta)"
@@ -113,103 +113,5 @@ TEXTS: dict[str, AlgorithmText] = {
         "Choose it where the scale of gradients changes. Its step size is the fraction "
         "of the TD error that a step removes, not a number in units of parameters.",
         ("stream_q", "adaptive_q"),
-    ),
-    "btr": AlgorithmText(
-        "Beyond the Rainbow",
-        aligned(
-            r"y_j &= \sum_{k=0}^{n-1} \gamma^k r_{t+k}"
-            r" + \alpha \max\big(\tau \log \pi(a_t \mid s_t),\, l_0\big)"
-            r" + \gamma^n (1 - d) \sum_{a'} \pi(a' \mid s_{t+n})"
-            r" \Big( Z_{\tau'_j}(s_{t+n}, a'; \theta^-)"
-            r" - \tau \log \pi(a' \mid s_{t+n}) \Big)",
-            r"L(\theta) &= \mathbb{E}_D\; w \sum_i \frac{1}{N'} \sum_j"
-            r" \rho_{\tau_i}\big(y_j - Z_{\tau_i}(s_t, a_t; \theta)\big)",
-        ),
-        (
-            ("n", "`n_step`"),
-            ("Z", r"the return's quantile, at a fraction"),
-            (r"\pi", "the softmax of the values over `entropy_temperature`"),
-            (r"\rho", "the quantile Huber loss"),
-            ("w", "the importance weight of prioritised replay"),
-            *PARAMETERS,
-            *STEP,
-        ),
-        (
-            "jaxq/rl/munchausen.py:munchausen_loss",
-            "jaxq/networks/readouts.py:implicit_quantiles",
-        ),
-        "Choose it for images, with the settings of its preset: it is what Rainbow has "
-        "become, and costs several times as much per update as DQN. With vector "
-        "observations there is no convolution for its spectral normalisation to act "
-        "on.",
-        ("rainbow", "munchausen_iqn", "iqn"),
-    ),
-    "pqn_vdn": AlgorithmText(
-        "PQN with value decomposition",
-        aligned(
-            r"Q_{tot}(s_t, a_t; \theta) &= \sum_{i=1}^N Q(o^i_t, a^i_t; \theta)",
-            r"G_t &= \sum_{i=1}^N r^i_{t} + \gamma (1 - d) \Big("
-            r" \lambda G_{t+1} + (1 - \lambda) \sum_{i=1}^N \max_{a'}"
-            r" Q(o^i_{t+1}, a'; \theta) \Big)",
-            r"L(\theta) &= \mathbb{E}\, \tfrac{1}{2}"
-            r" \big(G_t - Q_{tot}(s_t, a_t; \theta)\big)^2",
-        ),
-        (
-            (
-                "i",
-                "one of the team's $`N`$ agents, with its observation, action and "
-                "reward",
-            ),
-            (r"\lambda", "`trace_decay`"),
-            *STEP,
-        ),
-        (
-            "jaxq/rl/value_decomposition.py:regress_sum",
-            "jaxq/agents/rollout_agent.py:as_teams",
-        ),
-        "Choose it for agents that share a goal, in environments of JaxMARL or others "
-        "that `jaxq.adapt_team` adapts. `pqn` on the same environment is independent "
-        "Q-learning, where each agent learns from its own rewards. `num_envs` counts "
-        "agents: 96 for 32 environments of three.",
-        ("pqn", "pqn_rnn"),
-    ),
-    "sr_spr": AlgorithmText(
-        "SR-SPR",
-        aligned(
-            r"\hat z_0 &= f(s_t; \theta), \qquad"
-            r" \hat z_k = h(\hat z_{k-1}, a_{t+k-1}; \theta)",
-            r"L_{\text{SPR}}(\theta) &= - \sum_{k=1}^{K} m_k"
-            r" \cos\Big( q\big(g(\hat z_k; \theta); \theta\big),\;"
-            r" g\big(f(s_{t+k}; \theta^-); \theta^-\big) \Big)",
-            r"L(\theta) &= \mathbb{E}_D\; w \big( L_{\text{C51}}(\theta)"
-            r" + \lambda L_{\text{SPR}}(\theta) \big)",
-            r"\theta &\leftarrow (1 - x)\, \theta + x\, \theta'"
-            r" \qquad \text{every reset period}",
-        ),
-        (
-            ("f", "the features, scaled to the unit range"),
-            ("h", "the transition model"),
-            ("g", "the projection"),
-            ("q", "the predictor"),
-            ("K", "`spr_steps`"),
-            ("m_k", "1 until the episode ends, then 0"),
-            (r"\lambda", "`spr_weight`"),
-            (r"L_{\text{C51}}", "Rainbow's loss"),
-            ("w", "the importance weight of prioritised replay"),
-            (r"\theta'", "newly initialised parameters"),
-            ("x", "`reset_torso` or `reset_head`"),
-            *PARAMETERS,
-        ),
-        (
-            "jaxq/rl/self_prediction.py:prediction_loss",
-            "jaxq/networks/self_prediction.py:SelfPrediction",
-            "jaxq/agents/self_prediction.py:add_loss",
-            "jaxq/agents/plasticity.py:reset",
-        ),
-        "Choose it where environment steps are scarce and gradient steps are not: it "
-        "takes many of them per environment step, and each costs several of DQN's. "
-        "`--spr-steps 5` alone adds the predictions to any feed-forward algorithm with "
-        "replay.",
-        ("rainbow", "btr", "c51"),
     ),
 }

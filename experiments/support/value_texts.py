@@ -164,28 +164,6 @@ TEXTS: dict[str, AlgorithmText] = {
         "return, so set it for yours. On the small problems above it equals DQN.",
         ("dqn", "munchausen_iqn", "munchausen_qr_dqn"),
     ),
-    "bootstrapped_dqn": AlgorithmText(
-        "Bootstrapped DQN with randomized priors",
-        aligned(
-            r"Q_m(s, a; \theta) &= f(s, a; \theta_m) + \beta\, f(s, a; \vartheta_m)",
-            r"y_m &= r + \gamma (1 - d) \max_{a'} Q_m(s', a'; \theta^-)",
-            r"L(\theta) &= \mathbb{E}_D\; \frac{1}{M} \sum_{m=1}^{M} b_m\,"
-            r" \ell\big(y_m - Q_m(s, a; \theta)\big)",
-        ),
-        (
-            ("M", "`ensemble_size`"),
-            (r"\vartheta_m", "fixed random parameters, the prior"),
-            (r"\beta", "`prior_scale`"),
-            ("b_m", "the mask, 1 with probability `mask_probability`"),
-            *NETWORK,
-        ),
-        ("jaxq/rl/ensembles.py:ensemble_loss", "jaxq/networks/ensemble.py:ensemble"),
-        "Choose it for deep exploration: it solves DeepSea in every seed, and DQN with "
-        "epsilon in none. `prior_scale` should match the scale of the returns. Where "
-        "epsilon-greedy exploration suffices it costs a multiple of DQN for less "
-        "stable final returns, as on CartPole above.",
-        ("noisy_dqn", "dqn"),
-    ),
     "r2d2": AlgorithmText(
         "R2D2",
         aligned(
