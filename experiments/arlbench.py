@@ -23,7 +23,7 @@ from experiments.support.arlbench_settings import (
 from jaxq import cli
 from jaxq.config import command_line
 from jaxq.config.fields import ConfigError
-from jaxq.runs import files, plotting
+from jaxq.runs import files, matplotlib_check
 
 if TYPE_CHECKING:
     import numpy as np
@@ -190,7 +190,7 @@ def main() -> None:
     if arguments.write:
         write(arguments.output)
     if arguments.compare:
-        plotting.check_matplotlib()
+        matplotlib_check.check_matplotlib()
     for directory in arguments.compare:
         result = compare(directory)
         path = arguments.output / "arlbench" / f"{result['environment']}.json"

@@ -16,7 +16,7 @@ from jaxq import Config, cli
 from jaxq.config import command_line, flags
 from jaxq.config.algorithm_table import ALGORITHMS, TABULAR
 from jaxq.config.fields import check_name
-from jaxq.runs import plotting
+from jaxq.runs import matplotlib_check
 
 if TYPE_CHECKING:
     from jaxq import Result
@@ -74,7 +74,7 @@ def main() -> None:
     arguments = command_line.read(Arguments, __doc__)
     for environment in arguments.environments:
         check_name("environment", environment, ENVIRONMENTS)
-    plotting.check_matplotlib()
+    matplotlib_check.check_matplotlib()
     cli.set_up_jax(flags.Options())
 
     for algorithm in arguments.algorithms:

@@ -21,7 +21,7 @@ from jaxq import cli
 from jaxq.config import command_line
 from jaxq.config.config import ENVIRONMENT_OPTIONS, Config
 from jaxq.config.fields import ConfigError
-from jaxq.runs import plotting
+from jaxq.runs import matplotlib_check
 
 if TYPE_CHECKING:
     from experiments.support.comparison import Run
@@ -210,7 +210,7 @@ def main() -> None:
         raise ConfigError("nothing to compare: give directories of runs.")
     if arguments.resamples < 1:
         raise ConfigError(f"resamples = {arguments.resamples} is less than 1.")
-    plotting.check_matplotlib()
+    matplotlib_check.check_matplotlib()
     from experiments.support import comparison, comparison_page, comparison_plots
     from experiments.support import comparison_latex as latex
     from jaxq.runs import files

@@ -18,7 +18,7 @@ from experiments.support import search
 from jaxq import Config, cli
 from jaxq.config import command_line, flags
 from jaxq.config.fields import ConfigError, check_name
-from jaxq.runs import plotting
+from jaxq.runs import matplotlib_check
 
 if TYPE_CHECKING:
     from jaxq import Result
@@ -58,7 +58,7 @@ def main() -> None:
     if not names and not arguments.list:
         raise ConfigError("name a --target, or use --all, --list or --check.")
     if names:
-        plotting.check_matplotlib()
+        matplotlib_check.check_matplotlib()
         cli.set_up_jax(flags.Options())
         for name in names:
             reproduce(name, registry.TARGETS[name], arguments.output, arguments.runs)

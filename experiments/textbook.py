@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from experiments.support import first_episodes
 from jaxq import Config, cli
 from jaxq.config import command_line, flags
-from jaxq.runs import plotting
+from jaxq.runs import matplotlib_check
 
 if TYPE_CHECKING:
     import numpy as np
@@ -211,7 +211,7 @@ def compare_with_published(
 def main() -> None:
     """Run both experiments, compare, and write the table and the figure."""
     arguments = command_line.read(Arguments, __doc__)
-    plotting.check_matplotlib()
+    matplotlib_check.check_matplotlib()
     cli.set_up_jax(flags.Options())
     import jax
 

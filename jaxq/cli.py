@@ -103,12 +103,12 @@ def main(
             )
         repeated += _repeated(options, config)
         set_up_jax(options, config)
-        from jaxq.runs import report, signals
+        from jaxq.runs import closing_message, signals
 
         signals.Stopper.end_process = args is None
         print_notes(config, flags.fields_of(words))
         result = _run(config, options, extras)
-        if report.all_diverged(result):
+        if closing_message.all_diverged(result):
             print("error: every seed diverged", file=sys.stderr)
             sys.exit(ALL_DIVERGED)
     return result

@@ -13,7 +13,7 @@ import pytest
 
 from jaxq import cli
 from jaxq.config.fields import ConfigError
-from jaxq.runs import compilation_cache, plotting, progress, run
+from jaxq.runs import compilation_cache, matplotlib_check, progress, run
 from jaxq.training import population
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -152,7 +152,7 @@ def test_only_runs_that_plot_need_matplotlib(tmp_path, monkeypatch):
     def start(*args):
         raise Started
 
-    monkeypatch.setattr(plotting, "_import_matplotlib", fail_to_import)
+    monkeypatch.setattr(matplotlib_check, "_import_matplotlib", fail_to_import)
     monkeypatch.setattr(population, "Population", start)
     with pytest.raises(ConfigError, match=r"\(no matplotlib here\).*plot=False"):
         run.run(family.TINY, output=tmp_path)
@@ -180,7 +180,7 @@ def test_a_run_prints_its_result_without_progress(capsys):
 def test_figures_need_no_backend(backend, kept, tmp_path):
     """A notebook sets MPLBACKEND for the processes that it starts, too."""
     code = (
-        "from jaxq.runs import plotting; plotting.check_matplotlib(); "
+        "from jaxq.runs import matplotlib_check; matplotlib_check.check_matplotlib(); "
         "import matplotlib.figure, os; "
         "matplotlib.figure.Figure().savefig('figure.png'); "
         "print(dict.__getitem__(matplotlib.rcParams, 'backend')); "

@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.support import comparison
 from experiments.support.comparison import Run, Scores
-from jaxq.runs import plots, plotting
+from jaxq.runs import matplotlib_check, plots
 from jaxq.stats import comparisons, intervals
 
 Colors = dict[str, Any]  # label -> colour
@@ -23,7 +23,7 @@ def draw(
     runs: list[Run],
     scores: Scores,
     result: dict[str, Any],
-    figure_format: plotting.Format = "png",
+    figure_format: matplotlib_check.Format = "png",
 ) -> list[str]:
     """Draw all figures that the runs allow; the others are reported.
 

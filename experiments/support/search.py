@@ -13,7 +13,7 @@ from jaxq import cli
 from jaxq.config import flags
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
-from jaxq.runs import plotting
+from jaxq.runs import matplotlib_check
 from jaxq.sweeps import search_space
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def check_options(options: Options) -> None:
         value = getattr(options, name)
         if value is not None and value < minimum:
             raise ConfigError(f"{name} = {value} is less than {minimum}.")
-    plotting.check_figures(options.plot, options.figure_format)
+    matplotlib_check.check_figures(options.plot, options.figure_format)
 
 
 def check_effects(

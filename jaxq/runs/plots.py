@@ -8,7 +8,7 @@ import matplotlib
 import matplotlib.figure
 import numpy as np
 
-from jaxq.runs import files, plotting, results
+from jaxq.runs import files, matplotlib_check, results
 from jaxq.stats import intervals
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#555555"
@@ -57,7 +57,7 @@ def learning_curve(
     curve: results.Curve,
     levels: Mapping[str, float],
     ylabel: str = "return of the greedy policy",
-    figure_format: plotting.Format = "png",
+    figure_format: matplotlib_check.Format = "png",
 ) -> None:
     """Plot the evaluation returns of all seeds.
 
@@ -122,7 +122,7 @@ def frame(axes: matplotlib.axes.Axes) -> None:
 def save(
     figure: matplotlib.figure.Figure,
     path: pathlib.Path,
-    figure_format: plotting.Format = "png",
+    figure_format: matplotlib_check.Format = "png",
 ) -> None:
     """Write a figure as PNG, atomically; with "pdf", also as PDF beside it.
 

@@ -13,7 +13,14 @@ from jaxq.config import field_usage
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError, UnusedFieldWarning
 from jaxq.envs.adapter import Environment
-from jaxq.runs import curves, pacing, plotting, report, results, summary
+from jaxq.runs import (
+    closing_message,
+    curves,
+    matplotlib_check,
+    pacing,
+    results,
+    summary,
+)
 from jaxq.runs import session as sessions
 from jaxq.runs.trackers import Point, Tracker, as_trackers
 from jaxq.training import checks, compiled, warm_start
@@ -32,7 +39,7 @@ def run(
     show_progress: bool = False,
     verbose: bool = False,
     plot: bool = True,
-    figure_format: plotting.Format = "png",
+    figure_format: matplotlib_check.Format = "png",
     profile: pathlib.Path | None = None,
     devices: list[jax.Device] | None = None,
     extras: results.ExtraMetrics = results.NO_EXTRAS,
@@ -115,9 +122,9 @@ def run(
         except BaseException as error:
             session.abort(error)
             raise
-        status = "diverged" if report.all_diverged(result) else "finished"
+        status = "diverged" if closing_message.all_diverged(result) else "finished"
         session.finish_trackers(status, result.summary)
-        session.bar.print(report.report(result))
+        session.bar.print(closing_message.text(result))
     return result
 
 
@@ -235,6 +242,6 @@ def finish(
         session.env.spec.name,
     )
     with session.stop.deferred(last=True):
-        status = "diverged" if report.all_diverged(result) else "finished"
+        status = "diverged" if closing_message.all_diverged(result) else "finished"
         writer.finish(population, statistics, status)
     return result

@@ -8,7 +8,7 @@ from typing import Any
 
 from jaxq.config import loop_lengths
 from jaxq.config.config import Config
-from jaxq.runs import checkpoint, curves, files, plotting, results, resume
+from jaxq.runs import checkpoint, curves, files, matplotlib_check, results, resume
 from jaxq.runs.page import build
 from jaxq.runs.page import run as run_page
 from jaxq.training import metrics, pytree_arrays
@@ -34,7 +34,7 @@ class RunWriter:
         saved: resume.ResumePoint | None = None,
         seconds: float | None = 60.0,
         plot: bool = True,
-        figure_format: plotting.Format = "png",
+        figure_format: matplotlib_check.Format = "png",
     ):
         """Start the files of a run, or continue those of `saved`.
 

@@ -21,7 +21,7 @@ from jaxq.runs import (
     curves,
     files,
     manifest,
-    plotting,
+    matplotlib_check,
     progress,
     results,
     resume,
@@ -44,7 +44,7 @@ class Options(NamedTuple):
     show_progress: bool
     verbose: bool
     plot: bool
-    figure_format: plotting.Format
+    figure_format: matplotlib_check.Format
     profile: pathlib.Path | None
     devices: list[jax.Device] | None
     extras: results.ExtraMetrics
@@ -126,7 +126,7 @@ def prepare(config: Config, env: Environment, options: Options) -> Iterator[Sess
         options: see `Options`.
     """
     draws = options.plot and bool(options.output or options.resume)
-    plotting.check_figures(draws, options.figure_format)
+    matplotlib_check.check_figures(draws, options.figure_format)
     lengths = loop_lengths.loop_lengths(config)
     need = memory.estimate(config, env, lengths)
     devices = options.devices or blocks.workers()

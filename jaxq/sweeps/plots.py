@@ -9,7 +9,7 @@ import matplotlib.figure
 import matplotlib.ticker
 import numpy as np
 
-from jaxq.runs import plots, plotting
+from jaxq.runs import matplotlib_check, plots
 from jaxq.sweeps import ranking
 from jaxq.sweeps.ranking import RankedSetting, format_value, is_number
 from jaxq.sweeps.search_space import ParameterRange, Setting
@@ -25,7 +25,7 @@ class Data(NamedTuple):
     settings: Sequence[Setting]  # in the order of `rows`
     rows: Sequence[RankedSetting]
     ranges: Sequence[ParameterRange]
-    figure_format: plotting.Format = "png"
+    figure_format: matplotlib_check.Format = "png"
 
 
 class _Axis(NamedTuple):

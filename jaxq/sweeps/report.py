@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxq.config.config import Config
-from jaxq.runs import files, plotting, results, resume
+from jaxq.runs import files, matplotlib_check, results, resume
 from jaxq.runs.page import build
 from jaxq.stats import intervals
 from jaxq.sweeps import page, ranking, search_space
@@ -49,7 +49,7 @@ def write(
     rankings: Sequence[Ranking],
     score: Score,
     plot: bool = True,
-    figure_format: plotting.Format = "png",
+    figure_format: matplotlib_check.Format = "png",
 ) -> None:
     """Write settings.csv, metrics.npz and summary.json; the plots and report.html."""
     write_table(directory, sweep, rankings)
@@ -118,7 +118,7 @@ def draw(
     curves: Sequence[Curves],
     rankings: Sequence[Ranking],
     score: Score,
-    figure_format: plotting.Format = "png",
+    figure_format: matplotlib_check.Format = "png",
 ) -> None:
     """Plot the scores, and write report.html.
 
@@ -152,7 +152,7 @@ def _draw_environment(
     directory: pathlib.Path,
     sweep: Sweep,
     ranked: Ranking,
-    figure_format: plotting.Format,
+    figure_format: matplotlib_check.Format,
 ) -> None:
     """Plot the score against every varied field, and every pair of them."""
     from jaxq.sweeps import plots

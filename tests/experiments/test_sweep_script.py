@@ -9,7 +9,7 @@ import pytest
 from small_sweeps import FLAGS, script
 
 from jaxq.config.config import Config
-from jaxq.runs import plotting
+from jaxq.runs import matplotlib_check
 from jaxq.sweeps import search_space
 
 
@@ -100,7 +100,7 @@ def test_without_matplotlib_a_sweep_that_plots_is_refused(monkeypatch, capsys):
     def fail():
         raise ImportError("no matplotlib here")
 
-    monkeypatch.setattr(plotting, "_import_matplotlib", fail)
+    monkeypatch.setattr(matplotlib_check, "_import_matplotlib", fail)
     sweep, started = script_module("sweep"), []
     monkeypatch.setattr(sweep, "run", lambda *args: started.append(args))
     words = ["--grid", "discount=0.9,1"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxq import Config
-from jaxq.runs import curves, files, plots, report, results, summary
+from jaxq.runs import closing_message, curves, files, plots, results, summary
 from jaxq.training import metrics
 
 
@@ -63,9 +63,9 @@ def test_one_seed_has_no_interval(tmp_path):
     result = summarized(1, [[1, 2, 14]])
     final = saved(result, tmp_path / "summary.json")
     assert final["iqm"] == 14.0 and final["confidence_95"] is None
-    assert "final return 14 | 1 of 1 seeds" in report.report(result)
+    assert "final return 14 | 1 of 1 seeds" in closing_message.text(result)
     several = summarized(2, [[1, 2, 14], [1, 2, 14]])
-    assert "final return IQM 14, 95 % CI [14, 14] |" in report.report(several)
+    assert "final return IQM 14, 95 % CI [14, 14] |" in closing_message.text(several)
     assert saved(several, tmp_path / "summary.json")["confidence_95"] == [14.0, 14.0]
 
 
@@ -73,7 +73,7 @@ def test_nan_returns_are_counted(tmp_path):
     result = summarized(2, [[1, 2, 14], [1, 2, np.nan]])
     final = saved(result, tmp_path / "summary.json")
     assert final["iqm"] is None and final["nan_seeds"] == 1
-    assert "final return nan in 1 of 2 seeds |" in report.report(result)
+    assert "final return nan in 1 of 2 seeds |" in closing_message.text(result)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,15 @@ from jaxq.config import loop_lengths
 from jaxq.config.config import Config, traced_fields
 from jaxq.config.fields import ConfigError
 from jaxq.envs import adapter, make
-from jaxq.runs import files, manifest, pacing, report, results, run, summary
+from jaxq.runs import (
+    closing_message,
+    files,
+    manifest,
+    pacing,
+    results,
+    run,
+    summary,
+)
 from jaxq.training import blocks, checks, compiled, loop, metrics, population
 
 
@@ -432,8 +440,8 @@ def test_divergence_is_reported_and_counted(tmp_path):
         TINY, optimizer="sgd", learning_rate=1e8, hidden_sizes=(16, 16)
     )
     result = run.run(config, output=tmp_path)
-    assert report.all_diverged(result)
-    assert "diverged and frozen: seeds 0, 1, 2, 3" in report.report(result)
+    assert closing_message.all_diverged(result)
+    assert "diverged and frozen: seeds 0, 1, 2, 3" in closing_message.text(result)
     assert len(result.summary["final_eval_return"]["per_seed"]) == 4
     for leaf in jax.tree.leaves(result.params):
         assert np.isfinite(leaf).all()
@@ -721,11 +729,10 @@ def test_unfinished_evaluation_episodes_are_reported(tmp_path):
     config = dataclasses.replace(TINY, eval_max_steps=3)
     result = run.run(config, output=str(tmp_path), plot=False)  # a string is accepted
     assert result.directory.is_relative_to(tmp_path)
-    assert "100% of the last evaluation's episodes were cut off" in report.report(
-        result
-    )
+    message = closing_message.text(result)
+    assert "100% of the last evaluation's episodes were cut off" in message
     curve = result.curve._replace(eval_unfinished=result.curve.eval_unfinished * 0)
-    assert "cut off" not in report.report(result._replace(curve=curve))
+    assert "cut off" not in closing_message.text(result._replace(curve=curve))
 
 
 def test_the_manifest_names_the_script_relative_to_the_repository(monkeypatch):

@@ -1,4 +1,4 @@
-"""Summary printed at the end of a run."""
+"""Message printed at the end of a run."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from jaxq.runs import progress, results
 from jaxq.stats import intervals
 
 
-def report(result: results.Result) -> str:
+def text(result: results.Result) -> str:
     """Final return, warnings and file names, for the terminal."""
     lines = [_headline(result)]
     unfinished = result.curve.eval_unfinished[:, -1].mean()
