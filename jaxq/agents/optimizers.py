@@ -10,6 +10,7 @@ import optax.contrib
 from jaxq.agents import iterated
 from jaxq.config.config import Config
 from jaxq.config.fields import ConfigError
+from jaxq.networks import running_statistics
 from jaxq.types import Array, PyTree
 
 
@@ -81,15 +82,17 @@ def _muon(config: Config) -> optax.GradientTransformation:
         ),
         optax.scale(-1.0),
     )
-    stacked = optax.GradientTransformation(jax.vmap(step.init), jax.vmap(step.update))
-    if config.ensemble_size > 1:  # the members
-        return stacked
-    if config.iterated_heads is None:
+    if config.ensemble_size == 1 and config.iterated_heads is None:
         return step
+    stacked = optax.GradientTransformation(jax.vmap(step.init), jax.vmap(step.update))
 
     def label(path: iterated.Path, leaf: Array) -> str:
         del leaf
-        return "stacked" if iterated.is_last(path) else "single"
+        if config.iterated_heads is not None:
+            return "stacked" if iterated.is_last(path) else "single"
+        # Members share only the statistics of their inputs.
+        shared = running_statistics.STATISTICS in [getattr(p, "key", "") for p in path]
+        return "single" if shared else "stacked"
 
     return optax.partition(
         {"single": step, "stacked": stacked},

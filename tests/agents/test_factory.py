@@ -105,6 +105,12 @@ def test_every_pair_of_components_works_with_every_head(head):
         {"algorithm": "bootstrapped_dqn", "ensemble_acting": "ucb"},
         {"algorithm": "bootstrapped_dqn", "ensemble_acting": "ids"},
         {"algorithm": "bootstrapped_dqn", "exploration": "epsilon_z_greedy"},
+        {"algorithm": "bootstrapped_dqn", "optimizer": "muon", "spr_steps": 2},
+        {
+            "algorithm": "bootstrapped_dqn",
+            "optimizer": "muon",
+            "normalize_observations": True,
+        },
         {"algorithm": "dqn", "normalization": "batch", "intrinsic_bonus": "rnd"},
         {
             "algorithm": "dqn",
