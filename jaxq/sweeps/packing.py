@@ -6,10 +6,9 @@ another program. The members of a program, settings x seeds, are packed into blo
 `jaxq.training.blocks`.
 """
 
-import contextlib
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +21,7 @@ from jaxq.config.config import Config, static_fields, traced_fields
 from jaxq.config.fields import MAX_INT32, ConfigError
 from jaxq.config.validate import validate
 from jaxq.envs.adapter import Environment
+from jaxq.sweeps import search_space
 from jaxq.training import blocks, checks, memory
 
 # On a CPU, blocks of four seeds are as fast as wider ones, so a block can hold a single
@@ -66,7 +66,7 @@ def group(configs: Sequence[Config], computed: bool = True) -> list[Program]:
     # The first of a kind is checked twice.
     check = functools.cache(functools.partial(checks.check, with_data=computed))
     for i, config in enumerate(configs):
-        with _naming_setting(i):
+        with search_space.naming(i):
             validate(config)
             args = _environment_args(config)
             kind = _static_values(config), frozenset(args)
@@ -78,15 +78,6 @@ def group(configs: Sequence[Config], computed: bool = True) -> list[Program]:
                 envs[key] = check(config)
         groups.setdefault(key, []).append(i)
     return [_program(configs, envs[key], groups[key], computed) for key in groups]
-
-
-@contextlib.contextmanager
-def _naming_setting(index: int) -> Iterator[None]:
-    """Prefix an error with the setting it is about."""
-    try:
-        yield
-    except ConfigError as error:
-        raise ConfigError(f"setting {index}: {error}") from error
 
 
 def _static_values(config: Config) -> tuple[Any, ...]:

@@ -116,10 +116,8 @@ def resolved(base: Config, setting: search_space.Setting) -> Config:
         ConfigError: if there is no such algorithm or hyper-parameter, or the value is
             out of range; the message names the setting.
     """
-    try:
+    with search_space.naming(setting):
         return algorithms.resolved(search_space.apply(base, setting))
-    except ConfigError as error:
-        raise ConfigError(f"setting {setting}: {error}") from error
 
 
 def describe(sweep: Sweep) -> str:

@@ -8,11 +8,12 @@ is `env.length=0.3,0.5`, and a hyper-parameter of an algorithm of your own is
 `algo.beta=0.3,0.5`.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -234,7 +235,14 @@ def check_setting(config: Config, setting: Setting) -> None:
     Raises:
         ConfigError: if it cannot; the message names the setting.
     """
-    try:
+    with naming(setting):
         validate(apply(config, setting))
+
+
+@contextlib.contextmanager
+def naming(setting: Setting | int) -> Iterator[None]:
+    """Prefix an error with the setting, or its number, that it is about."""
+    try:
+        yield
     except ConfigError as error:
         raise ConfigError(f"setting {setting}: {error}") from error
