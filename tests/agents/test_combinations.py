@@ -17,6 +17,8 @@ from jaxq.networks import running_statistics
 from jaxq.training import compiled
 from jaxq.types import Transition
 
+pytestmark = list(CONFORMANCE)
+
 REWARDED = {"recurrent_inputs": "action_reward", "sequence_length": 4, "burn_in": 2}
 
 

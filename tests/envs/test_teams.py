@@ -178,6 +178,8 @@ def test_settings_that_do_not_fit_a_team_are_refused(changes, message):
         checks.check_team(config, env.spec)
 
 
+@pytest.mark.conformance
+@pytest.mark.slow
 def test_a_dataset_has_the_steps_of_every_agent():
     config = dataclasses.replace(TINY, num_envs=6, eval_episodes=6, total_steps=300)
     env = adapt_team(Counting())

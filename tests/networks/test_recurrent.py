@@ -309,6 +309,8 @@ def gradient_of_loss(name, kind, steps):
     ).jaxpr
 
 
+@pytest.mark.conformance
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", LINEAR)
 @pytest.mark.parametrize("name", ["r2d2", "pqn_rnn"])
 def test_the_depth_of_learning_grows_with_the_logarithm_of_the_length(name, kind):

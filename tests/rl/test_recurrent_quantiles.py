@@ -123,6 +123,8 @@ def test_views_estimate_evaluate_and_select_by_their_own_quantiles(double, soft,
     assert len(endings) > 1
 
 
+@pytest.mark.conformance
+@pytest.mark.slow
 def test_selection_and_evaluation_can_differ(rng):
     """The selector's quantiles, not the evaluator's, choose the next action."""
 

@@ -236,6 +236,8 @@ def test_rewards_are_clipped_as_those_of_the_agents_own_steps(path):
     assert (ratio < 0.8).all()
 
 
+@pytest.mark.conformance
+@pytest.mark.slow
 def test_another_dataset_does_not_resume_a_run(tmp_path):
     file = tmp_path / "steps.npz"
     write(file, BASE, 200)

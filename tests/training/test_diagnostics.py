@@ -70,7 +70,9 @@ def walk():
     return adapter.adapt(Walk())
 
 
-@pytest.mark.parametrize("algorithm", ["dqn", "r2d2", "bootstrapped_dqn"])
+@pytest.mark.parametrize(
+    "algorithm", mark_others(["dqn", "r2d2", "bootstrapped_dqn"], ["dqn"], CONFORMANCE)
+)
 @pytest.mark.parametrize("max_steps", [3, 1_000])
 def test_overestimation_is_the_estimate_minus_the_return(algorithm, max_steps):
     config = family.config(algorithm, total_steps=2_000, eval_episodes=3)
