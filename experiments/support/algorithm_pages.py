@@ -27,6 +27,7 @@ from jaxq.config.algorithm_table import ALGORITHMS
 from jaxq.config.tabular_algorithms import TABULAR
 
 NOTE = "<!-- Written by experiments/report.py. -->"
+NONE = "None yet."
 TEXTS: dict[str, AlgorithmText] = (
     tabular_texts.TEXTS
     | value_texts.TEXTS
@@ -106,14 +107,19 @@ def function_lines(place: str) -> int:
 def page(name: str) -> str:
     """The page of one algorithm."""
     row, text = ALGORITHMS[name], TEXTS[name]
+    results, published = (
+        algorithm_results.results(name),
+        algorithm_results.published(name),
+    )
+    elsewhere = "See the comparison below." if published else NONE
     sections = {
         "Equation": equation(text),
         "Differences from the paper": row.differs or "None known.",
         "Run it": commands(name),
         "Settings": settings(name, row),
         "Code": code(row, text),
-        "Results": algorithm_results.results(name),
-        "Published comparison": algorithm_results.published(name),
+        "Results": results or elsewhere,
+        "Published comparison": published or NONE,
         "When to choose it": text.choose,
         "See also": ", ".join(map(page_link, text.see_also))
         + "; [all algorithms](results/algorithms/README.md).",

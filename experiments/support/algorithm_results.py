@@ -21,27 +21,25 @@ from experiments.support.provenance import (
 
 TEXTBOOK = "![Maximisation bias and cliff walking](results/figures/textbook.png)"
 CLIFF = {"tabular_q": "q", "sarsa": "sarsa", "expected_sarsa": "expsarsa"}
-NONE = "None yet."
 BIAS = ("tabular_q", "double_q_learning")
 
 
 def results(name: str) -> str:
-    """All results of an algorithm in results/."""
+    """All results of an algorithm in results/; empty if there are none."""
     parts = [classic(name), hard(name), environments(name)]
     if name == "tabular_q":
         parts.append(exact())
     if name != "dqn":  # the baseline of most showcases
         parts.append(showcases(name))
-    none = NONE if published(name) == NONE else "See the comparison below."
-    return "\n\n".join(part for part in parts if part) or none
+    return "\n\n".join(part for part in parts if part)
 
 
 def showcases(name: str) -> str:
     """Final returns in small ablations."""
     lines = []
-    for title, record in tables_showcases.records().items():
-        heading = title.replace("_", " ").capitalize()
-        link = f"[{heading}](results/README.md#{heading.lower().replace(' ', '-')})"
+    for showcase, record in tables_showcases.records().items():
+        anchor = showcase.replace("_", "-")
+        link = f"[{tables_showcases.title(showcase)}](results/README.md#{anchor})"
         for row in record["runs"]:
             if row["algorithm"] == name:
                 cells = link, row["label"], row["environment"], interval(row["final"])
@@ -121,7 +119,7 @@ def exact() -> str:
 
 
 def published(name: str) -> str:
-    """All comparisons of an algorithm with published or independent numbers."""
+    """All comparisons with published or independent numbers; empty without any."""
     parts: list[str] = []
     if rows := tables_reproduced.table(name):
         title = "[Published results](results/reproduced/README.md), reproduced:"
@@ -131,7 +129,7 @@ def published(name: str) -> str:
         parts += textbook(name)
     if name in ("dqn", "prioritized_dqn"):
         parts.append(arlbench(prioritized=name == "prioritized_dqn"))
-    return "\n\n".join(parts) or NONE
+    return "\n\n".join(parts)
 
 
 def textbook(name: str) -> Iterable[str]:

@@ -7,15 +7,8 @@ from experiments.support.algorithm_text import (
     AlgorithmText,
     aligned,
 )
+from experiments.support.histogram_texts import RAINBOW
 
-_RAINBOW = (
-    r"a^* &= \arg\max_{a'} \sum_j z_j\, p_j(s_{t+k}, a'; \theta)",
-    r"m_i &= \sum_j p_j(s_{t+k}, a^*; \theta^-) \max\bigg(0,\; 1 -"
-    r" \frac{1}{\Delta z} \Big| \mathrm{clip}\big(R + \gamma^k (1 - d)"
-    r" z_j, v_{\min}, v_{\max}\big) - z_i \Big| \bigg)",
-    r"L(\theta) &= -\mathbb{E}_{t \sim P}\; w_t \sum_i m_i"
-    r" \log p_i(s_t, a_t; \theta)",
-)
 _RAINBOW_SYMBOLS = (
     ("z_i", "`num_atoms` atoms from `v_min` to `v_max`, $`\\Delta z`$ apart"),
     ("p_i", "the softmax of the network's outputs"),
@@ -91,7 +84,7 @@ TEXTS: dict[str, AlgorithmText] = {
     ),
     "der": AlgorithmText(
         "Data-Efficient Rainbow",
-        aligned(r"R &= \sum_{j=0}^{k-1} \gamma^j r_{t+j}", *_RAINBOW),
+        aligned(r"R &= \sum_{j=0}^{k-1} \gamma^j r_{t+j}", *RAINBOW),
         (
             ("k", "`n_step`, 20, or fewer where the episode ends earlier"),
             *_RAINBOW_SYMBOLS,
@@ -109,7 +102,7 @@ TEXTS: dict[str, AlgorithmText] = {
             r"x &= \min(1, u / U), \qquad k = \mathrm{round}\big(10^{1-x}\, 3^x\big),"
             r" \qquad \gamma = 1 - 0.03^{1-x}\, 0.003^x",
             r"R &= \sum_{j=0}^{k-1} \gamma^j r_{t+j}",
-            *_RAINBOW,
+            *RAINBOW,
             r"L_{\text{BBF}}(\theta) &= L(\theta) + \lambda\, L_{\text{SPR}}(\theta)",
             r"\theta^- &\leftarrow (1 - \tau)\, \theta^- + \tau\, \theta",
         ),

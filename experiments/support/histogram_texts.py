@@ -18,6 +18,15 @@ _SUPPORT = (
     "`v_min` and `v_max` must enclose the discounted returns: values beyond them are "
     "clipped."
 )
+# Targets and loss of Rainbow, shared with its variants.
+RAINBOW = (
+    r"a^* &= \arg\max_{a'} \sum_j z_j\, p_j(s_{t+k}, a'; \theta)",
+    r"m_i &= \sum_j p_j(s_{t+k}, a^*; \theta^-) \max\bigg(0,\; 1 -"
+    r" \frac{1}{\Delta z} \Big| \mathrm{clip}\big(R + \gamma^k (1 - d)"
+    r" z_j, v_{\min}, v_{\max}\big) - z_i \Big| \bigg)",
+    r"L(\theta) &= -\mathbb{E}_{t \sim P}\; w_t \sum_i m_i"
+    r" \log p_i(s_t, a_t; \theta)",
+)
 
 
 TEXTS: dict[str, AlgorithmText] = {
@@ -84,12 +93,7 @@ TEXTS: dict[str, AlgorithmText] = {
         "Rainbow",
         aligned(
             r"R &= \sum_{j=0}^{k-1} \gamma^j r_{t+j}",
-            r"a^* &= \arg\max_{a'} \sum_j z_j\, p_j(s_{t+k}, a'; \theta)",
-            r"m_i &= \sum_j p_j(s_{t+k}, a^*; \theta^-) \max\bigg(0,\; 1 -"
-            r" \frac{1}{\Delta z} \Big| \mathrm{clip}\big(R + \gamma^k (1 - d)"
-            r" z_j, v_{\min}, v_{\max}\big) - z_i \Big| \bigg)",
-            r"L(\theta) &= -\mathbb{E}_{t \sim P}\; w_t \sum_i m_i"
-            r" \log p_i(s_t, a_t; \theta)",
+            *RAINBOW,
             r"P(t) &\propto D_{\mathrm{KL}}\big(m \,\|\, p(s_t, a_t)\big)^\omega",
         ),
         (

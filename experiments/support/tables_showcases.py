@@ -17,6 +17,11 @@ def records() -> dict[str, Any]:
     return {path.stem: load("showcases", path.name) for path in paths}
 
 
+def title(name: str) -> str:
+    """Heading of a showcase."""
+    return name.replace("_", " ").capitalize()
+
+
 def showcases() -> str:
     """A table of each showcase: final returns and diagnostics."""
     parts = [_section(name, record) for name, record in records().items()]
@@ -36,7 +41,7 @@ def _section(name: str, record: dict[str, Any]) -> str:
     steps, seeds = rows[0]["steps_per_seed"], rows[0]["num_seeds"]
     return "\n".join(
         [
-            f"### {name.replace('_', ' ').capitalize()}",
+            f"### {title(name)}",
             "",
             f"**Claim.** {record['claim']} ({record['source']}.)",
             "",

@@ -14,9 +14,9 @@ def check(config: Config, lengths: LoopLengths) -> None:
     del lengths
     if config.epsilon_schedule == "ladder":
         _check_ladder(config)
-    elif config.epsilon_schedule != "none" and config.epsilon_end > (
-        config.epsilon_start
-    ):
+    if config.epsilon_schedule in ("ladder", "none"):
+        return
+    if config.epsilon_end > config.epsilon_start:
         raise ConfigError(
             f"epsilon_end = {config.epsilon_end} is above epsilon_start = "
             f"{config.epsilon_start}; epsilon decays. Swap them."

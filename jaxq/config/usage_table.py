@@ -73,7 +73,7 @@ _BOUND = Condition(
     "set ensemble_size above 1, and ensemble_acting to ucb or ids",
 )
 _IDS = Condition(
-    lambda c: _ENSEMBLE.holds(c) and c.ensemble_acting == "ids",
+    conditions.INFORMATION_DIRECTED.holds,
     "set ensemble_size above 1, and ensemble_acting to ids",
 )
 _CORRECTED = Condition(

@@ -91,8 +91,8 @@ def plan(
         ranges: the ranges they come from, as given.
         devices: of the workers.
         widths: block width of every program; empty chooses.
-        computed: whether blocks are trained here: they must then fit in memory, and
-            their datasets be at hand.
+        computed: whether blocks are trained here, and therefore must fit in memory and
+            find their datasets.
 
     Raises:
         ConfigError: for a setting that cannot run.
